@@ -1,0 +1,31 @@
+"""Settings and fixtures shared by every test: no network, an own Hugging Face home, one thread, the folder of real files."""
+
+import os
+import tempfile
+
+# Set before any Hugging Face library is imported: they read these once, at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="semanticmac-hf-home-")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors are faster on one thread, and sums come out in one order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the project with goldens, real clips and annotation files; a test that needs it is skipped where it is absent."""
+    folder = PROJECT.parent / "shared"
+    if not (folder / "goldens").is_dir():
+        pytest.skip("needs the folder of goldens, media and annotation files beside the project, which is absent here")
+    return folder
