@@ -1,0 +1,162 @@
+"""Heads of SemanticMAC: five predictors, one for each sub-task (section III-F, eq. 20), and the named task classes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_semanticmac import SemanticMACConfig
+from .modeling_semanticmac import SemanticMACModel, SemanticMACPreTrainedModel
+from .task_loss import check_labels, task_loss
+
+# Beside the multimodal sub-task M: semantic-shared, then the semantic-specific ones of text, audio and vision.
+SUBTASKS = ("S", "T", "A", "V")
+
+
+@dataclass
+class SemanticMACForAffectOutput(ModelOutput):
+    """Predictions and representations of a batch.
+
+    Args:
+        loss: mean loss of sub-task M against `labels`, a scalar (what validation selects by for scores).
+        logits: sub-task M, (B, C): the score (C = 1), or one logit a class.
+        subtask_logits: sub-tasks S, T, A, V in this order, (B, 4, C).
+        multimodal_embeds, specific_embeds, shared_embeds, modality_mask: as in `SemanticMACOutput`.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    subtask_logits: torch.FloatTensor | None = None
+    multimodal_embeds: torch.FloatTensor | None = None
+    specific_embeds: torch.FloatTensor | None = None
+    shared_embeds: torch.FloatTensor | None = None
+    modality_mask: torch.BoolTensor | None = None
+
+
+class AffectPredictor(nn.Module):
+    """Eq. (20):  u = W_2 dropout(ReLU(W_1 x)) + x,  y^ = W_3 u.   (B, d) -> (B, C). The form is that of the authors' later code."""
+
+    def __init__(self, width: int, num_labels: int, dropout: float):
+        super().__init__()
+        self.expand = nn.Linear(width, width)
+        self.contract = nn.Linear(width, width)
+        self.output = nn.Linear(width, num_labels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        hidden = self.contract(self.dropout(torch.relu(self.expand(pooled)))) + pooled
+        return self.output(hidden)  # (B, C)
+
+
+def subtask_embeds(output) -> dict[str, torch.Tensor]:
+    """The pooled representation (B, d) that each sub-task M, S, T, A, V predicts from and learns in.
+
+    z_S of the shared sub-task is the mean of the shared representations of the modalities that a sample has (our reading).
+    """
+    present = output.modality_mask.unsqueeze(-1).to(output.shared_embeds.dtype)  # (B, 3, 1)
+    shared = (output.shared_embeds * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)  # (B, d)
+    text, audio, vision = output.specific_embeds.unbind(dim=1)
+    return {"M": output.multimodal_embeds, "S": shared, "T": text, "A": audio, "V": vision}
+
+
+class SemanticMACForAffect(SemanticMACPreTrainedModel):
+    """SemanticMAC with one predictor a sub-task M, S, T, A, V; what they predict is `config.task` (eq. 20).
+
+    `SemanticMACForSentimentAnalysis`, `...EmotionRecognition`, `...HumorDetection` and `...SarcasmDetection` are this class with a check that
+    the configured task fits the name.
+    """
+
+    def __init__(self, config: SemanticMACConfig, language_model: PreTrainedModel | None = None):
+        super().__init__(config)
+        self._check_task(config)
+        self.num_labels = config.num_labels
+        self.semanticmac = SemanticMACModel(config, language_model=language_model)
+        self.predictors = nn.ModuleDict(
+            {
+                subtask: AffectPredictor(config.hidden_size, config.num_labels, config.dropout)
+                for subtask in ("M", *SUBTASKS)
+            }
+        )
+        self.post_init()
+
+    @classmethod
+    def _check_task(cls, config: SemanticMACConfig) -> None:
+        """Raise ValueError where the task does not fit a named class; the general class takes every task."""
+
+    def get_input_embeddings(self):
+        return self.semanticmac.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.semanticmac.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_mask: torch.Tensor | None = None,
+        vision_embeds: torch.FloatTensor | None = None,
+        vision_mask: torch.Tensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> SemanticMACForAffectOutput | tuple:
+        """Predictions of the five sub-tasks; inputs as in `SemanticMACModel.forward`.
+
+        Args:
+            labels: (B,) scores, (B,) class ids or (B, C) multi-hot, as `config.task` says.
+
+        Raises:
+            ValueError: labels that do not fit the task; a sample without any modality.
+        """
+        representations = self.semanticmac(
+            input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask, input_features, pixel_values
+        )  # fmt: skip
+        embeds = subtask_embeds(representations)
+        logits = self.predictors["M"](embeds["M"])  # (B, C)
+        subtask_logits = torch.stack([self.predictors[s](embeds[s]) for s in SUBTASKS], dim=1)  # (B, 4, C)
+        loss = None
+        if labels is not None:
+            check_labels(labels, self.config.task, batch_size=logits.shape[0])
+            loss = task_loss(logits, labels, self.config.task).mean()
+        output = SemanticMACForAffectOutput(loss, logits, subtask_logits, **representations)
+        return output if return_dict is not False else output.to_tuple()
+
+
+class SemanticMACForSentimentAnalysis(SemanticMACForAffect):
+    """Sentiment: a score in a range (CMU-MOSI, CMU-MOSEI, CH-SIMS), or one of some classes (MELD)."""
+
+    @classmethod
+    def _check_task(cls, config):
+        if config.task.is_multi_label:
+            raise ValueError(
+                f"{cls.__name__} predicts one score or one class; the configured task {config.task} has several labels a clip."
+            )
+
+
+class SemanticMACForEmotionRecognition(SemanticMACForAffect):
+    """Emotion classes, one a clip (IEMOCAP, MELD) or several (CMU-MOSEI)."""
+
+    @classmethod
+    def _check_task(cls, config):
+        if config.task.is_regression:
+            raise ValueError(f"{cls.__name__} predicts classes; the configured task {config.task} is a regression.")
+
+
+class _BinaryDetection(SemanticMACForAffect):
+    @classmethod
+    def _check_task(cls, config):
+        if not config.task.is_binary:
+            raise ValueError(f"{cls.__name__} predicts one of two classes; the configured task is {config.task}.")
+
+
+class SemanticMACForHumorDetection(_BinaryDetection):
+    """Humorous or not (UR-FUNNY)."""
+
+
+class SemanticMACForSarcasmDetection(_BinaryDetection):
+    """Sarcastic or not (MUStARD)."""

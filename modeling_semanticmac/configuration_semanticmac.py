@@ -1,0 +1,218 @@
+"""Configuration of SemanticMAC and the task specification that head, loss and metrics all read."""
+
+import difflib
+from dataclasses import dataclass, fields
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
+
+# Written into a config.json by transformers itself, or passed by its loaders; everything else that is not a field is a typing error.
+_LIBRARY_KEYS = {
+    "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels", "torch_dtype",
+    "output_attentions", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+    "_experts_implementation_internal", "quantization_config", "per_layer_config", "trust_remote_code",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TaskSpecification:
+    """What is predicted: read by the head (outputs), the loss, the metrics and the selection of the best model.
+
+    Args:
+        name: the task's word, e.g. "sentiment", "emotion", "humor", "sarcasm".
+        problem_type: one of Hugging Face's three: "regression" (one score a clip), "single_label_classification" (labels are class ids),
+            "multi_label_classification" (labels are multi-hot vectors of length C).
+        label_names: the score's name for regression; the C class names in the order of their ids otherwise.
+        label_range: (lowest, highest) score; regression only.
+        metrics: the family of metrics that the field reports: "mosi", "sims", "multi_label", "conversation" or "weighted".
+
+    Raises:
+        ValueError: when the parts contradict each other.
+    """
+
+    name: str
+    problem_type: str
+    label_names: tuple[str, ...]
+    label_range: tuple[float, float] | None = None
+    metrics: str = "mosi"
+
+    def __post_init__(self):
+        object.__setattr__(self, "label_names", tuple(self.label_names))
+        if self.label_range is not None:
+            object.__setattr__(self, "label_range", tuple(float(bound) for bound in self.label_range))
+        where = f"task {self.name!r}"
+        if self.problem_type not in PROBLEM_TYPES:
+            raise ValueError(
+                f"{where}: problem_type is {self.problem_type!r}; expected one of {', '.join(PROBLEM_TYPES)}."
+            )
+        if self.metrics not in METRIC_FAMILIES:
+            raise ValueError(f"{where}: metrics is {self.metrics!r}; expected one of {', '.join(METRIC_FAMILIES)}.")
+        if self.is_regression:
+            if len(self.label_names) != 1:
+                raise ValueError(
+                    f"{where}: a regression has one score, found {len(self.label_names)} label names {self.label_names}."
+                )
+            if self.label_range is None or len(self.label_range) != 2 or self.label_range[0] >= self.label_range[1]:
+                raise ValueError(
+                    f"{where}: a regression needs label_range=(lowest, highest), found {self.label_range}."
+                )
+        else:
+            if self.label_range is not None:
+                raise ValueError(
+                    f"{where}: label_range belongs to regression, found {self.label_range} with {self.problem_type}."
+                )
+            if self.problem_type == "single_label_classification" and len(self.label_names) < 2:
+                raise ValueError(f"{where}: a classification needs at least two label names, found {self.label_names}.")
+        if (self.metrics in ("mosi", "sims")) != self.is_regression or (
+            self.metrics == "multi_label"
+        ) != self.is_multi_label:
+            raise ValueError(f"{where}: the metrics {self.metrics!r} do not fit {self.problem_type}.")
+
+    @property
+    def is_regression(self) -> bool:
+        return self.problem_type == "regression"
+
+    @property
+    def is_multi_label(self) -> bool:
+        return self.problem_type == "multi_label_classification"
+
+    @property
+    def is_binary(self) -> bool:
+        """A single label out of two classes: humour, sarcasm."""
+        return self.problem_type == "single_label_classification" and len(self.label_names) == 2
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.label_names)
+
+    @property
+    def minimize(self) -> bool:
+        """Models are selected by the lowest validation loss (regression) or the highest validation weighted F1 (classes)."""
+        return self.is_regression
+
+    def config_fields(self) -> dict:
+        """The fields of `SemanticMACConfig` that state this task: `SemanticMACConfig(**task.config_fields(), ...)`."""
+        return {
+            "task_name": self.name,
+            "problem_type": self.problem_type,
+            "id2label": dict(enumerate(self.label_names)),
+            "label2id": {name: index for index, name in enumerate(self.label_names)},
+            "label_range": list(self.label_range) if self.label_range else None,
+            "metrics": self.metrics,
+        }
+
+
+@strict
+class SemanticMACConfig(PreTrainedConfig):
+    r"""Configuration of [`SemanticMACModel`] and its heads. Sizes that the paper does not give are our reading (docs/method.md).
+
+    Args:
+        text_config: configuration of the language model: any text encoder of transformers (a config, a dict with `model_type`; default BERT).
+        vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the checkpoint's own repository),
+            `revision`, `subfolder`, `weights_hash`. They are loaded the first time raw media is given.
+        vision_width, audio_width: width of the towers' embeddings, D_v and D_a (ImageBind: 1024).
+        num_crops: vision tokens of one time step (spatial crops); they share one frame embedding.
+        hidden_size: width d of every representation after the towers and the language model.
+        num_attention_heads: heads h; d must be a multiple of it.
+        num_latents: learnable tokens N of each Affective Perceiver, eq. (4).
+        num_perceiver_layers: layers L_ap of each Affective Perceiver.
+        num_interaction_layers: layers L_g of each stack of gated bridge attention, eq. (9).
+        num_bridge_tokens: bridge tokens n_b, eq. (7).
+        max_frames: rows of each frame embedding table, eq. (3); later time steps share the last row.
+        use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
+        use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of eq. (5)-(9).
+        dropout: probability in attention weights, feed-forward layers and predictors.
+        initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
+        task_name, problem_type, id2label, label_range, metrics: the task, see [`TaskSpecification`].
+
+    Raises:
+        ValueError: an unknown field (with the nearest known name), or values that do not fit together.
+    """
+
+    model_type = "semanticmac"
+    sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
+    keys_to_ignore_at_inference = ["multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask"]
+
+    text_config: PreTrainedConfig | dict | None = None
+    vision_encoder: dict | None = None
+    audio_encoder: dict | None = None
+    vision_width: int = 1024
+    audio_width: int = 1024
+    num_crops: int = 1
+
+    hidden_size: int = 256
+    num_attention_heads: int = 8
+    num_latents: int = 16
+    num_perceiver_layers: int = 2
+    num_interaction_layers: int = 2
+    num_bridge_tokens: int = 8
+    max_frames: int = 256
+    use_frame_embeddings: bool = True
+    perceiver_norm: str = "pre"
+    perceiver_residual: bool = True
+    use_modality_embeddings: bool = True
+    multi_query: bool = True
+    use_bridge_tokens: bool = True
+    gate: str = "reglu"
+    dropout: float | int = 0.1
+    initializer_range: float | int = 0.02
+
+    task_name: str = "sentiment"
+    label_range: list | tuple | None = None
+    metrics: str | None = None
+
+    def __post_init__(self, **kwargs):
+        known = {field.name for field in fields(self)} | _LIBRARY_KEYS
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, sorted(known - _LIBRARY_KEYS), n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"SemanticMACConfig has no field {name!r}.{hint} Its fields are documented in SemanticMACConfig's docstring."
+                )
+        if self.problem_type is None:
+            several = len(self.id2label or ()) > 1 or (kwargs.get("num_labels") or 1) > 1
+            self.problem_type = "single_label_classification" if several else "regression"
+        if self.problem_type == "regression":
+            self.id2label = self.id2label or {0: self.task_name}
+            self.label_range = list(self.label_range or (-3.0, 3.0))
+        if self.metrics is None:
+            families = {"regression": "mosi", "multi_label_classification": "multi_label"}
+            self.metrics = families.get(self.problem_type, "weighted")
+        super().__post_init__(**kwargs)
+        self.label2id = {name: index for index, name in self.id2label.items()}
+        self._check()
+
+    def _check(self):
+        """Values that cannot work together are refused here, with a sentence.
+
+        Not the library's `validate_architecture` hook: that wraps every message into an error that is no ValueError.
+        """
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}; "
+                f"choose for example hidden_size={self.num_attention_heads * max(1, self.hidden_size // self.num_attention_heads)}."
+            )
+        sizes = "hidden_size num_attention_heads num_latents num_perceiver_layers num_interaction_layers num_bridge_tokens max_frames"
+        for name in (*sizes.split(), "vision_width", "audio_width", "num_crops"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name, allowed in (("perceiver_norm", ("pre", "none")), ("gate", ("reglu", "relu", "none"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
+        _ = self.task  # a task that contradicts itself raises here
+
+    @property
+    def task(self) -> TaskSpecification:
+        """The task that this configuration states."""
+        names = tuple(self.id2label[index] for index in range(len(self.id2label)))
+        return TaskSpecification(self.task_name, self.problem_type, names, self.label_range, self.metrics)
+
+
+__all__ = ["SemanticMACConfig", "TaskSpecification"]

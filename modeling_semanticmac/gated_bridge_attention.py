@@ -1,0 +1,100 @@
+"""Gated bridge attention: multi-query attention through a few pooled bridge tokens, filtered by a ReLU gate (eq. 6-9)."""
+
+import torch
+from torch import nn
+
+from .attention import FeedForward, attend, merge_heads, split_heads
+
+
+def bridge_pooling_weights(mask: torch.Tensor, num_bridge_tokens: int) -> torch.Tensor:
+    """Eq. (7): the matrix that averages the valid tokens into n_b bins, as adaptive average pooling does.
+
+    Bin j averages the valid tokens of rank floor(j L / n_b) .. ceil((j + 1) L / n_b) - 1, where L is a sample's own number of valid tokens:
+    padding, on either side, does not enter the pool. L < n_b repeats tokens; L = 0 gives zeros.
+
+    Args:
+        mask: (B, L), True for valid tokens.
+
+    Returns:
+        (B, n_b, L), rows sum to 1 where a sample has a valid token.
+    """
+    mask = mask.bool()
+    length = mask.sum(dim=1, keepdim=True)  # (B, 1)
+    rank = mask.long().cumsum(dim=1) - 1  # (B, L)
+    bins = torch.arange(num_bridge_tokens, device=mask.device)  # (n_b,)
+    start = bins * length // num_bridge_tokens  # (B, n_b)
+    end = ((bins + 1) * length + num_bridge_tokens - 1) // num_bridge_tokens
+    inside = (rank[:, None] >= start[..., None]) & (rank[:, None] < end[..., None]) & mask[:, None]  # (B, n_b, L)
+    return inside / (end - start).clamp(min=1)[..., None]
+
+
+class GatedBridgeAttention(nn.Module):
+    """Eq. (6)-(8), multi-query attention over bridge tokens (in the form of Agent Attention: our reading).
+
+        Q_i = F_q W_Q_i,  K = F_k W_K,  V = F_k W_V           one key and value head for all query heads
+        B_i = AdaptiveAvgPool_nb(Q_i)
+        A_i = softmax(Q_i B_i^T / sqrt(d_h)) softmax(B_i K^T / sqrt(d_h))
+        out = [A_1 V; ...; A_h V] W_O
+
+    Shapes: queries (B, L_q, d), keys (B, L_k, d), masks (B, L_q), (B, L_k) -> (B, L_q, d). Only the second softmax is over padded keys. Where a
+    sample has no valid key at all the result is zero. `multi_query=False` gives each head its own K and V; `use_bridge_tokens=False` is plain
+    attention softmax(Q_i K^T / sqrt(d_h)) V.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.hidden_size
+        self.head_width = width // config.num_attention_heads
+        self.num_bridge_tokens = config.num_bridge_tokens if config.use_bridge_tokens else None
+        key_width = self.head_width if config.multi_query else width
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, key_width, bias=False)
+        self.value = nn.Linear(width, key_width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
+    ) -> torch.Tensor:
+        query = split_heads(self.query(queries), self.head_width)  # (B, h, L_q, d_h)
+        key = split_heads(self.key(keys), self.head_width)  # (B, 1 or h, L_k, d_h)
+        value = split_heads(self.value(keys), self.head_width)
+        if self.num_bridge_tokens is None:
+            return self.output(merge_heads(attend(query, key, value, key_mask, self.dropout)))
+        pooling = bridge_pooling_weights(query_mask, self.num_bridge_tokens).to(query.dtype)  # (B, n_b, L_q)
+        bridge = pooling[:, None] @ query  # (B, h, n_b, d_h)
+        # Right to left: the L_q x L_k matrix A_i is never formed.
+        context = attend(bridge, key, value, key_mask, self.dropout)  # (B, h, n_b, d_h)
+        return self.output(merge_heads(attend(query, bridge, context, None, nn.Identity())))  # (B, L_q, d)
+
+
+class GatedBridgeLayer(nn.Module):
+    """Eq. (9), one layer. Where the gate sits is stated by the paper; its form is our reading (field `gate`).
+
+        H  = F + GBA(LN(F), LN(X))
+        G  = ReLU(LN(H) W_g + b_g) * LN(H)      "reglu";   ReLU(LN(H))  "relu";   LN(H)  "none"
+        F' = H + FFN(G)                          d -> 4d -> d, ReLU
+
+    Shapes: F (B, L_q, d), X (B, L_k, d) -> (B, L_q, d).
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.hidden_size
+        self.norm_query, self.norm_key, self.norm_gate = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = GatedBridgeAttention(config)
+        self.gate = config.gate
+        if config.gate == "reglu":
+            self.gate_projection = nn.Linear(width, width)
+        self.feed_forward = FeedForward(width, nn.ReLU(), config.dropout)
+
+    def forward(
+        self, hidden: torch.Tensor, context: torch.Tensor, mask: torch.Tensor, context_mask: torch.Tensor
+    ) -> torch.Tensor:
+        hidden = hidden + self.attention(self.norm_query(hidden), self.norm_key(context), mask, context_mask)
+        gated = self.norm_gate(hidden)
+        if self.gate == "reglu":
+            gated = torch.relu(self.gate_projection(gated)) * gated
+        elif self.gate == "relu":
+            gated = torch.relu(gated)
+        return hidden + self.feed_forward(gated)

@@ -1,0 +1,67 @@
+"""Semantic-centric Gated Feature Interaction (SGFI): semantic-specific and semantic-shared representations and their fusion (eq. 5, 10-12)."""
+
+import torch
+from torch import nn
+
+from .attention import masked_mean
+from .gated_bridge_attention import GatedBridgeLayer
+
+MODALITIES = ("text", "audio", "vision")
+
+
+class InteractionStack(nn.Module):
+    """L_g layers of eq. (9), then a LayerNorm (our reading: the distances of eq. (13) are meant for normalised features).
+
+    `context=None` is self-interaction with the current representation as key and value; a given context stays fixed in every layer.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.layers = nn.ModuleList(GatedBridgeLayer(config) for _ in range(config.num_interaction_layers))
+        self.norm = nn.LayerNorm(config.hidden_size)
+
+    def forward(self, hidden, mask, context=None, context_mask=None):
+        for layer in self.layers:
+            if context is None:
+                hidden = layer(hidden, hidden, mask, mask)
+            else:
+                hidden = layer(hidden, context, mask, context_mask)
+        return self.norm(hidden)
+
+
+class SemanticInteraction(nn.Module):
+    """Section III-D, eq. (5) and (10)-(12).
+
+        F_m <- F_m + e_mod_m
+        S_m = SGFI_spec(Q = F_m, K = V = F_m)
+        C_m = SGFI_shar(Q = F_m, K = V = [F_n; F_k]),   {n, k} = {t, a, v} \\ {m}
+        F_M = W_M [z_St; z_Sa; z_Sv; z_Ct; z_Ca; z_Cv] + b_M
+
+    z is the mean over valid tokens. Two stacks, specific and shared, each shared by the three modalities (our reading: the modality
+    embedding has a use only then). Order of modalities everywhere: text, audio, vision. A modality that a sample lacks has z = 0 and is no key.
+
+    Shapes: three (B, L_m, d) with masks (B, L_m) -> F_M (B, d), z_S (B, 3, d), z_C (B, 3, d).
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.hidden_size
+        self.modality_embedding = nn.Parameter(torch.zeros(3, width)) if config.use_modality_embeddings else None
+        self.specific = InteractionStack(config)
+        self.shared = InteractionStack(config)
+        self.fusion = nn.Linear(6 * width, width)
+
+    def forward(
+        self, tokens: list[torch.Tensor], masks: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.modality_embedding is not None:
+            tokens = [hidden + self.modality_embedding[m].to(hidden.dtype) for m, hidden in enumerate(tokens)]
+        specific, shared = [], []
+        for m, (hidden, mask) in enumerate(zip(tokens, masks)):
+            specific.append(masked_mean(self.specific(hidden, mask), mask))  # (B, d)
+            others = [n for n in range(3) if n != m]
+            context = torch.cat([tokens[n] for n in others], dim=1)  # (B, L_n + L_k, d)
+            context_mask = torch.cat([masks[n] for n in others], dim=1)
+            shared.append(masked_mean(self.shared(hidden, mask, context, context_mask), mask))  # (B, d)
+        multimodal = self.fusion(torch.cat(specific + shared, dim=-1))  # (B, 6d) -> (B, d)
+        return multimodal, torch.stack(specific, dim=1), torch.stack(shared, dim=1)
