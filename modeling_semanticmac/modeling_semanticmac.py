@@ -50,6 +50,7 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     # The Trainer divides by the accumulation steps itself: the loss is a mean over the batch that forward() sees.
     accepts_loss_kwargs = False
+    include_encoders = False
 
     def _init_weights(self, module):
         super()._init_weights(module)
@@ -79,26 +80,28 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
         language_model = AutoModel.from_pretrained(name_or_path, revision=revision, config=config.text_config, **kwargs)
         return cls(config, language_model=language_model)
 
-    def save_pretrained(self, save_directory, include_encoders: bool = False, **kwargs):
-        """As `PreTrainedModel.save_pretrained`; the frozen towers are kept by reference unless `include_encoders=True`, which writes them into
-        the sub-folders `vision_encoder/` and `audio_encoder/`, so that the folder is complete.
+    def save_pretrained(self, save_directory, include_encoders: bool | None = None, **kwargs):
+        """As `PreTrainedModel.save_pretrained`; the frozen towers are kept by reference.
+
+        Args:
+            include_encoders: write the towers too, into the sub-folders `vision_encoder/` and `audio_encoder/`, so that the folder is
+                complete. None: as the attribute `include_encoders` says (False), which also serves callers that cannot pass it.
         """
         base = self.base_model
+        include = self.include_encoders if include_encoders is None else include_encoders
         # The library records the class that is saved; a head's checkpoint must be found by AutoModel as well.
-        self.config.auto_map = {
-            "AutoModel": "modeling_semanticmac.SemanticMACModel",
-            **(getattr(self.config, "auto_map", None) or {}),
-        }
+        base_class = "modeling_semanticmac.SemanticMACModel"
+        self.config.auto_map = {"AutoModel": base_class, **(getattr(self.config, "auto_map", None) or {})}
         references = {key: getattr(self.config, key) for key in ("vision_encoder", "audio_encoder")}
         try:
-            if include_encoders and kwargs.get("is_main_process", True):
-                for modality in ("vision", "audio"):
-                    key = f"{modality}_encoder"
-                    if references[key] is None and modality not in base._encoders:
-                        continue
+            for modality in ("vision", "audio") if include else ():
+                key = f"{modality}_encoder"
+                if references[key] is None and modality not in base._encoders:
+                    continue
+                if kwargs.get("is_main_process", True):
                     base.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
-                    weights_hash = (references[key] or {}).get("weights_hash")
-                    setattr(self.config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
+                weights_hash = (references[key] or {}).get("weights_hash")
+                setattr(self.config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
             super().save_pretrained(save_directory, **kwargs)
         finally:
             for key, reference in references.items():

@@ -1,0 +1,150 @@
+"""Arguments of `run_mac.py`: three dataclasses, read from a YAML or JSON file and the command line."""
+
+import argparse
+import difflib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from transformers import HfArgumentParser
+
+from .configuration_semanticmac import SemanticMACConfig
+from .semantic_interaction import MODALITIES
+from .training_args import SemanticMACTrainingArguments
+
+
+def _option(help_text: str, default=None):
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass
+class ModelArguments:
+    """Which model: a checkpoint to go on from, or a language model and two towers to build a new one on.
+
+    Every field of `SemanticMACConfig` in the second block overrides the configuration's default; sampling fields go to the processor.
+    """
+
+    model_name_or_path: str | None = _option("A SemanticMAC checkpoint to continue from, evaluate or predict with.")
+    language_model: str | None = _option("A pretrained text encoder (name or folder) to build a new model on.")
+    language_model_revision: str | None = _option("Revision of the language model on the Hub.")
+    vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
+    vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
+    audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
+    audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+    include_encoders: bool | None = _option(
+        "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can load."
+    )
+
+    hidden_size: int | None = _option("Width d.")
+    num_attention_heads: int | None = _option("Heads h.")
+    num_latents: int | None = _option("Latent tokens N of each Affective Perceiver.")
+    num_perceiver_layers: int | None = _option("Layers of each Affective Perceiver.")
+    num_interaction_layers: int | None = _option("Layers of each interaction stack.")
+    num_bridge_tokens: int | None = _option("Bridge tokens n_b.")
+    max_frames: int | None = _option("Rows of the frame embedding tables.")
+    use_frame_embeddings: bool | None = _option("Frame embeddings, eq. (3).")
+    perceiver_norm: str | None = _option("pre or none.")
+    perceiver_residual: bool | None = _option("Residual connections in the perceiver.")
+    use_modality_embeddings: bool | None = _option("Modality embeddings, eq. (5).")
+    multi_query: bool | None = _option("One key and value head for all query heads, eq. (6).")
+    use_bridge_tokens: bool | None = _option("Bridge tokens, eq. (7)-(8).")
+    gate: str | None = _option("reglu, relu or none, eq. (9).")
+    dropout: float | None = _option("Dropout of the new modules.")
+    initializer_range: float | None = _option("Standard deviation of new weights.")
+
+    frames_per_second: float | None = _option("Frames and audio windows a second (default 2).")
+    num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
+    vision_window: str | None = _option("image (one still a token) or clip (two frames of one second).")
+    audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
+    num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
+
+    def config_fields(self) -> dict:
+        """The fields of `SemanticMACConfig` that were given."""
+        names = {f.name for f in fields(SemanticMACConfig)} & {f.name for f in fields(self)}
+        names -= {"vision_encoder", "audio_encoder"}  # references, made from the names when the towers are loaded
+        return {name: getattr(self, name) for name in sorted(names) if getattr(self, name) is not None}
+
+    def sampling_fields(self) -> dict:
+        """The sampling fields of the processor that were given."""
+        names = ("frames_per_second", "num_frames", "vision_window", "audio_window")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass
+class DataArguments:
+    """Which clips, and what of them is used."""
+
+    corpus: str | None = _option("Name of the corpus, e.g. mosi, meld, mustard, synthetic.")
+    data_dir: str | None = _option("Folder of the corpus as its authors released it.")
+    task: str | None = _option("Task of the corpus where it has several, e.g. sentiment, emotion.")
+    corpus_options: str | None = _option('Options of the corpus as JSON, e.g. {"fold": 0}; in a YAML file a mapping.')
+    modalities: list[str] = field(
+        default_factory=lambda: list(MODALITIES), metadata={"help": "Modalities to use: text audio vision."}
+    )
+    use_context: bool = _option("Put the earlier utterances of the dialogue before the text.", True)
+    max_length: int = _option("Longest text in tokens, context included.", 128)
+    embeddings_dir: str | None = _option("Folder of the embedding store (default: <output_dir>/embeddings).")
+    extraction_workers: int = _option("Processes that decode media during extraction.", 2)
+    max_train_samples: int | None = _option("Use only the first clips of the training set (for debugging).")
+    max_eval_samples: int | None = _option("Use only the first clips of validation (for debugging).")
+    max_predict_samples: int | None = _option("Use only the first clips of test (for debugging).")
+
+    def __post_init__(self):
+        self.options = json.loads(self.corpus_options) if self.corpus_options else {}
+        if not isinstance(self.options, dict):
+            raise ValueError(f'corpus_options is {self.corpus_options!r}; expected a JSON mapping such as {{"fold": 0}}.')
+
+
+def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments]:
+    """Arguments from `[FILE.yaml | FILE.json] [--name value ...]`; the command line wins over the file.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one.
+        FileNotFoundError: the file of arguments does not exist.
+    """
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, SemanticMACTrainingArguments),
+        prog="run_mac.py",
+        usage="%(prog)s [RECIPE.yaml] [--name value ...]",
+        description="Train, evaluate and predict with SemanticMAC.",
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    known = sorted(action.dest for action in parser._actions if action.dest != "help")
+    given = list(argv)
+    if given and given[0].endswith((".yaml", ".yml", ".json")):
+        given = _file_arguments(Path(given[0]), known) + given[1:]
+    *parsed, rest = parser.parse_args_into_dataclasses(args=given, return_remaining_strings=True, look_for_args_file=False)
+    if rest:
+        raise ValueError(_unknown(rest[0], "on the command line", known))
+    return tuple(parsed)
+
+
+def _file_arguments(path: Path, known: list[str]) -> list[str]:
+    """The file's mapping as command line words, so that one parser checks both."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of arguments at {path}; expected a YAML or JSON mapping of argument names to values.")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}; expected a mapping of argument names to values.")
+    words = []
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(_unknown(name, f"in {path}", known))
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            words += [f"--{name}", json.dumps(value)]
+        elif isinstance(value, list):
+            words += [f"--{name}", *map(str, value)]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def _unknown(name: str, where: str, known: list[str]) -> str:
+    plain = name.lstrip("-").split("=")[0]
+    near = difflib.get_close_matches(plain, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown argument {plain!r} {where}.{hint} `run_mac.py --help` lists all."

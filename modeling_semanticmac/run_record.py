@@ -1,0 +1,115 @@
+"""What a run leaves behind: resolved arguments, versions, git revision, predictions."""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from .affect_heads import SUBTASKS
+from .configuration_semanticmac import TaskSpecification
+
+PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
+
+
+def git_revision() -> str | None:
+    """Commit of the checkout that this code runs from, with `-dirty` where it holds changes; None outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
+            cwd=folder, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_json(path: str | os.PathLike, value) -> None:
+    """Write JSON under a temporary name, then rename: a reader never sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def save_run_record(output_dir: str, model_args, data_args, training_args) -> None:
+    """`run.json`: the resolved arguments, the command, the seed, the versions and the git revision."""
+    record = {
+        "model": asdict(model_args),
+        "data": asdict(data_args),
+        "training": training_args.to_sanitized_dict(),
+        "command": sys.argv,
+        "seed": training_args.seed,
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+    write_json(Path(output_dir) / "run.json", record)
+
+
+def predicted(task: TaskSpecification, logits: np.ndarray) -> list:
+    """What a user reads for each clip: the score, the class name, or the names of the present labels joined by "|".
+
+    Args:
+        logits: (n, C).
+    """
+    if task.is_regression:
+        return logits[:, 0].tolist()
+    if task.is_multi_label:
+        return ["|".join(name for name, logit in zip(task.label_names, row) if logit > 0) for row in logits]
+    return [task.label_names[index] for index in logits.argmax(axis=1)]
+
+
+def _label_text(task: TaskSpecification, label):
+    if task.is_multi_label:
+        return "|".join(name for name, value in zip(task.label_names, label) if value)
+    return label if task.is_regression else task.label_names[label]
+
+
+def write_predictions(path: str, task: TaskSpecification, clips, logits: np.ndarray, subtask_logits: np.ndarray) -> None:
+    """A CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, and one probability a class.
+
+    Args:
+        clips: the dataset's split, with `id` and `label`.
+        logits: (n, C) of sub-task M.
+        subtask_logits: (n, 4, C) of S, T, A, V.
+
+    Raises:
+        ValueError: the number of predictions is not the number of clips.
+    """
+    if len(clips) != len(logits):
+        raise ValueError(f"{len(logits)} predictions for {len(clips)} clips: every clip must have exactly one.")
+    columns = {"id": clips["id"], "label": [_label_text(task, label) for label in clips["label"]], "prediction": predicted(task, logits)}
+    for position, subtask in enumerate(SUBTASKS):
+        columns[f"prediction_{subtask}"] = predicted(task, subtask_logits[:, position])
+    if not task.is_regression:
+        if task.is_multi_label:
+            probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        else:
+            shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values()))
+    os.replace(temporary, path)

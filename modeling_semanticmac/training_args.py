@@ -1,0 +1,48 @@
+"""Arguments of a training run: transformers' own, with the method's fields and the field's defaults."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from .task_loss import REGRESSION_LOSSES
+
+
+@dataclass
+class SemanticMACTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with two learning rates, warm-up counted in epochs, and the options of the objective.
+
+    Defaults follow Table II of the paper where it speaks (AdamW, warm-up of all rates over the first epoch, a constant or cosine rate) and
+    docs/method.md elsewhere. Model selection (`metric_for_best_model`) is set from the task by the Trainer where it is not given.
+    """
+
+    learning_rate: float = field(default=1e-4, metadata={"help": "Rate of everything but the language model."})
+    language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Rate of the language model."})
+    warmup_epochs: float = field(
+        default=1.0,
+        metadata={"help": "Linear warm-up of both rates over this many epochs. 0 leaves it to warmup_steps."},
+    )
+    regression_loss: str = field(
+        default="l1", metadata={"help": f"Task loss of scores: {' or '.join(REGRESSION_LOSSES)}."}
+    )
+    class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
+
+    lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "constant_with_warmup or cosine."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on validation: no, steps, epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch, best."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the checkpoint best on validation."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep: the best and the newest."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Clips go whole to the collator: keep False."})
+    report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.regression_loss not in REGRESSION_LOSSES:
+            raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
+        if self.class_weight not in ("none", "balanced"):
+            raise ValueError(f"class_weight is {self.class_weight!r}; expected none or balanced.")
+        if self.warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
+        if self.remove_unused_columns:
+            raise ValueError(
+                "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not take."
+            )
