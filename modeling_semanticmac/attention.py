@@ -16,11 +16,13 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     Returns:
         Weights of the shape and dtype of the scores.
     """
-    if mask is None:
-        return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
-    mask = mask.bool()
-    scores = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min)
-    return (scores.softmax(dim=-1) * mask).to(scores.dtype)
+    weights = scores.float()
+    if mask is not None:
+        weights = weights.masked_fill(~mask.bool(), torch.finfo(torch.float32).min)
+    weights = weights.softmax(dim=-1)
+    if mask is not None:
+        weights = weights * mask.bool()
+    return weights.to(scores.dtype)
 
 
 def attend(
@@ -39,7 +41,7 @@ def attend(
     """
     scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # (B, h, L_q, L_k)
     weights = masked_softmax(scores, None if key_mask is None else key_mask[:, None, None, :])
-    return dropout(weights.to(values.dtype)) @ values  # (B, h, L_q, d_h)
+    return dropout(weights) @ values  # (B, h, L_q, d_h)
 
 
 def split_heads(hidden: torch.Tensor, head_width: int) -> torch.Tensor:

@@ -68,6 +68,10 @@ class GatedBridgeAttention(nn.Module):
         return self.output(merge_heads(attend(query, bridge, context, None, nn.Identity())))  # (B, L_q, d)
 
 
+class GateProjection(nn.Linear):
+    """W_g and b_g of the gate; a class of its own because it starts near identity: W_g small, b_g = 1, so that no unit begins dead."""
+
+
 class GatedBridgeLayer(nn.Module):
     """Eq. (9), one layer. Where the gate sits is stated by the paper; its form is our reading (field `gate`).
 
@@ -85,7 +89,7 @@ class GatedBridgeLayer(nn.Module):
         self.attention = GatedBridgeAttention(config)
         self.gate = config.gate
         if config.gate == "reglu":
-            self.gate_projection = nn.Linear(width, width)
+            self.gate_projection = GateProjection(width, width)
         self.feed_forward = FeedForward(width, nn.ReLU(), config.dropout)
 
     def forward(

@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import SemanticMACConfig
-from .gated_bridge_attention import GatedBridgeLayer
+from .gated_bridge_attention import GateProjection
 from .semantic_interaction import MODALITIES, SemanticInteraction
 
 ENCODER_BATCH = 64
@@ -61,10 +61,8 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
             init.normal_(module.latents, mean=0.0, std=std)
         elif isinstance(module, SemanticInteraction) and module.modality_embedding is not None:
             init.normal_(module.modality_embedding, mean=0.0, std=std)
-        elif isinstance(module, GatedBridgeLayer) and module.gate == "reglu":
-            # Starts near identity: a gate around 1 with no dead unit.
-            init.normal_(module.gate_projection.weight, mean=0.0, std=std)
-            init.constant_(module.gate_projection.bias, 1.0)
+        elif isinstance(module, GateProjection):
+            init.constant_(module.bias, 1.0)
 
     @classmethod
     def from_language_model(cls, name_or_path: str, revision: str | None = None, **config_fields):

@@ -1,0 +1,71 @@
+import pytest
+from transformers import AutoConfig
+
+from modeling_semanticmac import SemanticMACConfig, TaskSpecification
+from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config
+
+
+@pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS], ids=lambda task: task.name)
+def test_task_survives_saving_and_loading(task, tmp_path):
+    tiny_config(task, gate="relu").save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert loaded.task == task
+    assert loaded.gate == "relu"
+    assert loaded.text_config.hidden_size == 32
+    assert loaded.label2id == {name: index for index, name in enumerate(task.label_names)}
+
+
+def test_defaults_are_those_of_the_method():
+    config = SemanticMACConfig()
+    assert (config.hidden_size, config.num_attention_heads, config.num_latents, config.num_bridge_tokens) == (
+        256,
+        8,
+        16,
+        8,
+    )
+    assert (config.num_perceiver_layers, config.num_interaction_layers, config.max_frames) == (2, 2, 256)
+    assert config.task == TaskSpecification("sentiment", "regression", ("sentiment",), (-3.0, 3.0), "mosi")
+
+
+def test_unknown_field_is_refused_with_the_nearest_name():
+    with pytest.raises(ValueError, match="no field 'num_latent'.*'num_latents'"):
+        SemanticMACConfig(num_latent=3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("hidden_size", 30, "not a multiple of num_attention_heads 8"),
+        ("num_latents", 0, "num_latents must be at least 1"),
+        ("gate", "tanh", "expected one of reglu, relu, none"),
+        ("perceiver_norm", "post", "expected one of pre, none"),
+        ("dropout", 1.0, "dropout is a probability"),
+        ("label_range", [3, -3], "label_range"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        SemanticMACConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", "ranking", ("x",)), "expected one of regression"),
+        (("x", "regression", ("x", "y"), (-1, 1)), "found 2 label names"),
+        (("x", "regression", ("x",)), "needs label_range"),
+        (("x", "single_label_classification", ("x",), None, "weighted"), "at least two"),
+        (("x", "single_label_classification", ("x", "y"), (0, 1), "weighted"), "label_range belongs to regression"),
+        (("x", "multi_label_classification", ("x", "y"), None, "weighted"), "do not fit"),
+        (("x", "regression", ("x",), (-1, 1), "best"), "expected one of mosi"),
+    ],
+)
+def test_contradicting_tasks_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TaskSpecification(*arguments)
+
+
+def test_binary_and_selection():
+    assert SARCASM.is_binary and not EMOTIONS.is_binary and not SENTIMENT.is_binary
+    assert SENTIMENT.minimize and not SARCASM.minimize
+    assert (SENTIMENT.num_labels, SARCASM.num_labels, EMOTIONS.num_labels) == (1, 2, 3)
