@@ -69,17 +69,16 @@ class SemanticMACCollator:
         return batch
 
     def _labels(self, rows: Sequence[dict]) -> torch.Tensor:
-        values = [row["label"] for row in rows]
-        lengths = {len(value) if isinstance(value, (list, tuple)) else 1 for value in values}
-        if None in values or len(lengths) > 1:
-            bad = next(
-                row["id"] for row, value in zip(rows, values) if value is None or lengths != {self.task.num_labels}
-            )
-            raise ValueError(
-                f"clip {bad!r} has a missing label or a wrong number of them; task {self.task.name!r} has {self.task.num_labels}."
-            )
+        length = self.task.num_labels if self.task.is_multi_label else None
+        for row in rows:
+            label = row["label"]
+            if label is None or (len(label) if isinstance(label, (list, tuple)) else None) != length:
+                expected = "one number" if length is None else f"a list of {length} zeros and ones"
+                raise ValueError(
+                    f"clip {row['id']!r} has the label {label!r}; task {self.task.name!r} expects {expected}."
+                )
         dtype = torch.float32 if self.task.is_regression or self.task.is_multi_label else torch.long
-        labels = torch.tensor(values, dtype=dtype)
+        labels = torch.tensor([row["label"] for row in rows], dtype=dtype)
         check_labels(labels, self.task, batch_size=len(rows))
         return labels
 

@@ -93,7 +93,9 @@ class DataArguments:
     def __post_init__(self):
         self.options = json.loads(self.corpus_options) if self.corpus_options else {}
         if not isinstance(self.options, dict):
-            raise ValueError(f'corpus_options is {self.corpus_options!r}; expected a JSON mapping such as {{"fold": 0}}.')
+            raise ValueError(
+                f'corpus_options is {self.corpus_options!r}; expected a JSON mapping such as {{"fold": 0}}.'
+            )
 
 
 def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments]:
@@ -115,7 +117,9 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, Sem
     given = list(argv)
     if given and given[0].endswith((".yaml", ".yml", ".json")):
         given = _file_arguments(Path(given[0]), known) + given[1:]
-    *parsed, rest = parser.parse_args_into_dataclasses(args=given, return_remaining_strings=True, look_for_args_file=False)
+    *parsed, rest = parser.parse_args_into_dataclasses(
+        args=given, return_remaining_strings=True, look_for_args_file=False
+    )
     if rest:
         raise ValueError(_unknown(rest[0], "on the command line", known))
     return tuple(parsed)
@@ -124,7 +128,9 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, Sem
 def _file_arguments(path: Path, known: list[str]) -> list[str]:
     """The file's mapping as command line words, so that one parser checks both."""
     if not path.is_file():
-        raise FileNotFoundError(f"no file of arguments at {path}; expected a YAML or JSON mapping of argument names to values.")
+        raise FileNotFoundError(
+            f"no file of arguments at {path}; expected a YAML or JSON mapping of argument names to values."
+        )
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}; expected a mapping of argument names to values.")

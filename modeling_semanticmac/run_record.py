@@ -84,7 +84,9 @@ def _label_text(task: TaskSpecification, label):
     return label if task.is_regression else task.label_names[label]
 
 
-def write_predictions(path: str, task: TaskSpecification, clips, logits: np.ndarray, subtask_logits: np.ndarray) -> None:
+def write_predictions(
+    path: str, task: TaskSpecification, clips, logits: np.ndarray, subtask_logits: np.ndarray
+) -> None:
     """A CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, and one probability a class.
 
     Args:
@@ -97,7 +99,11 @@ def write_predictions(path: str, task: TaskSpecification, clips, logits: np.ndar
     """
     if len(clips) != len(logits):
         raise ValueError(f"{len(logits)} predictions for {len(clips)} clips: every clip must have exactly one.")
-    columns = {"id": clips["id"], "label": [_label_text(task, label) for label in clips["label"]], "prediction": predicted(task, logits)}
+    columns = {
+        "id": clips["id"],
+        "label": [_label_text(task, label) for label in clips["label"]],
+        "prediction": predicted(task, logits),
+    }
     for position, subtask in enumerate(SUBTASKS):
         columns[f"prediction_{subtask}"] = predicted(task, subtask_logits[:, position])
     if not task.is_regression:

@@ -75,11 +75,13 @@ def test_saved_and_loaded_gives_equal_outputs_through_every_door(kind, task, tmp
     expected = model(**batch)
     for loaded in (kind.from_pretrained(tmp_path), AutoModelForVideoClassification.from_pretrained(tmp_path)):
         assert isinstance(loaded, SemanticMACForAffect) and loaded.config.task == task
+        assert all(value.equal(model.state_dict()[name]) for name, value in loaded.state_dict().items())
         for name, value in loaded.eval()(**batch).items():
-            assert value.equal(expected[name]), name
+            # Equal weights, yet the last bit may differ: mapped files lie at other alignments, and sums are cut there differently.
+            torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
     base = AutoModel.from_pretrained(tmp_path).eval()
     assert type(base) is SemanticMACModel
-    assert base(**batch).multimodal_embeds.equal(expected.multimodal_embeds)
+    torch.testing.assert_close(base(**batch).multimodal_embeds, expected.multimodal_embeds, atol=1e-6, rtol=1e-5)
 
 
 def test_base_checkpoint_serves_a_new_head(tmp_path):
@@ -89,7 +91,8 @@ def test_base_checkpoint_serves_a_new_head(tmp_path):
     loaded, info = SemanticMACForSarcasmDetection.from_pretrained(tmp_path, output_loading_info=True)
     assert info["missing_keys"] and all(key.startswith("predictors.") for key in info["missing_keys"])
     batch = random_batch(LENGTHS)
-    assert loaded.eval()(**batch).multimodal_embeds.equal(base(**batch).multimodal_embeds)
+    found, expected = loaded.eval()(**batch).multimodal_embeds, base(**batch).multimodal_embeds
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
