@@ -1,0 +1,170 @@
+#!/usr/bin/env python
+"""Train, evaluate and predict with SemanticMAC.
+
+    accelerate launch run_mac.py examples/recipes/synthetic_sentiment.yaml --data_dir CORPUS --output_dir RUN
+    python run_mac.py --model_name_or_path RUN --corpus synthetic --data_dir CORPUS --do_predict --output_dir PREDICTIONS
+
+Training reads the splits `train` and `validation` only; `test` is opened by --do_predict, after the model is chosen.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from modeling_semanticmac.embedding_extraction import extract_embeddings
+from modeling_semanticmac.embedding_store import EmbeddingStore
+from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_front_end
+from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
+from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
+from transformers import AutoTokenizer, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from datasets_scripts import load_corpus, task_specification
+from modeling_semanticmac import SemanticMACForAffect
+from modeling_semanticmac.collator import SemanticMACCollator
+from modeling_semanticmac.run_arguments import parse_arguments
+from modeling_semanticmac.run_record import save_run_record, write_predictions
+from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
+
+logger = logging.getLogger("run_mac")
+
+
+class Run:
+    """One run: its arguments, model, processor and clips, each made when it is first needed."""
+
+    def __init__(self, model_args, data_args, training_args):
+        self.model_args, self.data_args, self.training_args = model_args, data_args, training_args
+        if data_args.corpus is None or data_args.data_dir is None:
+            raise ValueError("--corpus and --data_dir say which clips to use; at least one of them is missing.")
+        if (model_args.model_name_or_path is None) == (model_args.language_model is None):
+            raise ValueError(
+                "give either --model_name_or_path (a SemanticMAC checkpoint) or --language_model (to build a new model on)."
+            )
+        self.task = task_specification(data_args.corpus, data_args.task)
+        self.uses_media = set(data_args.modalities) != {"text"}
+        self.corpus = load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
+        self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
+        self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
+
+    def _load(self):
+        name = self.model_args.model_name_or_path
+        model = SemanticMACForAffect.from_pretrained(name)
+        if model.config.task != self.task:
+            raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus asks for {self.task}.")
+        return model, SemanticMACProcessor.from_pretrained(name)
+
+    def _build(self):
+        """A new model around the language model and, where media are used, the two towers."""
+        args = self.model_args
+        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=args.language_model_revision)
+        front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
+        fields = args.config_fields()
+        for modality in ("vision", "audio") if self.uses_media else ():
+            name, revision = getattr(args, f"{modality}_encoder"), getattr(args, f"{modality}_encoder_revision")
+            if modality not in self.data_args.modalities:
+                continue
+            if name is None:
+                raise ValueError(
+                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it out of --modalities."
+                )
+            reference = encoder_reference(name, modality, revision=revision)
+            fields[f"{modality}_encoder"] = reference
+            fields[f"{modality}_width"] = embedding_width(reference, modality)
+            front_ends[modality] = load_front_end(reference, modality)
+        if args.num_crops is not None:
+            front_ends["vision"].num_crops = args.num_crops
+        model = SemanticMACForAffect.from_language_model(
+            args.language_model, args.language_model_revision, **self.task.config_fields(), **fields
+        )
+        sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
+        return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
+
+    def split(self, name: str, limit: int | None):
+        """A split of the corpus, with its clips in the embedding store where media are used."""
+        clips = self.corpus[name]
+        if limit is not None:
+            clips = clips.select(range(min(limit, len(clips))))
+        if self.uses_media:
+            encoders = {
+                modality: self.model.semanticmac.get_encoder(modality)
+                if modality in self.data_args.modalities
+                else None
+                for modality in ("vision", "audio")
+            }
+            report = extract_embeddings(
+                clips, self.processor, encoders["vision"], encoders["audio"], self.embeddings_dir, num_workers=self.data_args.extraction_workers
+            )  # fmt: skip
+            logger.info("%s: %s", name, report)
+        return clips
+
+    def trainer(self, train, validation) -> SemanticMACTrainer:
+        store = EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
+        collator = SemanticMACCollator(
+            self.processor, self.task, store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
+        )  # fmt: skip
+        return SemanticMACTrainer(
+            self.model, self.training_args, train, eval_dataset=validation, data_collator=collator, processing_class=self.processor
+        )  # fmt: skip
+
+
+def train(trainer: SemanticMACTrainer, run: Run) -> None:
+    """Train, keep the model that is best on validation, save it complete."""
+    args = run.training_args
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint == "last":
+        checkpoint = get_last_checkpoint(args.output_dir)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
+    local = any(Path(name).is_dir() for name in (run.model_args.vision_encoder, run.model_args.audio_encoder) if name)
+    run.model.include_encoders = (
+        run.model_args.include_encoders if run.model_args.include_encoders is not None else local
+    )
+    trainer.save_model()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+
+
+def predict(trainer: SemanticMACTrainer, run: Run) -> None:
+    """Open the test split, report its metrics, write one row a clip."""
+    logger.info("opening the test split: the model is chosen, nothing is selected from here on")
+    clips = run.split("test", run.data_args.max_predict_samples)
+    found = trainer.predict(clips)
+    trainer.log_metrics("test", found.metrics)
+    trainer.save_metrics("test", found.metrics)
+    if trainer.is_world_process_zero():
+        path = Path(run.training_args.output_dir) / "predictions_test.csv"
+        write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run with the given arguments, or those of the command line."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
+    if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
+        raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
+    if not training_args.do_train:
+        training_args.load_best_model_at_end = False
+    set_seed(training_args.seed)
+    run = Run(model_args, data_args, training_args)
+    if training_args.should_save:
+        save_run_record(training_args.output_dir, model_args, data_args, training_args)
+    train_clips = run.split("train", data_args.max_train_samples) if training_args.do_train else None
+    needs_validation = training_args.do_train or training_args.do_eval
+    validation = run.split("validation", data_args.max_eval_samples) if needs_validation else None
+    trainer = run.trainer(train_clips, validation)
+    if training_args.do_train:
+        train(trainer, run)
+    if training_args.do_eval:
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+    if training_args.do_predict:
+        predict(trainer, run)
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
+
+
+if __name__ == "__main__":
+    main()
