@@ -49,7 +49,7 @@ def inter_sample_loss(
     anchors: torch.Tensor,
     others: torch.Tensor,
     positives: torch.Tensor,
-    is_self: torch.Tensor,
+    excluded: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
     """Eq. (18), the supervised contrastive loss between samples.
@@ -61,15 +61,15 @@ def inter_sample_loss(
     Args:
         anchors: F_M of this process's samples, (B, d).
         others: F_M of the global batch, (G, d), these samples among them.
-        positives: bool (B, G), who shares the anchor's label; the anchor's own place is ignored.
-        is_self: bool (B, G), the anchor's own place.
+        positives: bool (B, G), who shares the anchor's label.
+        excluded: bool (B, G), who does not count: the anchor itself.
 
     Returns:
         (B,) losses.
     """
     scores = _unit(anchors) @ _unit(others).T / temperature  # (B, G)
-    positives = positives & ~is_self
-    log_total = scores.masked_fill(is_self, torch.finfo(torch.float32).min).logsumexp(dim=1, keepdim=True)  # (B, 1)
+    positives = positives & ~excluded
+    log_total = scores.masked_fill(excluded, torch.finfo(torch.float32).min).logsumexp(dim=1, keepdim=True)  # (B, 1)
     log_share = (scores - log_total).masked_fill(~positives, 0.0)
     return -log_share.sum(dim=1) / positives.sum(dim=1).clamp(min=1)
 

@@ -6,27 +6,33 @@ import os
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
+from torch.distributed.nn.functional import all_gather
 from transformers import EvalPrediction, Trainer
 
-from .affect_heads import SUBTASKS
+from .affect_heads import SUBTASKS, subtask_embeds
 from .metrics import compute_metrics
-from .objectives import balanced_class_weight, subtask_losses
+from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
+from .semantic_labels import SemanticLabels
 from .training_args import SemanticMACTrainingArguments
 
 LANGUAGE_MODEL = "language_model."
+LABEL_STATE = "label_state.safetensors"
 
 
 class SemanticMACTrainer(Trainer):
     """Trains a head of SemanticMAC on clips.
 
-        L = L_task = sum over s in {M, S, T, A, V} of L_s          eq. (21)-(22)
+        L = L_task + alpha L_intra + beta L_inter,   L_task = sum over s in {M, S, T, A, V} of L_s          eq. (19), (21), (22)
 
-    Each term is logged by itself (`loss_M`, ... `loss_V`). On validation and test the loss is that of sub-task M alone, and every clip counts
+    Sub-task M learns the ground truth, S, T, A, V their pseudo labels. Each term is logged by itself (`loss_M`, ... `loss_V`, `loss_intra`,
+    `loss_inter`), label generation once an epoch (`labels/...`). The loss between samples sees the global batch of all processes, with gradient;
+    with gradient accumulation it sees one step's micro-batch, not the accumulated batch. On validation and test the loss is that of sub-task M alone, and every clip counts
     once, the last incomplete batch included. The best model is the one with the lowest validation loss (scores) or the highest validation
     weighted F1 (classes).
 
     Args:
-        train_dataset: clips; they get a column `clip_index`, the row in the training set, by which per-clip training state is kept.
+        train_dataset: clips; they get a column `clip_index`, the row in the training set, by which pseudo labels and the feature bank are kept.
         Everything else as in `transformers.Trainer`.
     """
 
@@ -43,8 +49,27 @@ class SemanticMACTrainer(Trainer):
         if args.class_weight == "balanced" and train_dataset is not None:
             labels = torch.as_tensor(np.asarray(train_dataset["label"]))
             self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
+        self.label_state: SemanticLabels | None = None
+        if train_dataset is not None:
+            self._seen = torch.zeros(len(train_dataset), dtype=torch.bool, device=args.device)
+            self._seen_epoch = -1
+            if args.pseudo_labels == "generated":
+                self.label_state = self._new_label_state(train_dataset)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_steps = 0
+
+    def _new_label_state(self, train_dataset) -> SemanticLabels:
+        args = self.args
+        return SemanticLabels(
+            torch.as_tensor(np.asarray(train_dataset["label"])),
+            self.task,
+            self.model.config.hidden_size,
+            num_neighbors=args.num_neighbors,
+            start_epoch=args.label_start_epoch,
+            momentum=args.label_momentum,
+            memory_bytes=args.label_memory * 2**20,
+            device=args.device,
+        )
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The total of eq. (22) in training; the loss of sub-task M in evaluation."""
@@ -54,17 +79,84 @@ class SemanticMACTrainer(Trainer):
             output = model(**inputs)
             return (output.loss, output) if return_outputs else output.loss
         labels = inputs.pop("labels")
+        if self.label_state is not None:
+            self._advance_labels()
         output = model(**inputs)
+        gathered = self._global_batch(output, labels, clip_index)
         parts = subtask_losses(
-            output, self._targets(labels, clip_index), self.task, self.args.regression_loss, self.class_weight
+            output,
+            self._targets(labels, clip_index),
+            self.task,
+            self.args.regression_loss,
+            self.class_weight,
+            gathered.sample_weight,
         )
-        self._record(parts)
         loss = torch.stack(list(parts.values())).sum()
+        contrast = contrastive_losses(
+            output,
+            labels,
+            gathered,
+            self.task,
+            self.args.intra_temperature,
+            self.args.inter_temperature,
+            self.args.sentiment_threshold,
+        )
+        loss = loss + self.args.intra_weight * contrast["intra"] + self.args.inter_weight * contrast["inter"]
+        self._record(parts | contrast)
+        if self.args.pseudo_labels == "off":
+            # Distributed training waits for a gradient of everything that the forward pass used.
+            loss = loss + 0.0 * output.subtask_logits.sum()
         return (loss, output) if return_outputs else loss
 
-    def _targets(self, labels: torch.Tensor, clip_index: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Labels of each sub-task. All five learn the ground truth; pseudo labels of S, T, A, V, kept by `clip_index`, take their place here."""
-        return {subtask: labels for subtask in ("M", *SUBTASKS)}
+    def _targets(self, labels: torch.Tensor, clip_index: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Labels of each sub-task: the ground truth for M, pseudo labels for S, T, A, V."""
+        if self.args.pseudo_labels == "off":
+            return {"M": labels}
+        if self.label_state is None:
+            return {subtask: labels for subtask in ("M", *SUBTASKS)}
+        return {"M": labels, **self.label_state.targets(clip_index)}
+
+    def _advance_labels(self) -> None:
+        """Make the pseudo labels of an epoch before its first step. In the middle of an epoch, resumed or not, this does nothing."""
+        report = self.label_state.advance(int(self.state.epoch or 0) + 1)
+        if report:
+            self.log({f"labels/{name}": value for name, value in report.items()})
+
+    def _global_batch(self, output, labels, clip_index) -> GlobalBatch:
+        """The batch of all processes for the contrastive term, and the bank's rows of all of them."""
+        embeds = {name: value.detach() for name, value in subtask_embeds(output).items() if name != "M"}
+        local = (clip_index, labels, output.modality_mask, torch.stack(list(embeds.values()), dim=1))
+        if self.args.world_size == 1:
+            gathered = GlobalBatch.of_one_process(output, labels)
+        else:
+            everyone = torch.cat(all_gather(output.multimodal_embeds))  # (G, d), with gradient
+            local = tuple(self.accelerator.gather(tensor.contiguous()) for tensor in local)
+            first = self.args.process_index * len(labels)
+            is_self = torch.zeros(len(labels), len(everyone), dtype=torch.bool, device=labels.device)
+            is_self[:, first : first + len(labels)].fill_diagonal_(True)
+            counts = self._first_time(local[0])
+            weight = counts[first : first + len(labels)] * self.args.world_size / counts.sum().clamp(min=1)
+            gathered = GlobalBatch(everyone, local[1], is_self, counts, weight)
+        if self.label_state is not None:
+            index, _, mask, stacked = local
+            self.label_state.write(index, dict(zip(embeds, stacked.unbind(dim=1))), mask)
+        return gathered
+
+    def _first_time(self, clip_index: torch.Tensor) -> torch.Tensor:
+        """Which samples of the global batch count: bool (G,).
+
+        To give every process as many samples, the last batch of an epoch is filled up with clips from its beginning. They were learnt from already.
+        """
+        epoch = int(self.state.epoch or 0)
+        if epoch != self._seen_epoch:
+            self._seen.fill_(False)
+            self._seen_epoch = epoch
+        position = torch.arange(len(clip_index), device=clip_index.device)
+        same = clip_index[:, None] == clip_index[None]  # (G, G)
+        earlier = (same & (position[None] < position[:, None])).any(dim=1)
+        counts = ~self._seen[clip_index] & ~earlier
+        self._seen[clip_index] = True
+        return counts
 
     def _record(self, parts: dict[str, torch.Tensor]) -> None:
         for name, value in parts.items():
@@ -116,6 +208,35 @@ class SemanticMACTrainer(Trainer):
             steps_per_epoch = math.ceil(len(self.train_dataset) / batch)
             self.args.warmup_steps = min(round(self.args.warmup_epochs * steps_per_epoch), num_training_steps)
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            state = {"seen": self._seen, "seen_epoch": torch.tensor(self._seen_epoch)}
+            if self.label_state is not None:
+                state |= self.label_state.state_dict()
+            path = os.path.join(output_dir, LABEL_STATE)
+            save_file({name: value.contiguous().cpu() for name, value in state.items()}, f"{path}.tmp")
+            os.replace(f"{path}.tmp", path)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = os.path.join(checkpoint, LABEL_STATE)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f"no {LABEL_STATE} in {checkpoint}: without it the run cannot go on exactly where it stopped."
+            )
+        state = load_file(path, device=str(self.args.device))
+        self._seen.copy_(state.pop("seen"))
+        self._seen_epoch = int(state.pop("seen_epoch"))
+        if self.label_state is not None:
+            if "labels" not in state:
+                raise ValueError(
+                    f"{path} holds no pseudo labels: that run had another --pseudo_labels. Resume with the same."
+                )
+            self.label_state.load_state_dict(state)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -24,6 +24,23 @@ class SemanticMACTrainingArguments(TrainingArguments):
     regression_loss: str = field(
         default="l1", metadata={"help": f"Task loss of scores: {' or '.join(REGRESSION_LOSSES)}."}
     )
+    pseudo_labels: str = field(
+        default="generated",
+        metadata={"help": "Labels of S, T, A, V: generated, ground_truth, or off (only sub-task M learns)."},
+    )
+    num_neighbors: int = field(default=10, metadata={"help": "Neighbours K of label generation."})
+    label_start_epoch: int = field(
+        default=2, metadata={"help": "Last epoch n_0 that learns from the ground truth alone."}
+    )
+    label_momentum: bool = field(default=True, metadata={"help": "Mix new pseudo labels with their history."})
+    label_memory: int = field(default=128, metadata={"help": "Bound of the neighbour search in MiB."})
+    intra_weight: float = field(default=0.1, metadata={"help": "Weight alpha of the contrastive loss within samples."})
+    inter_weight: float = field(default=0.1, metadata={"help": "Weight beta of the contrastive loss between samples."})
+    intra_temperature: float = field(default=0.5, metadata={"help": "Temperature tau_1 within samples."})
+    inter_temperature: float = field(default=0.1, metadata={"help": "Temperature tau_2 between samples."})
+    sentiment_threshold: float = field(
+        default=0.0, metadata={"help": "Scores up to this size are neutral for the loss between samples."}
+    )
     class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
 
     lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "constant_with_warmup or cosine."})
@@ -32,6 +49,9 @@ class SemanticMACTrainingArguments(TrainingArguments):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the checkpoint best on validation."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep: the best and the newest."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Clips go whole to the collator: keep False."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=True, metadata={"help": "A batch without a modality leaves its perceiver unused: keep True."}
+    )
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
     def __post_init__(self):
@@ -40,6 +60,17 @@ class SemanticMACTrainingArguments(TrainingArguments):
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
         if self.class_weight not in ("none", "balanced"):
             raise ValueError(f"class_weight is {self.class_weight!r}; expected none or balanced.")
+        if self.pseudo_labels not in ("generated", "ground_truth", "off"):
+            raise ValueError(f"pseudo_labels is {self.pseudo_labels!r}; expected generated, ground_truth or off.")
+        for name in ("num_neighbors", "label_start_epoch", "label_memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        for name in ("intra_temperature", "inter_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        for name in ("intra_weight", "inter_weight", "sentiment_threshold"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if self.warmup_epochs < 0:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
         if self.remove_unused_columns:

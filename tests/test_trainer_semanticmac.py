@@ -7,7 +7,8 @@ import torch
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.objectives import subtask_losses
-from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer, number_clips
+from modeling_semanticmac.semantic_contrast import inter_sample_loss, intra_sample_loss
+from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
 from modeling_semanticmac.training_args import SemanticMACTrainingArguments
 from tests.test_collator import WordProcessor
 from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config, word_corpus
@@ -28,28 +29,38 @@ def trainer(folder, task=SENTIMENT, clips=20, **changes) -> SemanticMACTrainer:
     )  # fmt: skip
 
 
+def batch_of(run: SemanticMACTrainer, size: int) -> dict:
+    return run.data_collator([run.train_dataset[index] for index in range(size)])
+
+
 def test_parts_of_the_loss_are_logged_and_add_up(tmp_path):
     run = trainer(tmp_path)
     run.train()
     steps = [row for row in run.state.log_history if "loss_M" in row]
     assert len(steps) == 6  # two epochs of 20 clips in batches of 8, the last batch of 4 kept
     for row in steps:
-        assert row["loss"] == pytest.approx(
-            sum(row[f"loss_{s}"] for s in "MSTAV"), abs=2e-4
-        )  # the Trainer rounds to four decimals
+        total = sum(row[f"loss_{s}"] for s in "MSTAV") + 0.1 * row["loss_intra"] + 0.1 * row["loss_inter"]
+        assert row["loss"] == pytest.approx(total, rel=1e-5)
         assert row["loss_T"] > 0 and row["loss_A"] == row["loss_V"] == 0  # clips of words alone
 
 
 def test_training_loss_is_the_objective_of_the_batch(tmp_path):
-    run = trainer(tmp_path)
-    model = run.model.train()
-    batch = run.data_collator(list(number_clips(word_corpus(4))))
+    """Eq. (22) written out: what the Trainer computes for a batch, from the head's output of the same dropout."""
+    run = trainer(tmp_path, intra_weight=0.3, inter_weight=0.7, intra_temperature=0.4, inter_temperature=0.2)
+    model, batch = run.model.train(), batch_of(run, 8)
     torch.manual_seed(5)
     loss = run.compute_loss(model, batch)
     torch.manual_seed(5)
     output = model(**{name: value for name, value in batch.items() if name not in ("labels", "clip_index")})
-    parts = subtask_losses(output, dict.fromkeys("MSTAV", batch["labels"]), SENTIMENT)
-    torch.testing.assert_close(loss, sum(parts.values()))
+    expected = sum(subtask_losses(output, dict.fromkeys("MSTAV", batch["labels"]), SENTIMENT).values())
+    expected += 0.3 * intra_sample_loss(output.specific_embeds, output.shared_embeds, output.modality_mask, 0.4).mean()
+    sign = batch["labels"].sign()
+    own = torch.eye(8, dtype=torch.bool)
+    expected += (
+        0.7
+        * inter_sample_loss(output.multimodal_embeds, output.multimodal_embeds, sign[:, None] == sign, own, 0.2).mean()
+    )
+    torch.testing.assert_close(loss, expected)
 
 
 def test_two_learning_rates_and_no_decay_on_norms_and_biases(tmp_path):
@@ -119,7 +130,7 @@ def test_balanced_class_weights_reach_the_loss(tmp_path):
     labels = np.array(run.train_dataset["label"])
     np.testing.assert_allclose(run.class_weight, len(labels) / (2 * np.bincount(labels)), rtol=1e-6)
     assert trainer(tmp_path, SARCASM).class_weight is None
-    batch = run.data_collator(list(word_corpus(8, SARCASM)))
+    batch = batch_of(run, 8)
     run.model.train()
     torch.manual_seed(1)
     weighted = run.compute_loss(run.model, batch)
@@ -177,7 +188,7 @@ def test_arguments_that_cannot_work_are_refused(tmp_path, fields, message):
 
 def test_regression_loss_changes_training_only(tmp_path):
     l1, mse = trainer(tmp_path), trainer(tmp_path, regression_loss="mse")
-    batch = l1.data_collator(list(word_corpus(8)))
+    batch = batch_of(l1, 8)
     losses = []
     for run in (l1, mse):
         run.model.train()
