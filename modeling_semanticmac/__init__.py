@@ -3,7 +3,14 @@
 Importing the package registers its classes with the Auto classes of transformers.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForVideoClassification,
+    AutoProcessor,
+)
 
 from .affect_heads import (
     SemanticMACForAffect,
@@ -13,14 +20,43 @@ from .affect_heads import (
     SemanticMACForSarcasmDetection,
     SemanticMACForSentimentAnalysis,
 )
+from .configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from .configuration_semanticmac import SemanticMACConfig, TaskSpecification
+from .feature_extraction_imagebind import ImageBindFeatureExtractor
+from .image_processing_imagebind import ImageBindImageProcessor
+from .modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 from .modeling_semanticmac import SemanticMACModel, SemanticMACOutput
+from .processing_semanticmac import SemanticMACProcessor
 
+AutoConfig.register("imagebind_vision", ImageBindVisionConfig)
+AutoConfig.register("imagebind_audio", ImageBindAudioConfig)
 AutoConfig.register("semanticmac", SemanticMACConfig)
+AutoModel.register(ImageBindVisionConfig, ImageBindVisionModel)
+AutoModel.register(ImageBindAudioConfig, ImageBindAudioModel)
 AutoModel.register(SemanticMACConfig, SemanticMACModel)
 AutoModelForVideoClassification.register(SemanticMACConfig, SemanticMACForAffect)
+AutoImageProcessor.register(
+    ImageBindVisionConfig,
+    image_processor_classes={"pil": ImageBindImageProcessor, "torchvision": ImageBindImageProcessor},
+)
+AutoFeatureExtractor.register(ImageBindAudioConfig, ImageBindFeatureExtractor)
+AutoProcessor.register(SemanticMACConfig, SemanticMACProcessor)
+
+# What is saved carries the code that loads it: `trust_remote_code=True` then works where this package is not installed.
+SemanticMACConfig.register_for_auto_class()
+SemanticMACModel.register_for_auto_class("AutoModel")
+SemanticMACForAffect.register_for_auto_class("AutoModelForVideoClassification")
+SemanticMACProcessor.register_for_auto_class("AutoProcessor")
+ImageBindImageProcessor.register_for_auto_class("AutoImageProcessor")
+ImageBindFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
+    "ImageBindAudioConfig",
+    "ImageBindAudioModel",
+    "ImageBindFeatureExtractor",
+    "ImageBindImageProcessor",
+    "ImageBindVisionConfig",
+    "ImageBindVisionModel",
     "SemanticMACConfig",
     "SemanticMACForAffect",
     "SemanticMACForAffectOutput",
@@ -30,5 +66,6 @@ __all__ = [
     "SemanticMACForSentimentAnalysis",
     "SemanticMACModel",
     "SemanticMACOutput",
+    "SemanticMACProcessor",
     "TaskSpecification",
 ]

@@ -138,7 +138,8 @@ class SemanticMACTrainer(Trainer):
             weight = counts[first : first + len(labels)] * self.args.world_size / counts.sum().clamp(min=1)
             gathered = GlobalBatch(everyone, local[1], is_self, counts, weight)
         if self.label_state is not None:
-            index, _, mask, stacked = local
+            # Clips that only fill up the batch keep the row of their own step.
+            index, mask, stacked = (local[part][gathered.counts] for part in (0, 2, 3))
             self.label_state.write(index, dict(zip(embeds, stacked.unbind(dim=1))), mask)
         return gathered
 

@@ -1,0 +1,118 @@
+"""The metrics that a task reports, by the family that its specification names; definitions in docs/metrics.md."""
+
+import numpy as np
+from scipy.special import expit
+
+from .configuration_semanticmac import TaskSpecification
+from .metrics_classification import (
+    THRESHOLD_GRID,
+    b_f1,
+    conversation_metrics,
+    f1_per_class,
+    multi_label_metrics,
+    n_acc,
+    s_acc,
+    tune_thresholds,
+    w_acc,
+    w_f1,
+    w_precision,
+    w_recall,
+    weighted_metrics,
+)
+from .metrics_input import class_pair, logits_of_classes, require_classes
+from .metrics_sentiment import (
+    acc2_neg_nonneg,
+    acc2_neg_pos,
+    acc3,
+    acc5,
+    acc7,
+    f1_neg_nonneg,
+    f1_neg_pos,
+    mae,
+    mosi_metrics,
+    pearson,
+    sims_acc2,
+    sims_acc3,
+    sims_acc5,
+    sims_f1,
+    sims_mae,
+    sims_metrics,
+    sims_pearson,
+)
+
+__all__ = [
+    "THRESHOLD_GRID",
+    "acc2_neg_nonneg",
+    "acc2_neg_pos",
+    "acc3",
+    "acc5",
+    "acc7",
+    "b_f1",
+    "class_scores",
+    "compute_metrics",
+    "conversation_metrics",
+    "f1_neg_nonneg",
+    "f1_neg_pos",
+    "f1_per_class",
+    "mae",
+    "mosi_metrics",
+    "multi_label_metrics",
+    "n_acc",
+    "pearson",
+    "s_acc",
+    "sims_acc2",
+    "sims_acc3",
+    "sims_acc5",
+    "sims_f1",
+    "sims_mae",
+    "sims_metrics",
+    "sims_pearson",
+    "tune_thresholds",
+    "w_acc",
+    "w_f1",
+    "w_precision",
+    "w_recall",
+    "weighted_metrics",
+]
+
+
+def class_scores(logits) -> np.ndarray:
+    """Sigmoid of multi-label logits in float64, of the same shape: the scores that `tune_thresholds` takes."""
+    return expit(np.asarray(logits, dtype=np.float64))
+
+
+def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) -> dict[str, float]:
+    """Every metric of the task's family, over all clips given.
+
+        "mosi"          acc7, acc5, acc3, acc2_neg_pos, f1_neg_pos, acc2_neg_nonneg, f1_neg_nonneg, mae, pearson
+        "sims"          sims_acc2, sims_f1, sims_acc3, sims_acc5, sims_mae, sims_pearson
+        "multi_label"   n_acc, s_acc, b_f1, w_f1 and each with _<class>;
+                        with thresholds also <metric>_tuned and <metric>_tuned_<class>
+        "conversation"  w_acc, w_f1, f1_<class>
+        "weighted"      w_precision, w_recall, w_f1, w_acc
+
+    `w_f1` is there for every kind of classes: models are selected by it on validation.
+
+    Args:
+        task: the specification.
+        logits: (n, 1) or (n,) scores; (n, C) logits otherwise. A single label is the class of the largest logit.
+        labels: (n,) or (n, 1) scores; (n,) class ids; (n, C) multi-hot.
+        thresholds: (C,) found by `tune_thresholds` on the validation split; multi-label tasks only.
+
+    Raises:
+        ValueError: shapes that do not fit the task or each other, class ids that the task does not have, NaN, no clips.
+    """
+    if thresholds is not None and not task.is_multi_label:
+        raise ValueError(
+            f"thresholds belong to multi-label tasks; task {task.name!r} is {task.problem_type}. Leave them out."
+        )
+    if task.is_regression:
+        return mosi_metrics(logits, labels) if task.metrics == "mosi" else sims_metrics(logits, labels)
+    logits = logits_of_classes(logits, labels, task.label_names)
+    if task.is_multi_label:
+        return multi_label_metrics(class_scores(logits), labels, task.label_names, thresholds)
+    predictions, labels = class_pair(logits.argmax(axis=1), labels)  # (n, C) -> (n,)
+    require_classes(labels, f"labels of task {task.name!r}", task.num_labels)
+    if task.metrics == "conversation":
+        return conversation_metrics(predictions, labels, task.label_names)
+    return weighted_metrics(predictions, labels)

@@ -1,0 +1,88 @@
+"""Stopped and resumed equals never stopped, bit for bit on the CPU, with dropout, across the start of label generation (promise 5)."""
+
+import pytest
+import torch
+
+from modeling_semanticmac import SemanticMACForAffect
+from modeling_semanticmac.collator import SemanticMACCollator
+from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
+from tests.test_collator import WordProcessor, fake_store
+from tests.test_trainer_semanticmac import arguments
+from tests.tiny import SENTIMENT, tiny_config, word_corpus
+
+CLIPS, STEPS = 10, 9  # three epochs of three steps, the last batch of two
+
+
+def new_trainer(folder, **changes) -> SemanticMACTrainer:
+    torch.manual_seed(0)
+    model = SemanticMACForAffect(tiny_config(dropout=0.2))
+    clips = word_corpus(CLIPS)
+    generator = torch.Generator().manual_seed(4)
+    lengths = torch.randint(0, 4, (2, CLIPS), generator=generator).tolist()  # some clips lack audio or vision
+    store = {
+        name: tuple(x + torch.randn(x.shape, generator=generator).half() for x in streams)
+        for name, streams in fake_store(clips, *lengths).items()
+    }
+    options = {
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 4,
+        "label_start_epoch": 1,
+        "num_neighbors": 3,
+        **changes,
+    }
+    return SemanticMACTrainer(
+        model, arguments(folder, **options), clips, data_collator=SemanticMACCollator(WordProcessor(), SENTIMENT, store)
+    )  # fmt: skip
+
+
+def logged(trainer) -> list[dict]:
+    keep = ("loss", "learning_rate", "labels/", "epoch", "step")
+    rows = [{k: v for k, v in row.items() if k.startswith(keep)} for row in trainer.state.log_history]
+    return [row for row in rows if "loss" in row or any(k.startswith("labels/") for k in row)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    trainer = new_trainer(folder, save_strategy="steps", save_steps=1, save_total_limit=None)
+    trainer.train()
+    return folder, trainer
+
+
+@pytest.mark.parametrize("step", range(1, STEPS))
+def test_every_step(whole, tmp_path, step):
+    folder, expected = whole
+    assert expected.state.global_step == STEPS
+    resumed = new_trainer(tmp_path)
+    resumed.train(resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
+    for (name, value), found in zip(expected.model.state_dict().items(), resumed.model.state_dict().values()):
+        assert found.equal(value), name
+    for name, value in expected.label_state.state_dict().items():
+        assert resumed.label_state.state_dict()[name].equal(value), name
+    assert logged(resumed) == logged(expected)
+
+
+def test_the_labels_did_move(whole):
+    """The test above would pass without label generation too; here it is seen to have happened."""
+    state = whole[1].label_state
+    assert state.epoch == 3
+    assert not state.labels.equal(state.ground_truth.expand(4, -1, -1))
+    assert sum(any(k.startswith("labels/") for k in row) for row in logged(whole[1])) == 2  # epochs 2 and 3
+
+
+def test_batch_size_may_change_at_resume(whole, tmp_path):
+    resumed = new_trainer(tmp_path, per_device_train_batch_size=2)
+    resumed.train(resume_from_checkpoint=str(whole[0] / "checkpoint-3"))
+    assert resumed.label_state.epoch == 3 and resumed.state.epoch == 3.0
+
+
+def test_a_checkpoint_without_label_state_is_refused(whole, tmp_path):
+    trainer = new_trainer(
+        tmp_path / "off", save_strategy="steps", save_steps=4, save_total_limit=None, pseudo_labels="off"
+    )
+    trainer.train()
+    with pytest.raises(ValueError, match="holds no pseudo labels"):
+        new_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "off" / "checkpoint-4"))
+    (tmp_path / "off" / "checkpoint-4" / "label_state.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no label_state.safetensors"):
+        new_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "off" / "checkpoint-4"))

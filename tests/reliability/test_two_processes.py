@@ -1,0 +1,69 @@
+"""One process equals two: losses, parameters, pseudo labels, predictions (promise 6). gloo on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import PROJECT
+
+SCRIPT = """
+import json, sys
+import torch
+torch.set_num_threads(1)
+from tests.reliability.test_resume import logged, new_trainer
+folder, batch = sys.argv[1], int(sys.argv[2])
+trainer = new_trainer(folder, per_device_train_batch_size=batch, per_device_eval_batch_size=batch)
+for module in trainer.model.modules():
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0
+trainer.train()
+predictions = trainer.predict(trainer.train_dataset)
+if trainer.is_world_process_zero():
+    from safetensors.torch import save_file
+    state = {f"model.{k}": v.contiguous() for k, v in trainer.model.state_dict().items()}
+    state |= {f"labels.{k}": v.contiguous() for k, v in trainer.label_state.state_dict().items()}
+    state["predictions"] = torch.as_tensor(predictions.predictions[0])
+    save_file(state, folder + "/state.safetensors")
+    json.dump(logged(trainer), open(folder + "/log.json", "w"))
+"""
+
+
+def run(folder, processes: int, batch: int):
+    folder.mkdir()
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    launch = (
+        [sys.executable]
+        if processes == 1
+        else [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [*launch, str(script), str(folder), str(batch)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    return load_file(folder / "state.safetensors"), json.loads((folder / "log.json").read_text())
+
+
+def test_two_processes_equal_one(tmp_path):
+    """10 clips in global batches of 4: the last batch of an epoch holds two, one for each process or filled up."""
+    (one, one_log), (two, two_log) = run(tmp_path / "one", 1, 4), run(tmp_path / "two", 2, 2)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+    assert one["predictions"].shape == (10, 1)
+    assert [row.keys() for row in one_log] == [row.keys() for row in two_log]
+    for left, right in zip(one_log, two_log):
+        for name, value in left.items():
+            assert abs(value - right[name]) <= 1e-5 + 1e-5 * abs(value), (name, left, right)
+
+
+def test_an_uneven_last_batch_counts_each_clip_once(tmp_path):
+    """10 clips in global batches of 6: the last batch holds four real clips and two that fill it up."""
+    (one, _), (two, _) = run(tmp_path / "one", 1, 6), run(tmp_path / "two", 2, 3)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
