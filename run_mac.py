@@ -13,16 +13,16 @@ from pathlib import Path
 
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
-from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_front_end
-from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
-from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
-from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
+from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder, load_front_end
+from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
+from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.run_arguments import parse_arguments
 from modeling_semanticmac.run_record import save_run_record, write_predictions
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
@@ -59,24 +59,26 @@ class Run:
         args = self.model_args
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=args.language_model_revision)
         front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
-        fields = args.config_fields()
-        for modality in ("vision", "audio") if self.uses_media else ():
-            name, revision = getattr(args, f"{modality}_encoder"), getattr(args, f"{modality}_encoder_revision")
+        fields, encoders = args.config_fields(), {}
+        for modality in ("vision", "audio"):
             if modality not in self.data_args.modalities:
                 continue
+            name, revision = getattr(args, f"{modality}_encoder"), getattr(args, f"{modality}_encoder_revision")
             if name is None:
                 raise ValueError(
                     f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it out of --modalities."
                 )
-            reference = encoder_reference(name, modality, revision=revision)
-            fields[f"{modality}_encoder"] = reference
-            fields[f"{modality}_width"] = embedding_width(reference, modality)
-            front_ends[modality] = load_front_end(reference, modality)
+            source = {"name_or_path": name, "revision": revision}
+            encoders[modality] = load_encoder(source, modality)
+            front_ends[modality] = load_front_end(source, modality)
+            fields[f"{modality}_encoder"] = encoder_reference(name, encoders[modality], revision)
+            fields[f"{modality}_width"] = embedding_width(encoders[modality])
         if args.num_crops is not None:
             front_ends["vision"].num_crops = args.num_crops
         model = SemanticMACForAffect.from_language_model(
             args.language_model, args.language_model_revision, **self.task.config_fields(), **fields
         )
+        model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
 

@@ -16,6 +16,7 @@ STATES_DURATION = {"mov", "mp4", "matroska", "webm", "avi", "wav", "flac", "ogg"
 NOT_MEDIA = {"hls", "dash", "concat", "concatf", "tty", "ffmetadata"}
 LOST_SECONDS = 0.25  # a stream that ends this much before the header's promise was cut off
 PADDING_SECONDS = 0.1  # sound codecs fill their last packets up, so the sound of a clip runs a little over its picture
+MOST_CHANNELS = 8  # damaged headers claim 24, and reading such packets can crash
 SAMPLING_RATES = range(1_000, 1_000_000)  # Hz; others are damage
 GAP_SECONDS = 0.010  # coarser than the millisecond clock of Matroska, finer than a packet
 # Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the speech; the effects channel is left out.
@@ -134,7 +135,7 @@ def _decodable(stream) -> bool:
     if stream.codec_context is None:
         return False
     if stream.type == "audio":
-        return stream.rate in SAMPLING_RATES and stream.channels > 0
+        return stream.rate in SAMPLING_RATES and 0 < stream.channels <= MOST_CHANNELS
     return stream.width > 0 and stream.height > 0
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import torch
 
-from .media_index import GAP_SECONDS, open_container
+from .media_index import GAP_SECONDS, MOST_CHANNELS, open_container
 from .media_info import MediaIndex
 
 FFmpegError = av.FFmpegError
@@ -163,6 +163,9 @@ class PyAVSound(_Stream):
                 begin = round((float(pts * frame.time_base) - self._index.origin) * self.rate)
             if following is not None and abs(begin - following) <= GAP_SECONDS * self.rate:
                 begin = following
+            if frame.layout.nb_channels > MOST_CHANNELS:
+                self.damaged += 1
+                continue
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             if kind not in converters:
                 converters[kind] = None if kind == wanted else av.AudioResampler(*wanted)

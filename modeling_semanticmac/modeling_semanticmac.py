@@ -13,6 +13,7 @@ from transformers.utils import ModelOutput
 
 from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import SemanticMACConfig
+from .encoders import embed_batch, load_encoder
 from .gated_bridge_attention import GateProjection
 from .semantic_interaction import MODALITIES, SemanticInteraction
 
@@ -72,8 +73,10 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
             name_or_path: any text encoder of transformers, on the Hub or in a folder.
             config_fields: fields of [`SemanticMACConfig`], e.g. `**task.config_fields()`.
         """
-        text_config = AutoConfig.from_pretrained(name_or_path, revision=revision)
-        config = SemanticMACConfig(text_config=text_config.to_dict(), **config_fields)
+        text_config = AutoConfig.from_pretrained(name_or_path, revision=revision).to_dict()
+        if os.path.isdir(name_or_path):
+            text_config.pop("_name_or_path", None)  # somebody's folder has no place in a checkpoint
+        config = SemanticMACConfig(text_config=text_config, **config_fields)
         kwargs = _without_pooler(config.text_config)
         language_model = AutoModel.from_pretrained(name_or_path, revision=revision, config=config.text_config, **kwargs)
         return cls(config, language_model=language_model)
@@ -157,8 +160,6 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
     def get_encoder(self, modality: str) -> nn.Module:
         """The frozen tower of "vision" or "audio", loaded by reference the first time."""
         if modality not in self._encoders:
-            from .encoders import load_encoder
-
             reference = getattr(self.config, f"{modality}_encoder")
             if reference is None:
                 raise ValueError(
@@ -175,8 +176,6 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         width = getattr(self.config, f"{modality}_width")
         embeds = torch.zeros(*valid.shape, width, device=inputs.device)
         if valid.any():
-            from .encoders import embed_batch
-
             encoder = self.get_encoder(modality).to(inputs.device)
             chunks = inputs[valid].split(ENCODER_BATCH)  # (n, ...) each
             found = torch.cat([embed_batch(encoder, chunk).float() for chunk in chunks])  # (sum T, D)

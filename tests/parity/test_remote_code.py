@@ -1,0 +1,116 @@
+"""A saved model works where the package is not installed, through `trust_remote_code=True` (promise 11)."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from modeling_semanticmac import (
+    ImageBindFeatureExtractor,
+    ImageBindImageProcessor,
+    SemanticMACForAffect,
+    SemanticMACModel,
+    SemanticMACProcessor,
+)
+from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder
+from tests.tiny import SENTIMENT
+
+# Refuses the package by its name, so that only the code in the folder can answer.
+SCRIPT = """
+import importlib.abc, json, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "modeling_semanticmac":
+            raise ModuleNotFoundError(f"{name} is refused here")
+sys.meta_path.insert(0, Refuse())
+import torch
+torch.set_num_threads(1)
+from transformers import AutoModel, AutoModelForVideoClassification, AutoProcessor
+folder = sys.argv[1]
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+inputs = processor(text="good day", waveform=torch.linspace(-1, 1, 20000).sin().numpy(), sampling_rate=16000,
+                   frames=torch.arange(2 * 3 * 40 * 60).remainder(255).to(torch.uint8).reshape(2, 3, 40, 60))
+with torch.no_grad():
+    head = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).eval()(**inputs)
+    base = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()(**inputs)
+print(json.dumps({"logits": head.logits.flatten().tolist(), "subtasks": head.subtask_logits.flatten().tolist(),
+                  "multimodal": base.multimodal_embeds.flatten().tolist()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A complete tiny checkpoint: head, processor, towers, code."""
+    root = tmp_path_factory.mktemp("remote")
+    towers = dict(zip(("vision", "audio"), save_tiny_towers(root / "towers")))
+    language_model = save_tiny_language_model(root / "language_model", ["good bad day talk"], hidden_size=32)
+    encoders = {modality: load_encoder({"name_or_path": path}, modality) for modality, path in towers.items()}
+    fields = {f"{m}_encoder": encoder_reference(towers[m], encoder) for m, encoder in encoders.items()}
+    fields |= {f"{m}_width": embedding_width(encoder) for m, encoder in encoders.items()}
+    torch.manual_seed(0)
+    model = SemanticMACForAffect.from_language_model(
+        language_model, **SENTIMENT.config_fields(), hidden_size=32, **fields
+    )
+    model.save_pretrained(root / "model", include_encoders=True)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(language_model)
+    SemanticMACProcessor(ImageBindImageProcessor(), ImageBindFeatureExtractor(), tokenizer).save_pretrained(
+        root / "model"
+    )
+    return root / "model"
+
+
+def answers(folder):
+    inputs = SemanticMACProcessor.from_pretrained(folder)(
+        text="good day",
+        waveform=torch.linspace(-1, 1, 20000).sin().numpy(),
+        sampling_rate=16000,
+        frames=torch.arange(2 * 3 * 40 * 60).remainder(255).to(torch.uint8).reshape(2, 3, 40, 60),
+    )
+    with torch.no_grad():
+        head = SemanticMACForAffect.from_pretrained(folder).eval()(**inputs)
+        base = SemanticMACModel.from_pretrained(folder).eval()(**inputs)
+    assert head.modality_mask.all()
+    return {"logits": head.logits, "subtasks": head.subtask_logits, "multimodal": base.multimodal_embeds}
+
+
+def test_the_folder_answers_without_the_package(folder, tmp_path):
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    found = subprocess.run([sys.executable, str(script), str(folder)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
+    assert found.returncode == 0, found.stderr[-3000:]
+    there = json.loads(found.stdout.strip().splitlines()[-1])
+    for name, expected in answers(folder).items():
+        torch.testing.assert_close(torch.tensor(there[name]), expected.flatten(), atol=1e-6, rtol=1e-5)
+
+
+def test_a_complete_folder_refers_to_itself(folder):
+    config = json.loads((folder / "config.json").read_text())
+    assert (
+        config["vision_encoder"]["name_or_path"] is None and config["vision_encoder"]["subfolder"] == "vision_encoder"
+    )
+    assert config["auto_map"].keys() == {"AutoConfig", "AutoModel", "AutoModelForVideoClassification"}
+    assert str(folder.parent) not in (folder / "config.json").read_text()
+    kept = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert kept <= {".json", ".safetensors", ".py", ".jinja", ".txt"}
+
+
+def test_towers_are_kept_by_reference_unless_asked(folder, tmp_path):
+    model = SemanticMACForAffect.from_pretrained(folder)
+    model.save_pretrained(tmp_path)
+    assert not (tmp_path / "vision_encoder").exists()
+    assert not any("encoder." in name and "language_model" not in name for name in model.state_dict())
+
+
+def test_other_weights_than_the_named_are_refused(folder, tmp_path):
+    model = SemanticMACForAffect.from_pretrained(folder)
+    model.config.vision_encoder = {**model.config.vision_encoder, "weights_hash": "0" * 64}
+    with pytest.raises(ValueError, match="was made with"):
+        model.semanticmac.get_encoder("vision")
