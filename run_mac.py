@@ -11,14 +11,14 @@ import logging
 import sys
 from pathlib import Path
 
-from modeling_semanticmac.embedding_extraction import extract_embeddings
-from modeling_semanticmac.embedding_store import EmbeddingStore
 from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
+from modeling_semanticmac.embedding_extraction import extract_embeddings
+from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder, load_front_end
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
@@ -88,22 +88,30 @@ class Run:
         if limit is not None:
             clips = clips.select(range(min(limit, len(clips))))
         if self.uses_media:
-            encoders = {
-                modality: self.model.semanticmac.get_encoder(modality)
-                if modality in self.data_args.modalities
-                else None
-                for modality in ("vision", "audio")
-            }
             report = extract_embeddings(
-                clips, self.processor, encoders["vision"], encoders["audio"], self.embeddings_dir, num_workers=self.data_args.extraction_workers
-            )  # fmt: skip
-            logger.info("%s: %s", name, report)
+                clips,
+                self.processor,
+                self.encoders,
+                self.embeddings_dir,
+                num_workers=self.data_args.extraction_workers,
+            )
+            logger.info("embeddings of %s:\n%s", name, report)
         return clips
 
+    @property
+    def encoders(self) -> dict:
+        """The frozen towers of the modalities in use."""
+        used = [modality for modality in ("vision", "audio") if modality in self.data_args.modalities]
+        return {modality: self.model.semanticmac.get_encoder(modality) for modality in used}
+
+    @property
+    def store(self) -> EmbeddingStore | None:
+        """The embeddings of the clips that were split off so far; None where only text is used."""
+        return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
+
     def trainer(self, train, validation) -> SemanticMACTrainer:
-        store = EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
         collator = SemanticMACCollator(
-            self.processor, self.task, store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
+            self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
         )  # fmt: skip
         return SemanticMACTrainer(
             self.model, self.training_args, train, eval_dataset=validation, data_collator=collator, processing_class=self.processor
@@ -132,6 +140,7 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
     """Open the test split, report its metrics, write one row a clip."""
     logger.info("opening the test split: the model is chosen, nothing is selected from here on")
     clips = run.split("test", run.data_args.max_predict_samples)
+    trainer.data_collator.store = run.store  # now with the test clips
     found = trainer.predict(clips)
     trainer.log_metrics("test", found.metrics)
     trainer.save_metrics("test", found.metrics)

@@ -17,7 +17,7 @@ from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBi
 
 TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 64}
 # Weights of the usual 0.02 leave a random tower almost blind at this width: what an input changes drowns in what is constant.
-TOWER_INITIALIZER_RANGE = 0.15
+TOWER_INITIALIZER_RANGE = 0.2
 
 
 def save_tiny_towers(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
 _LIBRARY_KEYS = {
     "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels", "torch_dtype",
     "output_attentions", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
-    "_experts_implementation_internal", "quantization_config", "per_layer_config", "trust_remote_code",
+    "_experts_implementation_internal", "quantization_config", "per_layer_config", "trust_remote_code", "use_cache",
 }  # fmt: skip
 
 

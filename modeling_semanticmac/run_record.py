@@ -1,8 +1,6 @@
 """What a run leaves behind: resolved arguments, versions, git revision, predictions."""
 
 import csv
-import json
-import os
 import platform
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .affect_heads import SUBTASKS
+from .atomic_files import write_json, write_whole
 from .configuration_semanticmac import TaskSpecification
 
 PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
@@ -40,15 +39,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def write_json(path: str | os.PathLike, value) -> None:
-    """Write JSON under a temporary name, then rename: a reader never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def save_run_record(output_dir: str, model_args, data_args, training_args) -> None:
@@ -113,9 +103,11 @@ def write_predictions(
             shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values()))
-    os.replace(temporary, path)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values()))
+
+    write_whole(path, write)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modeling_semanticmac.run_arguments import parse_arguments
-from modeling_semanticmac.run_record import git_revision, predicted, save_run_record, write_json, write_predictions
+from modeling_semanticmac.run_record import git_revision, predicted, save_run_record, write_predictions
 from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, word_corpus
 
 
@@ -54,11 +54,3 @@ def test_record_holds_arguments_versions_and_revision(tmp_path):
     assert record["data"]["corpus"] == "meld" and record["seed"] == 9
     assert record["versions"]["torch"].startswith("2.")
     assert record["git_revision"] == git_revision()
-
-
-def test_json_is_whole_or_not_there(tmp_path):
-    write_json(tmp_path / "new" / "x.json", {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "new" / "x.json", {("a", "b"): 1})
-    assert json.loads((tmp_path / "new" / "x.json").read_text()) == {"a": 1}
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.json"]
