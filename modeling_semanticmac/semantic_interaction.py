@@ -58,6 +58,10 @@ class SemanticInteraction(nn.Module):
             tokens = [hidden + self.modality_embedding[m].to(hidden.dtype) for m, hidden in enumerate(tokens)]
         specific, shared = [], []
         for m, (hidden, mask) in enumerate(zip(tokens, masks)):
+            if hidden.shape[1] == 0:  # absent in the whole batch: zeros without the work
+                specific.append(hidden.sum(dim=1))
+                shared.append(hidden.sum(dim=1))  # (B, d)
+                continue
             specific.append(masked_mean(self.specific(hidden, mask), mask))  # (B, d)
             others = [n for n in range(3) if n != m]
             context = torch.cat([tokens[n] for n in others], dim=1)  # (B, L_n + L_k, d)
