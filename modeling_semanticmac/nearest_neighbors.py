@@ -8,7 +8,8 @@ processes can change the result.
 import torch
 
 SPARE = 6  # candidates beyond k
-GROUP = 16  # columns whose minimum is looked at first
+CACHE_BYTES = 2**21
+GROUP = 16  # columns whose minimum is looked at first; a power of two
 
 
 def nearest_neighbors(
@@ -62,36 +63,55 @@ def _candidates(rows: torch.Tensor, wanted: int, memory_bytes: int) -> tuple[tor
     squares = rows.square().sum(dim=1)
     best = rows.new_full((count, wanted), float("inf"))
     index = torch.zeros(count, wanted, dtype=torch.long, device=rows.device)
-    for top in range(0, count, size):
-        here = slice(top, min(top + size, count))
-        for left in range(top, count, size):
-            there = slice(left, min(left + size, count))
-            block = torch.addmm(squares[None, there], rows[here], rows[there].T, alpha=-2.0)
-            block += squares[here, None]
-            if top == left:
-                block.fill_diagonal_(float("inf"))
-            _merge(block, left, here, best, index)
-            if left > top:
-                _merge(block.T, top, there, best, index)
+    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    # The diagonal first: with some neighbours known for every row, most of what follows can be passed over.
+    pairs = [(here, here) for here in blocks]
+    pairs += [(here, there) for i, here in enumerate(blocks) for there in blocks[i + 1 :]]
+    for here, there in pairs:
+        block = torch.addmm(squares[None, there], rows[here], rows[there].T, alpha=-2.0)
+        block += squares[here, None]
+        if here == there:
+            block.fill_diagonal_(float("inf"))
+        _merge(block, there.start, best[here], index[here])
+        if here != there:
+            _merge(block.T, here.start, best[there], index[there])
     return best.amax(dim=1), index
 
 
-def _merge(block: torch.Tensor, offset: int, rows: slice, best: torch.Tensor, index: torch.Tensor) -> None:
-    """Fold the distances (r, c) to columns `offset`... into the best so far of the rows."""
-    height, width = block.shape
-    wanted = best.shape[1]
-    columns = None
-    if width % GROUP == 0 and width // GROUP > wanted:
-        # The nearest columns lie in the groups of the nearest minima: only those groups are sorted.
-        grouped = block.unflatten(1, (-1, GROUP))  # (r, c / g, g)
-        groups = grouped.amin(dim=2).topk(wanted, dim=1, largest=False, sorted=False).indices  # (r, wanted)
-        columns = (groups[..., None] * GROUP + torch.arange(GROUP, device=block.device)).flatten(1)  # (r, wanted * g)
-        block = block.gather(1, columns)
-    found, place = block.topk(min(wanted, block.shape[1]), dim=1, largest=False, sorted=False)
-    place = (place if columns is None else columns.gather(1, place)) + offset
-    values, numbers = torch.cat([best[rows], found], dim=1), torch.cat([index[rows], place], dim=1)
-    best[rows], chosen = values.topk(wanted, dim=1, largest=False, sorted=False)
-    index[rows] = numbers.gather(1, chosen)
+def _merge(block: torch.Tensor, offset: int, best: torch.Tensor, index: torch.Tensor) -> None:
+    """Fold the distances (r, c) to the columns from `offset` on into the best so far (r, wanted), in place."""
+    limit = best.amax(dim=1)  # (r,)
+    if block.shape[1] % GROUP or torch.isinf(limit).any():
+        values, columns = block.topk(min(best.shape[1], block.shape[1]), dim=1, largest=False, sorted=False)
+    else:
+        values, columns = _below(block, limit)
+    values, numbers = torch.cat([best, values], dim=1), torch.cat([index, columns + offset], dim=1)
+    best[:], chosen = values.topk(best.shape[1], dim=1, largest=False, sorted=False)
+    index[:] = numbers.gather(1, chosen)
+
+
+def _below(block: torch.Tensor, limit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values under each row's limit and their columns, (r, p) each, filled up with infinity.
+
+    Sorting every row is what a plain search spends its time on. Here the minimum of each group of columns, a few cheap passes, says where to look.
+    """
+    minima = block
+    while minima.shape[1] > block.shape[1] // GROUP:
+        half = minima.shape[1] // 2
+        minima = torch.minimum(minima[:, :half], minima[:, half:])  # (r, c / GROUP) in the end
+    row, group = (minima < limit[:, None]).nonzero(as_tuple=True)
+    stride = minima.shape[1]
+    columns = group[:, None] + stride * torch.arange(GROUP, device=block.device)  # (h, GROUP)
+    values = block[row[:, None], columns]
+    hit, member = (values < limit[row, None]).nonzero(as_tuple=True)
+    row, columns, values = row[hit], columns[hit, member], values[hit, member]
+    counts = torch.bincount(row, minlength=len(block))
+    place = torch.arange(len(row), device=block.device) - (counts.cumsum(0) - counts)[row]
+    shape = (len(block), int(counts.max()))
+    padded = block.new_full(shape, float("inf"))
+    numbers = torch.zeros(shape, dtype=torch.long, device=block.device)
+    padded[row, place], numbers[row, place] = values, columns
+    return padded, numbers
 
 
 def _exact(
@@ -100,7 +120,8 @@ def _exact(
     """The `kept` nearest among the candidates (r, m) of the given rows (all by default), by differences in double precision."""
     rows = torch.arange(len(features), device=features.device) if rows is None else rows
     candidates = candidates.sort(dim=1).values  # so that a stable sort by distance leaves ties in order of index
-    chunk = max(1, memory_bytes // (16 * candidates.shape[1] * features.shape[1]))
+    # Pieces that stay in the processor's cache: several times as fast as pieces that fill the memory allowed.
+    chunk = max(1, min(memory_bytes, CACHE_BYTES) // (8 * candidates.shape[1] * features.shape[1]))
     distances, indices = [], []
     for some, others in zip(rows.split(chunk), candidates.split(chunk)):
         squared = (features[others].double() - features[some].double()[:, None]).square_().sum(dim=2)  # (r, m)
