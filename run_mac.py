@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
 from modeling_semanticmac import SemanticMACForAffect
@@ -20,6 +20,7 @@ from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder, load_front_end
+from modeling_semanticmac.extraction_report import usable_clips
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
@@ -93,9 +94,12 @@ class Run:
                 self.processor,
                 self.encoders,
                 self.embeddings_dir,
+                batch_size=self.data_args.extraction_batch_size,
                 num_workers=self.data_args.extraction_workers,
+                max_seconds=self.data_args.max_seconds,
             )
             logger.info("embeddings of %s:\n%s", name, report)
+            clips = usable_clips(clips, self.store, self.data_args.on_error)
         return clips
 
     @property
@@ -156,7 +160,7 @@ def main(argv: list[str] | None = None) -> None:
     if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
         raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
     if not training_args.do_train:
-        training_args.load_best_model_at_end = False
+        training_args.eval_strategy, training_args.load_best_model_at_end = IntervalStrategy.NO, False
     set_seed(training_args.seed)
     run = Run(model_args, data_args, training_args)
     if training_args.should_save:

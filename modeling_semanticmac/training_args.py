@@ -55,7 +55,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
     def __post_init__(self):
+        # The library takes an evaluation strategy for a wish to evaluate; the strategy here has a default, the wish is the user's.
+        asked = self.do_eval
         super().__post_init__()
+        self.do_eval = asked
         if self.regression_loss not in REGRESSION_LOSSES:
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
         if self.class_weight not in ("none", "balanced"):

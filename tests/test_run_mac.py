@@ -1,0 +1,195 @@
+"""`run_mac.py` from video files to predictions: train, save, predict anew, missing modalities, errors."""
+
+import csv
+import json
+
+import pytest
+from transformers import AutoModelForVideoClassification, AutoProcessor
+
+import run_mac
+from datasets_scripts import load_corpus
+from examples.predict import predict
+from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from tests.conftest import PROJECT
+
+CLIPS = {"train": 12, "validation": 5, "test": 5}
+RECIPE = str(PROJECT / "examples/recipes/synthetic_sentiment.yaml")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A small rendered corpus, tiny towers and a tiny language model, and one trained run."""
+    folder = tmp_path_factory.mktemp("world")
+    clips = load_corpus("synthetic", folder / "corpus", "sentiment", cache_dir=folder / "cache", num_proc=1, **CLIPS)
+    vision, audio = save_tiny_towers(folder / "towers")
+    language_model = save_tiny_language_model(folder / "language_model", clips["train"]["text"])
+    models = ["--language_model", str(language_model), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
+    data = [
+        "--corpus",
+        "synthetic",
+        "--data_dir",
+        str(folder / "corpus"),
+        "--corpus_options",
+        json.dumps({**CLIPS, "num_proc": 1}),
+    ]
+    common = [
+        *data,
+        "--embeddings_dir",
+        str(folder / "embeddings"),
+        "--extraction_workers",
+        "0",
+        "--disable_tqdm",
+        "true",
+        "--use_cpu",
+    ]
+    run_mac.main(
+        [
+            RECIPE,
+            *common,
+            *models,
+            "--output_dir",
+            str(folder / "run"),
+            "--num_train_epochs",
+            "2",
+            "--label_start_epoch",
+            "1",
+        ]
+    )
+    return {"folder": folder, "run": folder / "run", "common": common, "models": models, "clips": clips}
+
+
+def rows(path) -> list[dict]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything(world):
+    names = {path.name for path in world["run"].iterdir()}
+    assert {
+        "model.safetensors",
+        "config.json",
+        "processor_config.json",
+        "run.json",
+        "all_results.json",
+        "predictions_test.csv",
+    } <= names
+    assert {"vision_encoder", "audio_encoder"} <= names  # towers from a folder cannot be loaded by reference elsewhere
+    assert not any(path.suffix in (".bin", ".pt", ".pth", ".pkl") for path in world["run"].iterdir() if path.is_file())
+    results = json.loads((world["run"] / "all_results.json").read_text())
+    assert {"eval_loss", "test_mae", "test_acc2_neg_pos", "test_acc2_neg_nonneg", "train_loss"} <= results.keys()
+    record = json.loads((world["run"] / "run.json").read_text())
+    assert record["training"]["label_start_epoch"] == 1 and record["seed"] == 42
+
+
+def test_metrics_are_those_of_the_predictions(world):
+    found = rows(world["run"] / "predictions_test.csv")
+    assert [row["id"] for row in found] == world["clips"]["test"]["id"]
+    error = sum(abs(float(row["prediction"]) - float(row["label"])) for row in found) / len(found)
+    assert json.loads((world["run"] / "all_results.json").read_text())["test_mae"] == pytest.approx(error, rel=1e-5)
+
+
+def test_the_file_of_a_clip_predicts_what_the_store_did(world):
+    """Through the Auto classes, from the MP4. The store holds half precision: equal to that."""
+    model = AutoModelForVideoClassification.from_pretrained(world["run"]).eval()
+    processor = AutoProcessor.from_pretrained(world["run"])
+    for clip, row in zip(world["clips"]["test"], rows(world["run"] / "predictions_test.csv")):
+        found = predict(model, processor, clip["text"], clip["media"])
+        assert found["prediction"] == pytest.approx(float(row["prediction"]), abs=5e-3)
+        assert found["modalities"] == ["text", "audio", "vision"] and len(found["views"]) == 4
+    alone = predict(model, processor, None, world["clips"]["test"][0]["media"])
+    assert alone["modalities"] == ["audio", "vision"] and "text alone" not in alone["views"]
+
+
+def test_a_saved_model_predicts_the_same_in_a_new_run(world, tmp_path):
+    run_mac.main(
+        [*world["common"], "--model_name_or_path", str(world["run"]), "--do_predict", "--output_dir", str(tmp_path)]
+    )
+    for found, expected in zip(rows(tmp_path / "predictions_test.csv"), rows(world["run"] / "predictions_test.csv")):
+        assert found["id"] == expected["id"]
+        assert float(found["prediction"]) == pytest.approx(float(expected["prediction"]), abs=1e-5)
+
+
+def test_the_same_command_twice_gives_the_same_numbers(world, tmp_path):
+    command = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "2", "--label_start_epoch", "1"]
+    run_mac.main([*command, "--output_dir", str(tmp_path)])
+    again = {path.name: path.read_text() for path in (tmp_path / "predictions_test.csv",)}
+    assert again["predictions_test.csv"] == (world["run"] / "predictions_test.csv").read_text()
+
+
+def test_text_alone_needs_no_towers(world, tmp_path):
+    words = [RECIPE, *world["common"], *world["models"][:2], "--modalities", "text", "--num_train_epochs", "1"]
+    run_mac.main([*words, "--output_dir", str(tmp_path)])
+    assert len(rows(tmp_path / "predictions_test.csv")) == CLIPS["test"]
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["vision_encoder"] is None
+
+
+@pytest.mark.parametrize("task", ["emotion", "sarcasm"])
+def test_classes(world, tmp_path, task):
+    words = [
+        RECIPE,
+        *world["common"],
+        *world["models"],
+        "--task",
+        task,
+        "--num_train_epochs",
+        "1",
+        "--class_weight",
+        "none",
+    ]
+    run_mac.main([*words, "--output_dir", str(tmp_path)])
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    assert 0 <= results["test_w_f1"] <= 1
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    assert state["best_metric"] == pytest.approx(
+        max(row["eval_w_f1"] for row in state["log_history"] if "eval_w_f1" in row)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to do"),
+        (["--do_eval"], "--corpus and --data_dir"),
+        (["--do_eval", "--corpus", "synthetic", "--data_dir", "x"], "either --model_name_or_path"),
+        (["--do_eval", "--modality", "text"], "unknown argument 'modality'.*'modalities'"),
+    ],
+)
+def test_commands_that_cannot_work_are_refused(words, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run_mac.main([*words, "--output_dir", str(tmp_path)])
+
+
+def test_a_model_of_another_task_is_refused(world, tmp_path):
+    words = [
+        *world["common"],
+        "--model_name_or_path",
+        str(world["run"]),
+        "--task",
+        "sarcasm",
+        "--do_eval",
+        "--output_dir",
+        str(tmp_path),
+    ]
+    with pytest.raises(ValueError, match="was made for TaskSpecification"):
+        run_mac.main(words)
+
+
+def test_a_tower_that_is_not_named_is_asked_for(world, tmp_path):
+    words = [RECIPE, *world["common"], *world["models"][:2], "--output_dir", str(tmp_path)]
+    with pytest.raises(ValueError, match="needs --vision_encoder"):
+        run_mac.main(words)
+
+
+def test_training_never_opens_the_test_split(world, tmp_path, monkeypatch):
+    opened = []
+    split = run_mac.Run.split
+
+    def watched(self, name, limit):
+        opened.append(name)
+        return split(self, name, limit)
+
+    monkeypatch.setattr(run_mac.Run, "split", watched)
+    words = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "1", "--do_predict", "false"]
+    run_mac.main([*words, "--output_dir", str(tmp_path)])
+    assert opened == ["train", "validation"]
