@@ -29,28 +29,34 @@ def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | Non
 
 
 def load_encoder(reference: dict, modality: str) -> nn.Module:
-    """Load a frozen tower, in evaluation mode, without gradients.
+    """Load a frozen tower in single precision, in evaluation mode, without gradients.
 
     Args:
         reference: `name_or_path` and, where they matter, `revision`, `subfolder`, `weights_hash`.
-        modality: "vision" or "audio"; of a model with several towers that one is taken.
+        modality: "vision" or "audio"; of a model with several towers (CLIP, SigLIP, CLAP) that one is taken.
 
     Raises:
-        ValueError: the weights are not those that the reference names.
+        ValueError: the weights are not those that the reference names, or the checkpoint lacks some.
     """
-    where = _where(reference)
+    name, where = reference["name_or_path"], _where(reference)
     config = _load_config(reference)
-    if config.model_type in IMAGEBIND:
-        encoder = IMAGEBIND[config.model_type][1].from_pretrained(reference["name_or_path"], **where)
-    else:
-        encoder = AutoModel.from_pretrained(reference["name_or_path"], **where)
-        # Models of two towers (CLIP, SigLIP, CLAP) hold the one of a modality under its name.
-        encoder = getattr(encoder, f"{modality}_model", encoder)
-    expected = reference.get("weights_hash")
-    if expected is not None and weights_hash(encoder) != expected:
+    model_class = IMAGEBIND[config.model_type][1] if config.model_type in IMAGEBIND else AutoModel
+    model, info = model_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **where)
+    missing = sorted(info["missing_keys"])
+    encoder = getattr(model, f"{modality}_model", model)
+    if missing and all(key.startswith("pooler.") for key in missing):
+        encoder.pooler = None  # trained without one: its random weights would say nothing
+    elif missing:
         raise ValueError(
-            f"the {modality} encoder at {reference['name_or_path']} has weights of hash {weights_hash(encoder)}; this model was made with "
-            f"{expected}. Use the revision that it names, or extract the embeddings and train anew."
+            f"the {modality} encoder at {name} lacks {len(missing)} weights, {missing[0]!r} among them; they would be random. Name a complete "
+            f"checkpoint of {type(model).__name__}."
+        )
+    encoder.config._name_or_path = str(name)  # of the part of a model too
+    expected = reference.get("weights_hash")
+    if expected is not None and (found := weights_hash(encoder)) != expected:
+        raise ValueError(
+            f"the {modality} encoder at {name} has weights of hash {found}; this model was made with {expected}. Use the revision that it names, "
+            "or extract the embeddings and train anew."
         )
     return encoder.eval().requires_grad_(False)
 
@@ -81,22 +87,36 @@ def _load_config(reference: dict):
 
 @torch.no_grad()
 def embed_batch(encoder: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """One embedding a frame or window: (n, ...) -> (n, D).
+    """One embedding a frame or window: (n, ...) -> float32 (n, D).
 
-    ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model has one, else the mean of the
-    last hidden states.
+    ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model gives one, else the mean of the
+    last hidden states over tokens or time. Pairs of frames, (n, 3, 2, H, W), are one input for ImageBind; an encoder of pictures sees each
+    frame, and the mean of the two embeddings is taken.
     """
+    if inputs.ndim == 5 and encoder.config.model_type not in IMAGEBIND:
+        frames = inputs.transpose(1, 2)  # (n, 2, 3, H, W)
+        return embed_batch(encoder, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(dim=1)  # (n, D)
     output = encoder(inputs)
-    for name in ("embeds", "image_embeds", "pooler_output"):
+    for name in ("embeds", "image_embeds", "audio_embeds", "pooler_output"):
         found = getattr(output, name, None)
         if found is not None:
-            return found
-    return output.last_hidden_state.flatten(1, -2).mean(dim=1)
+            return found.flatten(1).float()  # convolutional encoders pool to (n, D, 1, 1)
+    hidden = output.last_hidden_state  # (n, L, D), or (n, D, H, W) of convolutional encoders
+    return (hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)).float()  # (n, D)
 
 
 def embedding_width(encoder: nn.Module) -> int:
-    """D of `embed_batch`, from the configuration."""
+    """D of `embed_batch`, from the configuration.
+
+    Raises:
+        ValueError: the configuration does not say.
+    """
     config = encoder.config
-    if config.model_type in IMAGEBIND:
-        return config.projection_dim
-    return config.hidden_size
+    # Only where the model projects is projection_dim the width; a CLIP tower's configuration has the field without using it.
+    projects = config.model_type in IMAGEBIND or type(encoder).__name__.endswith("WithProjection")
+    width = config.projection_dim if projects else getattr(config, "hidden_size", None)
+    if width is None:
+        width = (getattr(config, "hidden_sizes", None) or [None])[-1]
+    if width is None:
+        raise ValueError(f"the configuration of {type(encoder).__name__} has no hidden_size; use another encoder.")
+    return width

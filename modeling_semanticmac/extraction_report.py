@@ -1,64 +1,138 @@
-"""What became of every clip of an extraction: counts that add up, reasons, notes."""
+"""What became of every clip of an extraction: counts that add up, reasons, notes; and what training does with clips that failed."""
 
+import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .embedding_store import ClipRecord
+from .atomic_files import write_json
+from .embedding_store import ClipRecord, EmbeddingStore
+
+ON_ERROR = ("raise", "mask", "skip")
+SHOWN = 5  # clips named in a message
+
+
+@dataclass
+class Outcome:
+    """What became of one clip.
+
+    Args:
+        path: of its media file.
+        kind: "done" (encoded now), "reused" (the store held it), "unchecked" (so, but its file is not here to be compared) or "failed".
+        record: its row of the store's index.
+    """
+
+    path: str
+    kind: str
+    record: ClipRecord
 
 
 @dataclass
 class ExtractionReport:
-    """Every clip is in exactly one of `done`, `partial`, `failed`; `reused` counts those among them that the store already held.
+    """Counts of an extraction: total = done + reused + all of failed.
 
     Args:
-        clips: number of clips asked for.
-        done: with every modality.
-        partial: one modality is missing, by reason.
-        failed: no modality, by reason.
+        total: clips asked for.
+        done: encoded now.
         reused: taken from the store as they were.
-        problems: clip id -> reason, for partial and failed clips.
-        notes: clip id -> what is wrong with its file although it was used.
-        seconds: of video, of the clips encoded now.
-        wall_seconds, decode_wait_seconds: time taken now, and the part of it that encoding waited for decoding.
+        unchecked: of the reused, those whose media file is not here to be compared.
+        failed: by reason.
+        partial: of the done and reused, those that lack a modality, by reason.
+        clips: every clip that failed, is partial or has a note: id, path, status, reason, note.
+        seconds: of media that were encoded now.
+        rows: frames and windows that were encoded now, by modality.
+        wall_seconds: time taken.
+        decode_wait_seconds: of it, what the encoders waited for decoding (mean over processes).
     """
 
-    clips: int = 0
+    total: int = 0
     done: int = 0
-    partial: Counter = field(default_factory=Counter)
-    failed: Counter = field(default_factory=Counter)
     reused: int = 0
-    problems: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    unchecked: int = 0
+    failed: Counter = field(default_factory=Counter)
+    partial: Counter = field(default_factory=Counter)
+    clips: list[dict] = field(default_factory=list)
     seconds: float = 0.0
+    rows: Counter = field(default_factory=Counter)
     wall_seconds: float = 0.0
     decode_wait_seconds: float = 0.0
 
-    def add(self, record: ClipRecord, reused: bool) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count a clip."""
-        self.clips += 1
-        self.reused += reused
-        if record.status == "ok":
-            self.done += 1
-        else:
-            (self.partial if record.status == "partial" else self.failed)[record.reason] += 1
-            self.problems[record.id] = record.reason
-        if record.note:
-            self.notes[record.id] = record.note
-        if not reused:
+        record = outcome.record
+        self.total += 1
+        self.done += outcome.kind == "done"
+        self.reused += outcome.kind in ("reused", "unchecked")
+        self.unchecked += outcome.kind == "unchecked"
+        if outcome.kind == "done":
             self.seconds += record.duration
+        if record.status == "failed":
+            self.failed[record.reason] += 1
+        elif record.status == "partial":
+            self.partial[record.reason] += 1
+        if record.status != "ok" or record.note:
+            told = {name: getattr(record, name) for name in ("status", "reason", "note")}
+            self.clips.append({"id": record.id, "path": outcome.path, **told})
 
-    def to_dict(self) -> dict:
-        """For JSON."""
-        plain = {name: value for name, value in self.__dict__.items() if name not in ("partial", "failed")}
-        return {**plain, "partial": dict(self.partial), "failed": dict(self.failed)}
+    @property
+    def num_failed(self) -> int:
+        return self.failed.total()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the report as JSON."""
+        # Not dataclasses.asdict, which takes a Counter's items for things to count.
+        write_json(path, {n: dict(v) if isinstance(v, Counter) else v for n, v in vars(self).items()})
 
     def __str__(self) -> str:
-        rows = [("clips", self.clips), ("with every modality", self.done)]
-        rows += [(f"partly: {reason}", count) for reason, count in sorted(self.partial.items())]
+        rows = [("clips", self.total), ("encoded", self.done), ("reused", self.reused)]
+        rows += [("  their file is not here to compare", self.unchecked)] if self.unchecked else []
         rows += [(f"failed: {reason}", count) for reason, count in sorted(self.failed.items())]
-        rows += [("(of these from the store)", self.reused)]
-        if self.wall_seconds and self.clips > self.reused:
-            rows += [("clips / s", round((self.clips - self.reused) / self.wall_seconds, 1))]
-            rows += [("seconds of media / s", round(self.seconds / self.wall_seconds, 1))]
-            rows += [("share of time waiting for decoding", f"{self.decode_wait_seconds / self.wall_seconds:.0%}")]
-        return "\n".join(f"  {name:<40} {value}" for name, value in rows)
+        rows += [(f"of the encoded and reused: {reason}", count) for reason, count in sorted(self.partial.items())]
+        if self.done:
+            rows += [("clips a second", f"{self.done / self.wall_seconds:.2f}")]
+            rows += [("seconds of media a second", f"{self.seconds / self.wall_seconds:.1f}")]
+            rows += [("time waiting for decoding", f"{self.decode_wait_seconds / self.wall_seconds:.0%}")]
+        return "\n".join(f"{name:<44}{value:>8}" for name, value in rows)
+
+
+def usable_clips(dataset, store: EmbeddingStore, on_error: str):
+    """What training uses of a dataset, given that some clips could not be encoded.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips that were extracted.
+        store: their embeddings.
+        on_error: "raise": refuse; "mask": all, the failed with their text alone; "skip": without the failed.
+
+    Returns:
+        The dataset or a selection of it.
+
+    Raises:
+        ValueError: on_error is "raise" and a clip failed, or on_error is unknown.
+        KeyError: a clip was not extracted.
+    """
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error is {on_error!r}; expected {', '.join(ON_ERROR)}.")
+    failed = [index for index, clip in enumerate(dataset["id"]) if store.status(clip).status == "failed"]
+    if not failed or on_error == "mask":
+        return dataset
+    if on_error == "skip":
+        return dataset.select(sorted(set(range(len(dataset))) - set(failed)))
+    named = _named(store.status(dataset[index]["id"]) for index in failed[:SHOWN])
+    raise ValueError(
+        f"{len(failed)} of {len(dataset)} clips could not be encoded: {named}{', ...' if len(failed) > SHOWN else ''}. Mend their files, or go on with "
+        'on_error "mask" (their text alone) or "skip" (without them).'
+    )
+
+
+def _named(records: Iterable[ClipRecord]) -> str:
+    return ", ".join(f"{record.id} ({record.reason})" for record in records)
+
+
+def report_path(folder: str | os.PathLike, dataset) -> Path:
+    """Where the report of a dataset lies: one file a split, so that one does not replace another."""
+    split = getattr(dataset, "split", None)
+    return Path(folder) / (f"report_{split}.json" if split else "report.json")
+
+
+__all__ = ["ExtractionReport", "Outcome", "report_path", "usable_clips"]

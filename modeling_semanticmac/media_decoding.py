@@ -99,16 +99,10 @@ class Media:
         Raises:
             MediaError: no video stream, or nothing of it can be decoded.
         """
-        video = self._stream("video")
+        self._stream("video")
         positions = [self._index.frame_at(time) for time in times]
         rising = sorted(set(positions))
         pictures = self._pictures(rising)
-        if rising and not pictures:
-            raise MediaError(
-                self.info.path,
-                "cannot decode",
-                f"no frame of the {video.codec} stream can be decoded; copy or convert the file again.",
-            )
         if not rising:
             return torch.zeros(0, 3, 0, 0, dtype=torch.uint8)
         found = dict(zip(rising, pictures))
@@ -167,8 +161,8 @@ class Media:
         return stream
 
     def _pictures(self, positions: list[int]) -> list[torch.Tensor]:
-        """The frames at rising positions; the last that can be decoded in place of those that cannot; none where nothing can."""
-        from .media_pyav import PyAVFrames
+        """The frames at rising positions, the last that can be decoded in place of those behind it that cannot."""
+        from .media_pyav import FFmpegError, PyAVFrames
 
         if self.backend == "torchcodec":
             from .media_torchcodec import TorchcodecFrames
@@ -178,9 +172,14 @@ class Media:
                     return list(self._reader(TorchcodecFrames).at(positions))
             except (RuntimeError, ValueError, IndexError) as error:
                 self._take_over("picture", error)
-        reader = self._reader(PyAVFrames)
-        pictures = list(reader.at(positions))
+        try:
+            reader = self._reader(PyAVFrames)
+            pictures = list(reader.at(positions))
+        except FFmpegError as error:
+            raise self._cannot_decode("video") from error
         self._note_damage(reader, "video")
+        if positions and not pictures:
+            raise self._cannot_decode("video")
         return pictures
 
     def _sound(self, begin: int, stop: int, sampling_rate: int) -> torch.Tensor:
@@ -196,20 +195,24 @@ class Media:
                     return resample(reader.pieces(begin * reader.rate, stop * reader.rate), reader.rate, sampling_rate)
             except (RuntimeError, ValueError) as refusal:
                 self._take_over("sound", refusal)
-        error = None
         try:
             reader = self._reader(PyAVSound)
             sound = resample(reader.pieces(begin * reader.rate, stop * reader.rate), reader.rate, sampling_rate)
-            self._note_damage(reader, "audio")
-        except FFmpegError as ffmpeg_error:
-            error = ffmpeg_error
-        if error or not reader.decoded:
-            raise MediaError(
-                self.info.path,
-                "cannot decode",
-                f"no sound of the {self.info.audio.codec} stream can be decoded; copy or convert the file again.",
-            ) from error
+        except FFmpegError as error:
+            raise self._cannot_decode("audio") from error
+        self._note_damage(reader, "audio")
+        if not reader.decoded:
+            raise self._cannot_decode("audio")
         return sound
+
+    def _cannot_decode(self, kind: str) -> MediaError:
+        nothing = {"video": "no frame", "audio": "no sound"}[kind]
+        codec = getattr(self.info, kind).codec
+        return MediaError(
+            self.info.path,
+            "cannot decode",
+            f"{nothing} of the {codec} stream can be decoded; copy or convert the file again.",
+        )
 
     def _reader(self, kind: type):
         if kind not in self._readers:

@@ -159,8 +159,8 @@ def _read_packets(container, streams: dict) -> tuple[dict, list[str]]:
             pts = packet.dts if packet.pts is None else packet.pts
             if packet.size and pts is not None and not packet.is_discard:
                 rows[kinds[packet.stream_index]].append((pts, packet.duration or 0, packet.is_keyframe))
-    except av.FFmpegError as error:
-        notes.append(f"reading stops early ({error.strerror})")
+    except (av.FFmpegError, IndexError) as error:  # IndexError: packets of streams that the file does not have
+        notes.append(f"reading stops early ({getattr(error, 'strerror', 'damaged packets')})")
     times = {kind: _packet_times(rows[kind], streams[kind]) for kind in streams}
     return times, notes
 

@@ -74,7 +74,10 @@ class _Stream:
                         yield frame
                 except av.FFmpegError:
                     self.damaged += 1
-        except av.FFmpegError:  # the container itself ends in the middle
+        except (
+            av.FFmpegError,
+            IndexError,
+        ):  # the container breaks off, or has packets of streams that it does not name
             self.damaged += 1
 
 
@@ -84,10 +87,10 @@ class PyAVFrames(_Stream):
     def __init__(self, source, index: MediaIndex):
         super().__init__(source, index.info.video.stream, index.video.pts)
         self._keys = index.video.keys
-        self._at, self._frame, self._size = -1, None, None
+        self._at, self._frame, self._shown = -1, None, None
 
     def at(self, positions: list[int]) -> Iterator[torch.Tensor]:
-        """The frames at rising positions as uint8 (3, H, W), rotated as shown; all of the size of the first.
+        """The frames at rising positions as uint8 (3, H, W), rotated as shown; all of the size and rotation of the first.
 
         Where a frame cannot be decoded the next one that can stands for it, at the end the last one. Ends at once where none can be decoded.
         """
@@ -96,10 +99,10 @@ class PyAVFrames(_Stream):
             if self._frame is None:
                 return
             frame = self._frame
-            self._size = self._size or (frame.width, frame.height)
-            width, height = self._size
+            self._shown = self._shown or (frame.width, frame.height, round(frame.rotation / 90))
+            width, height, turns = self._shown
             picture = torch.from_numpy(frame.to_ndarray(format="rgb24", width=width, height=height, threads=1))
-            yield picture.rot90(round(frame.rotation / 90)).permute(2, 0, 1)  # (3, H, W); rotation is counter-clockwise
+            yield picture.rot90(turns).permute(2, 0, 1)  # (3, H, W); rotation is counter-clockwise
 
     def _advance(self, position: int) -> None:
         """Decode up to the frame of a position."""
@@ -128,20 +131,21 @@ class PyAVSound(_Stream):
 
     def pieces(self, first: int, last: int) -> Iterator[np.ndarray]:
         """Samples first to last, float32, in pieces of any length; silence where the stream has none."""
-        times = self._index.audio
-        start = (first / self.rate + self._index.origin - PREROLL_SECONDS) / times.time_base
-        self._seek(max(0, int(np.searchsorted(self._pts, start, side="right")) - 1))
+        times, stream = self._index.audio, self._index.info.audio
+        # Before its beginning and behind its end a stream has only the codec's filling.
+        start, stop = (min(max(round(moment * self.rate), first), last) for moment in (stream.begin, stream.end))
+        wanted = (start / self.rate + self._index.origin - PREROLL_SECONDS) / times.time_base
+        self._seek(max(0, int(np.searchsorted(self._pts, wanted, side="right")) - 1))
         at = first
-        for begin, samples in self._samples():
-            if begin + len(samples) <= at:
+        for begin, samples in self._samples() if start < stop else ():
+            if begin + len(samples) <= max(at, start):
                 continue
-            for silence in self._silence(min(begin, last) - at):
-                yield silence
-                at += len(silence)
-            samples = samples[max(0, at - begin) : last - begin]
-            yield samples
-            at += len(samples)
-            if at >= last:
+            begin, samples = max(begin, start), samples[max(0, start - begin) : max(0, stop - begin)]
+            yield from self._silence(min(begin, stop) - at)
+            at = max(at, min(begin, stop))
+            yield samples[at - begin :]
+            at = max(at, begin + len(samples))
+            if at >= stop:
                 break
         yield from self._silence(last - at)
 

@@ -54,7 +54,8 @@ def encode_text(
     columns = {name: [list(row[name]) if row else [] for row in rows] for name in names}
     if not any(rows):  # one column of padding, so that the mask has a row for each clip
         padding, max_length = "max_length", 1
-    padded = tokenizer.pad(columns, padding=padding, max_length=max_length, return_tensors="pt")
+    width = max_length if padding == "max_length" else None
+    padded = tokenizer.pad(columns, padding=padding, max_length=width, return_tensors="pt")
     return {name: padded[name] for name in names}  # (B, L)
 
 

@@ -1,0 +1,222 @@
+"""What all corpora share: the clip schema, the base of the builders, and the two functions that users call.
+
+A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its tasks. Add one by writing
+`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and naming it in `corpus_builder`.
+"""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import datasets
+import pyarrow.compute as pc
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+
+from .corpus_files import CorpusFiles
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+
+
+def clip_features(task: TaskSpecification) -> datasets.Features:
+    """The columns of a clip, one row an utterance, with the label of the task.
+
+    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: all of it), `crop` says which half
+    of the picture shows the speaker (none: all of it). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
+    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, none where they are not annotated.
+    """
+    if task.is_regression:
+        label = datasets.Value("float32")
+    elif task.is_multi_label:
+        label = datasets.List(datasets.Value("int8"), length=task.num_labels)
+    else:
+        label = datasets.ClassLabel(names=list(task.label_names))
+    text, seconds, score = datasets.Value("string"), datasets.Value("float64"), datasets.Value("float32")
+    media = {"path": text, "start": seconds, "end": seconds, "crop": text}
+    columns = {"id": text, "video_id": text, "speaker": text, "media": media, "text": text}
+    columns |= {"context": datasets.List(text), "label": label}
+    columns |= {"label_text": score, "label_audio": score, "label_vision": score}
+    return datasets.Features(columns)
+
+
+def make_clip(id: str, label, text: str = "", media: Path | None = None, **columns) -> dict:
+    """A clip with every column of the schema; what is not given is absent."""
+    clip = {"id": id, "video_id": id, "speaker": "", "text": text, "context": [], "label": label}
+    clip |= {"label_text": None, "label_audio": None, "label_vision": None}
+    clip["media"] = {"path": str(media) if media else "", "start": None, "end": None, "crop": None}
+    unknown = columns.keys() - clip.keys()
+    if unknown:
+        raise ValueError(f"a clip has no column {sorted(unknown)}; it has {', '.join(clip)}.")
+    return clip | columns
+
+
+@dataclass
+class CorpusConfig(datasets.BuilderConfig):
+    """A task of a corpus. Options of a corpus are the fields that its subclass adds, each with a default.
+
+    Args:
+        task: what is predicted.
+    """
+
+    task: TaskSpecification | None = None
+
+    @classmethod
+    def option_defaults(cls) -> dict:
+        """The options of this corpus and their defaults."""
+        common = {f.name for f in fields(CorpusConfig)}
+        return {f.name: f.default for f in fields(cls) if f.name not in common}
+
+
+class CorpusBuilder(datasets.GeneratorBasedBuilder):
+    """Rows of one corpus for one task. A subclass says which files it needs and turns them into clips:
+
+        BUILDER_CONFIGS                  one configuration a task, the first is the default; its class holds the options
+        find_files(folder, config)       where the annotation and media files are
+        clips(split)                     the clips of "train", "validation" or "test", from self.files and self.config
+        KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
+
+    Args:
+        task: name of a configuration; None: the first.
+        data_dir: folder of the corpus.
+        cache_dir: where the rows are kept; None: the Hugging Face datasets cache.
+        options: fields of the configuration class.
+
+    Raises:
+        ValueError: unknown task or option (the known ones are listed), or files that contradict each other.
+        FileNotFoundError: a folder or file is missing; the message lists what was looked for and what is there.
+    """
+
+    BUILDER_CONFIG_CLASS = CorpusConfig
+    BUILDER_CONFIGS: list[CorpusConfig] = []
+    KNOWN_BAD_MEDIA: dict[str, str] = {}
+
+    def __init__(self, task: str | None, data_dir: str | os.PathLike, cache_dir=None, **options):
+        config = self.task_config(task)
+        folder = Path(data_dir).expanduser().absolute()
+        # An option that says what is the default anyway gives the same rows, so it must not make a second copy of them.
+        defaults = self.BUILDER_CONFIG_CLASS.option_defaults()
+        for name in options:
+            if name not in defaults:
+                raise ValueError(_unknown("option", name, defaults, f" of {self.corpus_name()}"))
+        options = {name: value for name, value in options.items() if value not in (None, defaults[name])}
+        self.files = self.find_files(folder, type(config)(name=config.name, task=config.task, **options))
+        super().__init__(
+            cache_dir=str(cache_dir) if cache_dir else None,
+            dataset_name=f"semanticmac_{self.corpus_name()}",
+            config_name=config.name,
+            data_dir=str(folder),
+            hash=self.files.fingerprint(),
+            **options,
+        )
+
+    @classmethod
+    def corpus_name(cls) -> str:
+        """The name that users give to `load_corpus`: the module's."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def task_config(cls, task: str | None) -> CorpusConfig:
+        """The configuration of a task, of the first one for None."""
+        tasks = {config.name: config for config in cls.BUILDER_CONFIGS}
+        if task is not None and task not in tasks:
+            raise ValueError(_unknown("task", task, tasks, f" of {cls.corpus_name()}"))
+        return tasks[task] if task is not None else cls.BUILDER_CONFIGS[0]
+
+    @classmethod
+    def find_files(cls, folder: Path, config: CorpusConfig) -> CorpusFiles:
+        """The files of the corpus in `folder`, in whichever known layout they are."""
+        raise NotImplementedError
+
+    def clips(self, split: str) -> Iterator[dict]:
+        """The clips of a split, each made by `make_clip`."""
+        raise NotImplementedError
+
+    def _info(self):
+        return datasets.DatasetInfo(description=type(self).__doc__, features=clip_features(self.config.task))
+
+    def _split_generators(self, dl_manager):
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in SPLITS]
+
+    def _generate_examples(self, split):
+        seen = set()
+        for index, clip in enumerate(self.clips(split)):
+            if clip["id"] in seen:
+                raise ValueError(
+                    f"{self.corpus_name()}: clip id {clip['id']!r} occurs twice in {split}; ids are unique."
+                )
+            seen.add(clip["id"])
+            yield index, clip
+
+
+def corpus_builder(name: str) -> type[CorpusBuilder]:
+    """The builder of a corpus by its name."""
+    # Imported here because the builders import this module.
+    from .meld import Meld
+    from .mustard import Mustard
+    from .synthetic import Synthetic
+
+    builders = {builder.corpus_name(): builder for builder in (Meld, Mustard, Synthetic)}
+    if name not in builders:
+        raise ValueError(_unknown("corpus", name, builders))
+    return builders[name]
+
+
+def load_corpus(
+    name: str, data_dir: str | os.PathLike, task: str | None = None, cache_dir: str | os.PathLike | None = None, **options
+) -> datasets.DatasetDict:  # fmt: skip
+    """The clips of a corpus on disk, in the splits "train", "validation" and "test".
+
+    Args:
+        name: "meld", "mustard" or "synthetic".
+        data_dir: folder of the corpus as its authors released it.
+        task: e.g. "sentiment", "emotion"; None: the corpus's first.
+        cache_dir: where the rows are kept between calls; None: the Hugging Face datasets cache.
+        options: of the corpus; see the configuration class in its module.
+
+    Raises:
+        ValueError: unknown corpus, task or option, or annotation files that cannot be right.
+        FileNotFoundError: files are missing.
+    """
+    builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
+    builder.download_and_prepare()
+    corpus = builder.as_dataset()
+    counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())
+    logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus))
+    return corpus
+
+
+def task_specification(name: str, task: str | None = None) -> TaskSpecification:
+    """What a task of a corpus predicts; needs no files.
+
+    Raises:
+        ValueError: unknown corpus or task.
+    """
+    return corpus_builder(name).task_config(task).task
+
+
+def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
+    """How many clips have no media file, and which ones where they are few."""
+    silent = []
+    for clips in corpus.values():
+        table = clips.data.table
+        absent = pc.equal(pc.struct_field(table.column("media"), "path"), "")
+        silent += table.column("id").filter(absent).to_pylist()
+    if not silent:
+        return ""
+    total = sum(map(len, corpus.values()))
+    which = "" if len(silent) > 10 else f" ({', '.join(silent)})"
+    known = sum(clip in builder.KNOWN_BAD_MEDIA for clip in silent) if len(silent) < total else 0
+    reason = f", {known} of them known to be missing or bad in the release" if known else ""
+    return f"; {len(silent)} of {total} have no media file{which}{reason}: only their text can be used"
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}.{hint}"

@@ -1,0 +1,84 @@
+"""Finding a corpus's files on disk, and the fingerprint of what was found."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus that were found on disk.
+
+    Args:
+        annotations: what each annotation file is for -> its absolute path.
+        media: clip id -> absolute path of its media file; clips without media are left out.
+    """
+
+    annotations: dict[str, Path]
+    media: dict[str, Path] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Digest of the builders' code, the annotation files' content and which media files there are.
+
+        It names the cache folder: an edited annotation file, a clip that was added, or other code makes the rows anew. What is inside the media
+        files does not matter to the rows.
+        """
+        digest = hashlib.sha256(_sources_digest().encode())
+        for role, path in sorted(self.annotations.items()):
+            with open(path, "rb") as file:
+                digest.update(f"{role}\0{path}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+        for clip, path in sorted(self.media.items()):
+            digest.update(f"{clip}\0{path}\0".encode())
+        return digest.hexdigest()[:32]
+
+
+@cache
+def _sources_digest() -> str:
+    """Digest of every module beside this one: a builder uses its siblings, and a rebuilt cache costs seconds."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
+    """The one of several relative paths that exists in `folder`.
+
+    Raises:
+        FileNotFoundError: none exists.
+        ValueError: several exist and their contents differ, so nobody can tell which one is meant.
+    """
+    candidates = list(candidates)
+    found = [folder / candidate for candidate in candidates if (folder / candidate).is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"no {what}: looked in {folder} for {', '.join(candidates)}; {_contents(folder)} Point data_dir to the corpus's own folder."
+        )
+    if len({path.read_bytes() for path in found}) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
+        raise ValueError(
+            f"several files could be the {what} in {folder}, and they differ: {names}. Move all but one away."
+        )
+    return found[0]
+
+
+def media_in(folders: Iterable[Path], suffix: str = ".mp4") -> dict[str, Path]:
+    """Media files directly inside some folders, by file name without suffix; earlier folders win. Litter of macOS (`._name`) is left out."""
+    found = {}
+    for folder in folders:
+        if folder.is_dir():
+            for entry in os.scandir(folder):
+                if entry.name.endswith(suffix) and not entry.name.startswith("._"):
+                    found.setdefault(entry.name.removesuffix(suffix), Path(entry.path))
+    return found
+
+
+def _contents(folder: Path, limit: int = 12) -> str:
+    if not folder.is_dir():
+        return f"there is no such folder as {folder}."
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"it holds {', '.join(names[:limit])}{more}." if names else "it is empty."

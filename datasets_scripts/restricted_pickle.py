@@ -1,0 +1,43 @@
+"""Reading the pickles that some corpora come as, without running what they may hold."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+_reconstruct = np.zeros(0).__reduce__()[0]  # numpy's own, without a private import
+
+# What a pickled numpy array is made of, by the names that numpy 1 and numpy 2 write.
+_ADMITTED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+}
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """An unpickler for containers, numbers, strings and numpy arrays; every other name is refused before anything of it runs."""
+
+    def find_class(self, module, name):
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}; only containers, numbers, strings and numpy arrays are read"
+            ) from None
+
+
+def load_restricted(path: Path):
+    """The content of a pickle, also of one written by Python 2.
+
+    Raises:
+        ValueError: it asks for anything but containers, numbers, strings and numpy arrays, or is no pickle.
+    """
+    with open(path, "rb") as file:
+        try:
+            return RestrictedUnpickler(file, encoding="latin1").load()
+        except Exception as error:  # a damaged pickle raises nearly anything
+            raise ValueError(
+                f"{path} was not read: {error}. Nothing in it was run. Get the file from the corpus's authors, or export its content to JSON."
+            ) from error

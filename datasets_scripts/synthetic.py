@@ -1,0 +1,221 @@
+"""A synthetic corpus with a known answer: clips of a drawn face that speaks, with planted scores of words, voice and face.
+
+What it is: real MP4 files of 2 to 6 seconds, rendered from a seed, in which everything that a model should find is known. The scores of the
+three modalities agree in most clips and contradict in a stated share; the multimodal label is a stated function of the three
+(`synthetic_scores.py`), so neither words nor voice nor face alone explains it. Quickstart, tests and examples use it.
+
+What it is not: people. The face is a drawing, the voice babbles vowels that are not the words, the sentences come from six templates. A figure
+reached here says that the way from file to prediction works, and nothing about affect.
+"""
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+
+from .corpus import SPLITS, CorpusBuilder, CorpusConfig, make_clip
+from .corpus_files import CorpusFiles
+from .synthetic_scores import CLASSES, EMOTIONS, SCORE_RANGE, emotion_label, plant_clip, sarcasm_label, sentiment_label
+
+RENDERING = 1  # raise it when the same settings give other clips, so that an old folder is not taken for a new one
+CLIPS_PER_SPEAKER = 6
+DEFAULTS = {"train": 240, "validation": 60, "test": 60, "seed": 0, "contradiction_share": 1 / 3}
+LABELS = {"sentiment": sentiment_label, "emotion": emotion_label, "sarcasm": sarcasm_label}
+COLUMNS = ("id", "split", "speaker", "text", "label_text", "label_audio", "label_vision", "contradicts")
+
+
+@dataclass
+class SyntheticConfig(CorpusConfig):
+    """A task of the synthetic corpus, and what to render. What is not given is what the folder holds, or the default in an empty folder.
+
+    Args:
+        train, validation, test: numbers of clips; 240, 60, 60.
+        seed: of everything; 0.
+        contradiction_share: clips in which one modality contradicts the other two; 1/3.
+    """
+
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    seed: int | None = None
+    contradiction_share: float | None = None
+
+
+class Synthetic(CorpusBuilder):
+    """Drawn faces that speak: `data_dir` is rendered when it is empty, completed when rendering was interrupted, and read when it is there.
+
+    `label` is the multimodal label of the task; `label_text`, `label_audio`, `label_vision` are the planted scores in [-3, 3]. Each speaker has
+    six clips, all in one split.
+    """
+
+    BUILDER_CONFIG_CLASS = SyntheticConfig
+    BUILDER_CONFIGS = [
+        SyntheticConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORE_RANGE, "mosi")),
+        SyntheticConfig(name="emotion", task=TaskSpecification("emotion", "multi_label_classification", EMOTIONS, metrics="multi_label")),
+        SyntheticConfig(name="sarcasm", task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted")),
+    ]  # fmt: skip
+
+    @classmethod
+    def find_files(cls, folder, config):
+        asked = {name: getattr(config, name) for name in DEFAULTS if getattr(config, name) is not None}
+        render(folder, **asked)
+        paths = {row["id"]: _clip_path(folder, row["id"]) for row in _read_table(folder)}
+        return CorpusFiles({"settings": folder / "corpus.json", "clips": folder / "clips.csv"}, paths)
+
+    def clips(self, split) -> Iterator[dict]:
+        for row in _read_table(self.files.annotations["clips"].parent):
+            if row["split"] == split:
+                scores = tuple(float(row[name]) for name in ("label_text", "label_audio", "label_vision"))
+                yield make_clip(
+                    row["id"], LABELS[self.config.name](scores), row["text"], self.files.media[row["id"]], video_id=row["speaker"],
+                    speaker=row["speaker"], label_text=scores[0], label_audio=scores[1], label_vision=scores[2],
+                )  # fmt: skip
+
+
+def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings) -> Path:
+    """Render the corpus into a folder, or what is missing of it.
+
+    `clips/<id>.mp4`, and `clips.csv` with the planted scores. Same settings, same clips: clip i of a split does not depend on how many there
+    are.
+
+    Args:
+        num_proc: processes; None: one a core, at most 8.
+        settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, see [`SyntheticConfig`].
+
+    Raises:
+        ValueError: the folder holds something else, or settings that cannot be.
+    """
+    folder = Path(data_dir).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = _settle(folder, settings)
+    if _missing_files(folder, settings):
+        with FileLock(folder / ".rendering.lock"):  # several processes of one run may ask at the same time
+            missing = _missing_files(folder, settings)
+            rows = plant_corpus(settings)
+            (folder / "clips").mkdir(exist_ok=True)
+            _render_clips(
+                folder, [row for row in rows if _clip_path(folder, row["id"]) in missing], settings["seed"], num_proc
+            )
+            _write_table(folder, rows)
+    return folder
+
+
+def plant_corpus(settings: dict) -> list[dict]:
+    """The rows of `clips.csv` that settings lead to, in order."""
+    rows = []
+    for number, split in enumerate(SPLITS):
+        for index in range(settings[split]):
+            planted = plant_clip(
+                np.random.default_rng([settings["seed"], number, index]), settings["contradiction_share"]
+            )
+            names = (_clip_id(split, index), split, f"{split}_speaker_{index // CLIPS_PER_SPEAKER:03d}", planted.text)
+            rows.append(dict(zip(COLUMNS, (*names, *planted.scores, planted.contradicts))))
+    return rows
+
+
+def _settle(folder: Path, asked: dict) -> dict:
+    """The settings of a folder: those it holds, which must not be others than those asked for; or new ones, written down first."""
+    unknown = asked.keys() - DEFAULTS.keys()
+    if unknown:
+        raise ValueError(
+            f"the synthetic corpus has no setting {', '.join(sorted(unknown))}; it has {', '.join(DEFAULTS)}."
+        )
+    path = folder / "corpus.json"
+    if path.is_file():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in {**asked, "rendering": RENDERING}.items():
+            if held.get(name) != value:
+                raise ValueError(
+                    f"{folder} holds a synthetic corpus with {name}={held.get(name)}; asked for {name}={value}. Give another folder, or delete "
+                    "this one."
+                )
+        return held
+    others = [name for name in os.listdir(folder) if not name.startswith(".")]
+    if others:
+        raise ValueError(
+            f"{folder} is not empty and holds no synthetic corpus ({', '.join(sorted(others)[:5])}); give an empty folder."
+        )
+    settings = {**DEFAULTS, **asked, "rendering": RENDERING}
+    sizes = [settings[split] for split in SPLITS]
+    if any(not isinstance(size, int) or size < 1 for size in sizes) or settings["seed"] < 0:
+        raise ValueError(
+            f"train, validation, test are {sizes} and the seed is {settings['seed']}; expected at least 1 clip each and a seed >= 0."
+        )
+    if not 0 <= settings["contradiction_share"] <= 1:
+        raise ValueError(f"contradiction_share is {settings['contradiction_share']}; expected a share from 0 to 1.")
+    _write(path, json.dumps(settings, indent=2) + "\n")
+    return settings
+
+
+def _missing_files(folder: Path, settings: dict) -> set[Path]:
+    """The files of a corpus that are not there yet."""
+    wanted = {_clip_path(folder, _clip_id(split, index)) for split in SPLITS for index in range(settings[split])}
+    wanted.add(folder / "clips.csv")
+    return {path for path in wanted if not path.is_file()}
+
+
+def _clip_id(split: str, index: int) -> str:
+    return f"{split}_{index:04d}"
+
+
+def _clip_path(folder: Path, clip: str) -> Path:
+    return folder / "clips" / f"{clip}.mp4"
+
+
+def _render_clips(folder: Path, rows: list[dict], seed: int, num_proc: int | None) -> None:
+    """Render clips over processes, with a progress bar."""
+    if not rows:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    num_proc = min(len(rows), num_proc or min(8, cores))
+    task = partial(_render_row, folder, seed)
+    with tqdm(total=len(rows), desc="Rendering clips", unit=" clips") as bar:
+        if num_proc == 1:
+            for row in rows:
+                task(row)
+                bar.update()
+            return
+        with multiprocessing.Pool(num_proc) as pool:
+            for _ in pool.imap_unordered(task, rows, chunksize=4):
+                bar.update()
+
+
+def _render_row(folder: Path, seed: int, row: dict) -> None:
+    from .synthetic_rendering import render_clip  # here: who only reads the corpus needs no encoder
+
+    split, number = row["id"].split("_")
+    place = [seed, SPLITS.index(split)]
+    scores = (row["label_text"], row["label_audio"], row["label_vision"])
+    speaker = int(number) // CLIPS_PER_SPEAKER
+    render_clip(_clip_path(folder, row["id"]), scores, [*place, speaker, 1], [*place, int(number), 2])
+
+
+def _read_table(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "clips.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_table(folder: Path, rows: list[dict]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(folder / "clips.csv", text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written."""
+    partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial_path.write_text(text, encoding="utf-8", newline="")
+    os.replace(partial_path, path)

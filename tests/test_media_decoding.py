@@ -1,0 +1,562 @@
+"""media_decoding and what it stands on, against files whose every frame and sample is known, and against plain decoding from the beginning."""
+
+import bisect
+import json
+import logging
+import math
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from modeling_semanticmac import media_decoding
+from modeling_semanticmac.media_decoding import MediaError, decoding_backend, open_media
+from modeling_semanticmac.media_index import mono_mix
+from modeling_semanticmac.media_pyav import resample
+from tests.media_files import (
+    click,
+    cut,
+    ffmpeg_links,
+    odd_media,
+    random_bytes,
+    read_number,
+    rotate,
+    tone,
+    with_cover,
+    write_media,
+)
+
+IRREGULAR = list(np.cumsum([0.03, 0.05, 0.04, 0.1] * 18))
+CONTAINERS = {  # every container that corpora come in, with pictures that refer to later ones (B-frames) where the codec has them
+    "mp4": {"codec_options": {"g": "12", "bf": "3"}},
+    "mkv": {"codec_options": {"x264-params": "keyint=12:open-gop=1:bframes=3"}},
+    "mov": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    "avi": {"codec": "mpeg4", "codec_options": {"bf": "2"}, "sound_codec": "mp3"},
+    "mpg": {"codec": "mpeg2video", "sound_codec": "mp2"},
+    "ts": {},
+    "webm": {"codec": "libvpx", "sound_codec": "libopus", "sampling_rate": 48000},
+    "flv": {},
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """4 s, 25 numbered frames a second, a tone of 440 Hz at 44.1 kHz."""
+    return write_media(tmp_path_factory.mktemp("media") / "plain.mp4", seconds=4.0, sampling_rate=44100)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> dict[str, Path]:
+    return odd_media(tmp_path_factory.mktemp("odd"))
+
+
+def sine(seconds: torch.Tensor, frequency: float = 440.0, level: float = 0.5) -> torch.Tensor:
+    return (level * torch.sin(2 * math.pi * frequency * seconds.double())).float()
+
+
+def sequential_frames(path: Path) -> list[tuple[float, torch.Tensor]]:
+    """(time, frame) of each frame of the best stream, decoded in order from the beginning."""
+    with av.open(str(path)) as container:
+        stream, origin = container.streams.best("video"), (container.start_time or 0) / 1e6
+        pictures = [
+            (float(frame.pts * stream.time_base) - origin, torch.from_numpy(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(stream)
+        ]
+    return [(time, picture.permute(2, 0, 1)) for time, picture in pictures]
+
+
+# Pictures
+
+
+def test_each_time_gives_the_frame_that_is_shown_then(plain):
+    times = [0.0, 0.0399, 0.04, 0.25, 1.75, 3.0, 3.9999]
+    with open_media(plain, "pyav") as media:
+        frames = media.frames(times)
+    assert frames.dtype == torch.uint8 and frames.shape == (7, 3, 64, 96)
+    assert [read_number(frame) for frame in frames] == [0, 0, 1, 6, 43, 75, 99]
+
+
+def test_the_beginning_of_each_frame_is_its_own(plain):
+    with open_media(plain, "pyav") as media:
+        assert [read_number(frame) for frame in media.frames([number / 25 for number in range(100)])] == list(
+            range(100)
+        )
+
+
+def test_times_in_any_order_twice_and_outside_the_stream(plain):
+    with open_media(plain, "pyav") as media:
+        frames = media.frames([9.0, 2.0, -1.0, 2.0, 0.5])
+        assert [read_number(frame) for frame in frames] == [99, 50, 0, 50, 12]
+        assert media.frames([]).shape[0] == 0
+
+
+@pytest.mark.parametrize("ending", CONTAINERS)
+def test_every_way_of_asking_gives_what_decoding_from_the_beginning_gives(tmp_path, ending):
+    path = write_media(tmp_path / f"clip.{ending}", seconds=3.0, **CONTAINERS[ending])
+    truth = sequential_frames(path)
+    times = [time + 0.003 for time, _ in truth]
+    order = np.random.default_rng(0).permutation(len(truth))[:12]
+    with open_media(path, "pyav") as media:
+        assert all(torch.equal(frame, picture) for frame, (_, picture) in zip(media.frames(times), truth))
+        for position in [*order, *range(0, len(truth), 25)]:
+            assert torch.equal(media.frames([times[position]])[0], truth[position][1])
+
+
+def test_a_sparse_sampling_of_a_long_file_decodes_little_of_it(tmp_path):
+    path = write_media(tmp_path / "long.mp4", seconds=60.0, sound=None, codec_options={"g": "25"})
+    with open_media(path, "pyav") as media:
+        frames = media.frames([5.1, 25.1, 45.1])
+        (reader,) = media._readers.values()
+        assert reader.decoded < 100 < 60 * 25
+    assert [read_number(frame) for frame in frames] == [127, (25 * 25 + 2) % 256, (45 * 25 + 2) % 256]
+
+
+def test_frames_in_chunks(plain):
+    times = [0.25 + 0.5 * index for index in range(7)]
+    with open_media(plain, "pyav") as media:
+        chunks = list(media.iter_frames(times, chunk=3))
+        assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+        assert torch.equal(torch.cat(chunks), media.frames(times))
+
+
+def test_variable_frame_rate(odd):
+    times = [0.25 + 0.5 * index for index in range(7)]
+    shown = [bisect.bisect_right(IRREGULAR, time + 1e-6) - 1 for time in times]
+    with open_media(odd["variable rate"], "pyav") as media:
+        assert [read_number(frame) for frame in media.frames(times)] == shown
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation(tmp_path, degrees):
+    upright = write_media(tmp_path / "upright.mp4", seconds=0.4, sound=None)
+    with open_media(upright, "pyav") as media:
+        expected = media.frames([0.2])[0].rot90(-degrees // 90, dims=(1, 2))  # rot90 turns counter-clockwise
+    with open_media(rotate(upright, degrees), "pyav") as media:
+        assert torch.equal(media.frames([0.2])[0], expected)
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        {"pixel_format": "yuvj420p"},
+        {"pixel_format": "yuv444p"},
+        {"codec_options": {"x264-params": "colormatrix=bt709"}},
+        {"codec": "libx265", "pixel_format": "yuv420p10le", "codec_options": {"x265-params": "log-level=none"}},
+    ],
+    ids=["full range", "4:4:4", "BT.709 stated", "10 bit"],
+)
+def test_colours(tmp_path, coding):
+    colour = (200, 60, 30)
+    path = write_media(
+        tmp_path / "colour.mp4",
+        0.2,
+        picture=lambda number: np.full((64, 96, 3), colour, np.uint8),
+        sound=None,
+        **coding,
+    )
+    with open_media(path, "pyav") as media:
+        means = media.frames([0.1])[0].float().mean(dim=(1, 2))
+    # The writer converts by BT.601: a stream that states BT.709 shows other colours, by the two standards' matrices.
+    expected = bt709_seen(colour) if "codec_options" in coding and "codec" not in coding else colour
+    assert means.tolist() == pytest.approx(expected, abs=5)
+
+
+def bt709_seen(colour: tuple[int, int, int]) -> list[float]:
+    """What a colour written by the matrix of BT.601 looks like when it is read by that of BT.709."""
+
+    def matrix(red: float, blue: float) -> np.ndarray:
+        luma = np.array([red, 1 - red - blue, blue])
+        return np.stack([luma, (np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)])
+
+    return list(np.linalg.inv(matrix(0.2126, 0.0722)) @ matrix(0.299, 0.114) @ np.array(colour))
+
+
+# Sound
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "flac"])
+def test_the_sound_is_the_function_that_was_written(tmp_path, rate, codec):
+    path = write_media(tmp_path / "tone.mkv", 2.0, picture=None, sound_codec=codec, sampling_rate=rate)
+    with open_media(path, "pyav") as media:
+        sound = media.waveform(0.0, 2.0)
+    assert sound.dtype == torch.float32 and sound.shape == (32000,)
+    inner = slice(200, -200)  # the resampler's filter runs over the ends
+    assert torch.allclose(sound[inner], sine(torch.arange(32000) / 16000)[inner], atol=2e-4)
+
+
+def test_another_sampling_rate(plain):
+    with open_media(plain, "pyav") as media:
+        sound = media.waveform(1.0, 2.0, sampling_rate=22050)
+    assert torch.allclose(sound, sine(1.0 + torch.arange(22050) / 22050), atol=0.03)  # AAC
+
+
+@pytest.mark.parametrize("codec, tolerance", [("flac", 1e-6), ("aac", 3e-3)])  # AAC puts noise into what it leaves out
+@pytest.mark.parametrize("stretch", [(0.0, 1.0), (0.7, 0.7), (0.731, 2.277), (3.2, 4.0), (3.99, 4.0)])
+def test_a_stretch_has_the_samples_of_the_whole(tmp_path, stretch, codec, tolerance):
+    start, end = stretch
+    path = write_media(tmp_path / "clip.mp4", 4.0, picture=None, sound_codec=codec, sampling_rate=44100)
+    with open_media(path, "pyav") as media:
+        whole, part = media.waveform(), media.waveform(start, end)
+    first = round(start * 16000)
+    assert len(part) == round(end * 16000) - first
+    assert torch.allclose(part, whole[first : first + len(part)], atol=tolerance)
+
+
+def test_nothing_is_silent_before_and_behind_the_stream(plain):
+    with open_media(plain, "pyav") as media:
+        sound = media.waveform(-1.0, 6.0)
+    assert sound.shape == (7 * 16000,)
+    assert not sound[: 16000 - 20].any() and not sound[5 * 16000 + 400 :].any()
+    assert torch.allclose(sound[20000:76000], sine(torch.arange(20000 - 16000, 76000 - 16000) / 16000), atol=0.03)
+
+
+def test_picture_and_sound_stay_together_where_the_sound_begins_later(tmp_path):
+    path = write_media(tmp_path / "late.mp4", 3.0, sound=click(at=1.0), sound_codec="aac", sound_delay=0.6)
+    with open_media(path, "pyav") as media:
+        sound, frame = media.waveform(), media.frames([1.6])[0]
+        assert media.info.audio.begin == pytest.approx(0.6, abs=0.07)  # AAC writes a packet before the first sample
+    loud = torch.nonzero(sound.abs() > 0.3).flatten() / 16000
+    assert float(loud[0]) == pytest.approx(1.6, abs=0.005) and float(loud[-1]) == pytest.approx(1.62, abs=0.005)
+    assert read_number(frame) == 40
+
+
+def test_a_hole_between_packets_is_silence(tmp_path):
+    path = tmp_path / "hole.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for start, level in ((0, 8000), (32000, 16000)):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16000), level, np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 16000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_media(path, "pyav") as media:
+        sound = media.waveform()
+    assert sound.view(3, 16000).mean(dim=1).tolist() == pytest.approx([8000 / 32768, 0.0, 16000 / 32768], abs=1e-3)
+
+
+def test_stereo_is_the_mean_of_both_channels(tmp_path):
+    both = [tone(300, 0.6), tone(500, 0.2)]
+    path = write_media(tmp_path / "stereo.wav", 1.0, picture=None, sound=both, sound_codec="pcm_s16le", layout="stereo")
+    seconds = torch.arange(16000) / 16000
+    with open_media(path, "pyav") as media:
+        assert torch.allclose(media.waveform(), 0.5 * (sine(seconds, 300, 0.6) + sine(seconds, 500, 0.2)), atol=1e-4)
+
+
+def test_surround_sound_keeps_the_centre_and_drops_the_effects(tmp_path):
+    frequencies = dict(zip(("FL", "FR", "FC", "LFE", "SL", "SR"), (300, 400, 500, 60, 700, 800)))
+    channels = [tone(frequency, 0.4) for frequency in frequencies.values()]
+    path = write_media(tmp_path / "six.mkv", 2.0, picture=None, sound=channels, sound_codec="flac", layout="5.1(side)")
+    with open_media(path, "pyav") as media:
+        spectrum = torch.fft.rfft(media.waveform()).abs() / 16000  # amplitude by half hertz
+    amplitude = {name: float(spectrum[2 * frequency]) / 0.4 for name, frequency in frequencies.items()}
+    total = 1 + 2 * 0.5**0.5 + 2 * 0.5
+    assert amplitude["FC"] == pytest.approx(1 / total, abs=2e-3)
+    assert [amplitude["FL"], amplitude["FR"]] == pytest.approx([0.5**0.5 / total] * 2, abs=2e-3)
+    assert [amplitude["SL"], amplitude["SR"], amplitude["LFE"]] == pytest.approx(
+        [0.5 / total, 0.5 / total, 0], abs=2e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "channels, shares",
+    [
+        (["FC"], [1]),
+        (["FL", "FR"], [0.5, 0.5]),
+        (["FL", "FR", "LFE"], [0.5, 0.5, 0]),
+        (["LFE"], [1]),
+        (["?", "FC"], [0.5, 0.5]),
+    ],
+)
+def test_mono_mix(channels, shares):
+    assert mono_mix(channels).tolist() == pytest.approx(shares)
+
+
+def test_resampling_starts_at_the_same_moment_and_takes_any_pieces():
+    signal = np.sin(2 * np.pi * 440 * np.arange(44100) / 44100).astype(np.float32)
+    whole = resample([signal], 44100, 16000)
+    pieces = resample(np.array_split(signal, 37), 44100, 16000)
+    assert torch.allclose(pieces, whole, atol=1e-6)
+    assert torch.allclose(whole[200:-200], sine(torch.arange(16000) / 16000, 440, 1.0)[200:-200], atol=1e-4)
+    assert len(resample([], 44100, 16000)) == 0
+
+
+# What is in a file
+
+
+def test_the_first_best_stream_without_covers(tmp_path):
+    song = write_media(tmp_path / "song.mp3", 1.0, picture=None, sound_codec="mp3")
+    with open_media(with_cover(song, tmp_path / "cover.mp3"), "pyav") as media:
+        assert media.info.video is None and media.info.audio.codec in ("mp3", "mp3float")
+        assert media.waveform().abs().max() > 0.3
+
+
+def test_codec_padding_does_not_lengthen_a_clip(tmp_path):
+    path = write_media(tmp_path / "clip.mkv", 2.0)  # Matroska states no end of the sound, AAC fills its last packet
+    with open_media(path, "pyav") as media:
+        assert media.info.audio.end > 2.0
+        assert media.info.duration == pytest.approx(2.0, abs=2e-3)
+
+
+def test_sound_that_runs_on_counts(tmp_path):
+    path = tmp_path / "runs_on.mkv"
+    write_media(path, 2.0, sound_delay=0.5)
+    with open_media(path, "pyav") as media:
+        assert media.info.duration == pytest.approx(2.55, abs=0.05)
+        assert read_number(media.frames([2.4])[0]) == 49  # the last frame stays
+
+
+def test_bytes_are_as_good_as_a_file(plain):
+    with open_media(plain, "pyav") as file, open_media(plain.read_bytes(), "pyav") as memory:
+        assert torch.equal(file.frames([1.0, 3.0]), memory.frames([1.0, 3.0]))
+        assert torch.equal(file.waveform(0.5, 1.5), memory.waveform(0.5, 1.5))
+        assert memory.info.duration == file.info.duration and "bytes" in memory.info.path
+
+
+def test_a_closed_file_opens_again(plain):
+    media = open_media(plain, "pyav")
+    before = media.frames([1.0])
+    media.close()
+    assert torch.equal(media.frames([1.0]), before)
+    media.close()
+
+
+@pytest.mark.parametrize(
+    "name, duration, picture, sound",
+    [  # from ffprobe
+        ("googlework_short.mp4", 35.07, (180, 320, 29.97), 44100),
+        ("lbbc2a.mpg", 3.0, (288, 360, 25), 44100),
+        ("again.mkv", 2.57, (480, 640, 30), None),
+        ("face_noface.mov", 6.40, (540, 960, 26.4), 44100),
+        ("nasa_13013.mp4", 13.01, (270, 480, 29.97), 16000),
+        ("video_90.mov", 0.1, (568, 320, 30), None),
+        ("jfk.wav", 11.0, None, 16000),
+        ("multi.wav", 5.155, None, 44100),
+    ],
+)
+def test_real_files(shared, name, duration, picture, sound):
+    with open_media(shared / "media" / name, "pyav") as media:
+        assert media.info.duration == pytest.approx(duration, abs=0.05) and not media.info.notes
+        assert (media.info.video is None, media.info.audio is None) == (picture is None, sound is None)
+        if picture:
+            frames = media.frames([duration * share for share in (0.0, 0.4, 0.99)])
+            assert frames.shape == (3, 3, *picture[:2])
+            assert media.info.video.rate == pytest.approx(picture[2], rel=2e-3)
+            assert frames.float().std() > 10
+        if sound:
+            assert media.info.audio.rate == sound
+            level = media.waveform().square().mean().sqrt()
+            assert 0.02 < level < 0.5
+
+
+# Damage
+
+
+def assert_clear(error: MediaError, path, reason: str) -> None:
+    """One sentence with the path, what was found and what to do."""
+    message = str(error)
+    assert error.reason == reason and error.path == str(path)
+    assert message.startswith(f"{path}: ") and message.endswith(".") and "\n" not in message and ";" in message
+
+
+def test_errors_of_files_that_are_no_media(tmp_path):
+    text, folder, page = tmp_path / "text.mp4", tmp_path / "folder.mp4", tmp_path / "list.m3u8"
+    text.write_text("this is not a video\n" * 30)
+    folder.mkdir()
+    page.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
+    empty, subtitles, song = tmp_path / "empty.mp4", tmp_path / "words.srt", tmp_path / "song.txt"
+    empty.write_bytes(b"")
+    subtitles.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    song.write_text("la la la\n" * 99)
+    reasons = {tmp_path / "absent.mp4": "no file", folder: "no file", "http://127.0.0.1:9/x.mp4": "no file"}
+    reasons |= dict.fromkeys([text, empty, subtitles, song, page, random_bytes(tmp_path / "noise.mp4")], "not media")
+    for path, reason in reasons.items():
+        with pytest.raises(MediaError) as caught:
+            open_media(path, "pyav")
+        assert_clear(caught.value, path, reason)
+
+
+def test_an_mp4_cut_before_its_index(plain, tmp_path):
+    path = cut(plain, tmp_path / "cut.mp4")
+    with pytest.raises(MediaError, match="cut off") as caught:
+        open_media(path, "pyav")
+    assert_clear(caught.value, path, "truncated")
+
+
+def test_absent_streams(odd):
+    for kind, stream, ask in (
+        ("no audio", "audio", lambda media: media.waveform()),
+        ("no video", "video", lambda media: media.frames([0.0])),
+    ):
+        with open_media(odd[kind], "pyav") as media, pytest.raises(MediaError) as caught:
+            ask(media)
+        assert_clear(caught.value, odd[kind], f"no {stream} stream")
+
+
+@pytest.mark.parametrize("kind", ["cut mp4", "cut mkv"])
+def test_a_cut_file_gives_what_it_has_and_says_so(odd, kind):
+    with open_media(odd[kind], "pyav") as media:
+        assert 1.5 < media.info.duration < 3.0
+        assert any("truncated at 2." in note for note in media.info.notes)
+        assert [read_number(frame) for frame in media.frames([0.25, 0.75, 1.25])] == [6, 18, 31]
+        assert 50 <= read_number(media.frames([3.9])[0]) < 75
+        end = media.info.audio.end - 0.1
+        assert torch.allclose(
+            media.waveform(0.1, end), sine(0.1 + torch.arange(round(end * 16000) - 1600) / 16000), atol=2e-3
+        )
+
+
+def test_the_other_odd_kinds(odd):
+    with open_media(odd["one frame"], "pyav") as media:
+        assert media.info.duration == pytest.approx(0.04) and read_number(media.frames([0.02])[0]) == 0
+    with open_media(odd["wrong extension"], "pyav") as media:
+        assert read_number(media.frames([2.0])[0]) == 50 and media.info.audio is not None
+    with open_media(odd["10-bit HEVC"], "pyav") as media:
+        assert media.info.video.codec == "hevc" and read_number(media.frames([2.0])[0]) == 50
+    with open_media(odd["5.1 audio"], "pyav") as media:
+        assert media.waveform().abs().max() > 0.05
+    for kind in ("zero bytes", "random bytes"):
+        with pytest.raises(MediaError):
+            open_media(odd[kind], "pyav")
+
+
+def test_an_unknown_picture_codec_leaves_the_sound(plain, tmp_path):
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(plain.read_bytes().replace(b"avc1", b"zzzz"))
+    with open_media(path, "pyav") as media:
+        assert media.info.video is None and any("unknown" in note for note in media.info.notes)
+        assert media.waveform().abs().max() > 0.3
+
+
+def test_streams_of_noise_cannot_be_decoded(plain, tmp_path):
+    data = bytearray(plain.read_bytes())
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    path = tmp_path / "blank.mp4"
+    path.write_bytes(data)
+    with open_media(path, "pyav") as media:
+        with pytest.raises(MediaError, match="no frame of the h264 stream") as caught:
+            media.frames([0.5])
+        assert_clear(caught.value, path, "cannot decode")
+
+
+def test_damage_never_raises_anything_else(tmp_path):
+    sources = [
+        write_media(tmp_path / f"whole.{ending}", 0.6, **CONTAINERS[ending]) for ending in ("mp4", "mkv", "avi", "ts")
+    ]
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for index in range(160):
+        data = bytearray(sources[index % len(sources)].read_bytes())
+        if index % 3 == 0:
+            data = data[: random.integers(1, len(data))]
+        else:
+            for position in random.integers(0, len(data) if index % 3 == 1 else 1500, 8):
+                data[position] = random.integers(256)
+        for ask in (lambda media: media.frames([0.1, 0.5]), lambda media: media.waveform(0.0, 0.6)):
+            try:
+                with open_media(bytes(data), "pyav") as media:
+                    assert torch.isfinite(ask(media).float()).all()
+                outcomes.add("used")
+            except MediaError as error:
+                outcomes.add(error.reason)
+    assert {"used", "truncated"} < outcomes
+
+
+def test_errors_cross_process_borders():
+    error = pickle.loads(pickle.dumps(MediaError("a.mp4", "no file", "there is none; look again.")))
+    assert (error.path, error.reason, str(error)) == ("a.mp4", "no file", "a.mp4: there is none; look again.")
+
+
+# Backends
+
+
+def test_unknown_backend_and_backward_stretch(plain):
+    with pytest.raises(ValueError, match="'ffmpeg'; expected None, 'torchcodec' or 'pyav'"):
+        open_media(plain, "ffmpeg")
+    with open_media(plain, "pyav") as media, pytest.raises(ValueError, match="ends before it begins"):
+        media.waveform(2.0, 1.0)
+
+
+@pytest.mark.parametrize("usable, backend", [(True, "torchcodec"), (False, "pyav")])
+def test_the_backend_is_chosen_once_and_said_in_one_line(monkeypatch, caplog, usable, backend):
+    asked = []
+    monkeypatch.setattr(media_decoding, "is_torchcodec_usable", lambda decode: asked.append(decode) or usable)
+    decoding_backend.cache_clear()
+    with caplog.at_level(logging.INFO):
+        assert decoding_backend() == decoding_backend() == backend
+    decoding_backend.cache_clear()
+    assert len(asked) <= 2 and len(caplog.records) == 1
+    assert ("torchcodec, which is installed" if usable else "PyAV") in caplog.text
+
+
+BOTH_BACKENDS = """
+import json, sys, torch
+from modeling_semanticmac.media_decoding import MediaError, decoding_backend, open_media
+
+def decode(path, backend):
+    found = {"frames": "", "sound": ""}
+    taken = []
+    with open_media(path, backend) as media:
+        media._take_over = lambda what, error: taken.append(what)
+        times = [0.1, *(0.25 + 0.5 * index for index in range(8)), media.info.duration]
+        for name, ask in (("frames", lambda: media.frames(times[::-1])), ("sound", lambda: media.waveform(0.3, media.info.duration))):
+            try:
+                found[name] = ask()
+            except MediaError as error:
+                found[name] = error.reason
+    return found, taken
+
+report = {"backend": decoding_backend(), "files": {}}
+for path in json.load(open(sys.argv[1])):
+    one, taken = decode(path, "torchcodec")
+    two, _ = decode(path, "pyav")
+    same = {}
+    for name in one:
+        if isinstance(one[name], str) or isinstance(two[name], str):
+            same[name] = one[name] is two[name] or one[name] == two[name]
+        else:
+            same[name] = float((one[name].float() - two[name].float()).abs().max())
+    report["files"][path] = {"difference": same, "taken over": taken}
+print(json.dumps(report))
+"""
+
+
+def test_both_backends_give_the_same(tmp_path, plain, odd):
+    """In a new process with FFmpeg's libraries where torchcodec looks for them."""
+    (tmp_path / "links").mkdir()
+    folders = ffmpeg_links(tmp_path / "links")
+    if not folders:
+        pytest.skip("PyAV was not installed from a wheel with FFmpeg's libraries, so torchcodec cannot be given any")
+    files = [str(plain), *(str(path) for kind, path in odd.items() if "bytes" not in kind)]
+    files += [
+        str(write_media(tmp_path / f"clip.{ending}", 2.0, **CONTAINERS[ending])) for ending in ("avi", "ts", "webm")
+    ]
+    real = Path(__file__).resolve().parent.parent.parent / "shared" / "media"
+    files += [
+        str(real / name)
+        for name in ("face_noface.mov", "lbbc2a.mpg", "multi.wav", "nasa_13013.mp4", "video_90.mov")
+        if real.is_dir()
+    ]
+    (tmp_path / "files.json").write_text(json.dumps(files))
+    path = os.pathsep.join([*folders, os.environ.get("LD_LIBRARY_PATH", "")])
+    run = subprocess.run(
+        [sys.executable, "-c", BOTH_BACKENDS, str(tmp_path / "files.json")],
+        capture_output=True, text=True, cwd=Path(__file__).resolve().parent.parent, env={**os.environ, "LD_LIBRARY_PATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    report = json.loads(run.stdout.splitlines()[-1])
+    if report["backend"] != "torchcodec":
+        pytest.skip("torchcodec cannot be loaded next to this torch, even with FFmpeg's libraries")
+    assert len(report["files"]) == len(files)
+    for name, found in report["files"].items():
+        assert found["difference"]["frames"] in (0.0, True), name
+        assert found["difference"]["sound"] <= 1e-5 or found["difference"]["sound"] is True, name
+    assert any(found["taken over"] for found in report["files"].values())  # the cut MP4
