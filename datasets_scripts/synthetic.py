@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from modeling_semanticmac.atomic_files import write_json, write_whole
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
 from .corpus import SPLITS, CorpusBuilder, CorpusConfig, make_clip
@@ -43,6 +44,7 @@ class SyntheticConfig(CorpusConfig):
         train, validation, test: numbers of clips; 240, 60, 60.
         seed: of everything; 0.
         contradiction_share: clips in which one modality contradicts the other two; 1/3.
+        num_proc: processes that render; see [`render`].
     """
 
     train: int | None = None
@@ -50,6 +52,7 @@ class SyntheticConfig(CorpusConfig):
     test: int | None = None
     seed: int | None = None
     contradiction_share: float | None = None
+    num_proc: int | None = None
 
 
 class Synthetic(CorpusBuilder):
@@ -69,7 +72,7 @@ class Synthetic(CorpusBuilder):
     @classmethod
     def find_files(cls, folder, config):
         asked = {name: getattr(config, name) for name in DEFAULTS if getattr(config, name) is not None}
-        render(folder, **asked)
+        render(folder, config.num_proc, **asked)
         paths = {row["id"]: _clip_path(folder, row["id"]) for row in _read_table(folder)}
         return CorpusFiles({"settings": folder / "corpus.json", "clips": folder / "clips.csv"}, paths)
 
@@ -100,13 +103,11 @@ def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings)
     folder.mkdir(parents=True, exist_ok=True)
     settings = _settle(folder, settings)
     if _missing_files(folder, settings):
+        rows = plant_corpus(settings)
         with FileLock(folder / ".rendering.lock"):  # several processes of one run may ask at the same time
             missing = _missing_files(folder, settings)
-            rows = plant_corpus(settings)
-            (folder / "clips").mkdir(exist_ok=True)
-            _render_clips(
-                folder, [row for row in rows if _clip_path(folder, row["id"]) in missing], settings["seed"], num_proc
-            )
+            wanted = [row for row in rows if _clip_path(folder, row["id"]) in missing]
+            _render_clips(folder, wanted, settings["seed"], num_proc)
             _write_table(folder, rows)
     return folder
 
@@ -154,7 +155,7 @@ def _settle(folder: Path, asked: dict) -> dict:
         )
     if not 0 <= settings["contradiction_share"] <= 1:
         raise ValueError(f"contradiction_share is {settings['contradiction_share']}; expected a share from 0 to 1.")
-    _write(path, json.dumps(settings, indent=2) + "\n")
+    write_json(path, settings)
     return settings
 
 
@@ -211,11 +212,4 @@ def _write_table(folder: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(folder / "clips.csv", text.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written."""
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial_path.write_text(text, encoding="utf-8", newline="")
-    os.replace(partial_path, path)
+    write_whole(folder / "clips.csv", lambda path: path.write_text(text.getvalue(), encoding="utf-8", newline=""))

@@ -1,11 +1,13 @@
 """Clips of the synthetic corpus as MP4 files: a drawn face speaking, H.264 and AAC, written with PyAV."""
 
-import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+from modeling_semanticmac.atomic_files import write_whole
 
 from .synthetic_face import SIZE, Expression, draw_camera, draw_frame, draw_head
 from .synthetic_voice import SAMPLING_RATE, draw_voice, speak
@@ -49,27 +51,26 @@ def perform(score: float, envelope: np.ndarray, num_frames: int, generator: np.r
     return [Expression(*values) for values in zip(scores.tolist(), openings.tolist(), nods.tolist(), blinks.tolist())]
 
 
-def write_video(path: Path, frames, sound: np.ndarray) -> None:
-    """Frames uint8 (SIZE, SIZE, 3) and mono sound (samples,) as an MP4 file, by a temporary name and `os.replace`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with av.open(str(partial), "w", format="mp4") as container:
-            video = container.add_stream("libx264", rate=FRAME_RATE, options={"preset": "superfast", "crf": "26"})
-            video.width = video.height = SIZE
-            video.pix_fmt = "yuv420p"
-            video.codec_context.thread_count = 1  # the bytes must not depend on the machine's cores
-            audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", bit_rate=64000)
-            audio.options = {"aac_coder": "fast"}
-            for index, picture in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
-                container.mux(video.encode(frame))
-            container.mux(video.encode(None))
-            for start in range(0, len(sound), SAMPLES_AT_A_TIME):
-                frame = av.AudioFrame.from_ndarray(sound[None, start : start + SAMPLES_AT_A_TIME], "fltp", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = SAMPLING_RATE, start, Fraction(1, SAMPLING_RATE)
-                container.mux(audio.encode(frame))
-            container.mux(audio.encode(None))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def write_video(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray) -> None:
+    """Frames uint8 (SIZE, SIZE, 3) and mono sound (samples,) as an MP4 file, whole or not at all."""
+    write_whole(path, lambda temporary: _encode(temporary, frames, sound))
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=FRAME_RATE, options={"preset": "superfast", "crf": "26"})
+        video.width = video.height = SIZE
+        video.pix_fmt = "yuv420p"
+        video.codec_context.thread_count = 1  # the bytes must not depend on the machine's cores
+        audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", bit_rate=64000)
+        audio.options = {"aac_coder": "fast"}
+        for index, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FRAME_RATE)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for start in range(0, len(sound), SAMPLES_AT_A_TIME):
+            frame = av.AudioFrame.from_ndarray(sound[None, start : start + SAMPLES_AT_A_TIME], "fltp", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = SAMPLING_RATE, start, Fraction(1, SAMPLING_RATE)
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))

@@ -4,6 +4,8 @@ import functools
 import hashlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -192,18 +194,39 @@ def _fail(record: ClipRecord, error: MediaError) -> None:
     record.note = "; ".join(filter(None, [record.note, error.message]))
 
 
-def make_loader(reader: ClipReader, num_workers: int, start_method: str | None = None) -> DataLoader:
-    """The reader over worker processes; pieces come one by one, the clips of different workers in turn, always in the same order.
+def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None = None) -> Iterator[Piece]:
+    """The pieces of a reader over worker processes: one by one, the clips of different workers in turn, always in the same order.
 
     Args:
         start_method: of the workers: "fork", "spawn"; None: the platform's.
+
+    Raises:
+        RuntimeError: a worker died. Only while a piece is waited for: torch raises it from a signal handler, in whatever the main thread is doing, and
+            that may be the writing of a shard.
     """
     decoding_backend()  # chosen here, so that it is said once and not by each forked worker
     prefetch = PREFETCH if num_workers else None
     context = start_method if num_workers else None
-    return DataLoader(
+    loader = DataLoader(
         reader, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers, prefetch_factor=prefetch, multiprocessing_context=context
     )  # fmt: skip
+    pieces = iter(loader)
+    if not num_workers or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        yield from pieces
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    try:
+        while True:
+            signal.signal(signal.SIGCHLD, handler)
+            try:
+                piece = next(pieces, None)
+            finally:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if piece is None:
+                return
+            yield piece
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _as_it_is(piece: Piece) -> Piece:

@@ -36,10 +36,10 @@ def frame_times(duration: float, frames_per_second: float = 2.0, num_frames: int
     Returns:
         T times in seconds, rising, below the duration.
     """
-    number = count(duration, frames_per_second, num_frames)
-    step = 1 / frames_per_second if num_frames is None else duration / num_frames
+    if num_frames is not None:
+        return [(i + 0.5) * duration / num_frames for i in range(num_frames)]
     last = max(duration - TOLERANCE_SECONDS, duration / 2)
-    return [min((i + 0.5) * step, last) for i in range(number)]
+    return [min((i + 0.5) / frames_per_second, last) for i in range(count(duration, frames_per_second, None))]
 
 
 def window_starts(

@@ -95,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = HfArgumentParser(ExtractionArguments, prog="python -m modeling_semanticmac.embedding_extraction", allow_abbrev=False)  # fmt: skip
         (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
+        datasets = _datasets(args)
         processor, encoders = load_model(args) if args.model else load_towers(args)
-        for name, clips in _datasets(args).items():
+        for name, clips in datasets.items():
             report = extract_embeddings(
                 clips,
                 processor,

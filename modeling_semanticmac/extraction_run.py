@@ -10,7 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from .clip_decoding import ClipReader, ClipTask, make_loader, steps_that_fit
+from .clip_decoding import ClipReader, ClipTask, read_pieces, steps_that_fit
 from .embedding_store import ClipRecord
 from .extraction_report import Outcome
 from .frame_packing import Clip, FramePacker
@@ -104,7 +104,7 @@ class ExtractionRun:
         """Read pieces, pack them, write each clip when its last embedding is there."""
         packers = {m: FramePacker(m, encoder, self.batch_size, self.dtype) for m, encoder in self.encoders.items()}
         clips: dict[int, Clip] = {}
-        pieces, asked = iter(make_loader(reader, min(self.num_workers, len(reader.tasks)))), time.perf_counter()
+        pieces, asked = read_pieces(reader, min(self.num_workers, len(reader.tasks))), time.perf_counter()
         while (piece := next(pieces, None)) is not None:
             self.waited += time.perf_counter() - asked
             clip = clips.setdefault(piece.position, Clip(piece.position))

@@ -60,8 +60,13 @@ def sound_inputs(
     windows = [torch.as_tensor(window, dtype=torch.float32)[:num_samples] for window in windows]
     options = {}
     if "padding" in parameters and parameters["padding"].default is False:
-        # A waveform extractor: it normalises what is there and only then pads, if it is asked to.
-        options = {"padding": "max_length", "max_length": num_samples, "truncation": True}
+        # A waveform extractor: with a mask asked for it normalises what is there and then pads; without one, silence and all.
+        options = {
+            "padding": "max_length",
+            "max_length": num_samples,
+            "truncation": True,
+            "return_attention_mask": True,
+        }
     else:
         windows = [F.pad(window, (0, num_samples - len(window))) for window in windows]
     sounds = [window.numpy() for window in windows]

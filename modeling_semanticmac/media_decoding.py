@@ -123,8 +123,8 @@ class Media:
             sampling_rate: Hz of the result.
 
         Returns:
-            float32 (samples,), samples = round((end - start) * sampling_rate): one channel in [-1, 1], the mean of mono and stereo, for surround sound a mix in which the centre
-            is loudest. Silence where the stream has nothing, so that sample k belongs to the time start + k / sampling_rate.
+            float32 (samples,), from sample round(start * sampling_rate) to round(end * sampling_rate) of the media clock: one channel, the mean of
+            stereo's two, for surround sound a mix in which the centre is loudest. Silence where the stream has nothing.
 
         Raises:
             MediaError: no audio stream, or nothing of it can be decoded.

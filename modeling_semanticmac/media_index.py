@@ -1,4 +1,4 @@
-"""What is in a media file, found by reading its packets once without decoding them: streams, the time of each frame, key frames, where it really ends.
+"""What is in a media file, found by reading its packets without decoding them: streams, times of the frames, key frames, the real end.
 
 Headers are not believed: a file that was cut off still promises its full length. Times are seconds on the media clock, 0 = start of the container.
 """
@@ -19,7 +19,8 @@ PADDING_SECONDS = 0.1  # sound codecs fill their last packets up, so the sound o
 MOST_CHANNELS = 8  # damaged headers claim 24, and reading such packets can crash
 SAMPLING_RATES = range(1_000, 1_000_000)  # Hz; others are damage
 GAP_SECONDS = 0.010  # coarser than the millisecond clock of Matroska, finer than a packet
-# Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the speech; the effects channel is left out.
+# Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the speech; the channel
+# of low effects is left out.
 CHANNEL_LEVELS = {
     "FC": 1.0,
     "FL": 0.5**0.5,
@@ -140,7 +141,7 @@ def _decodable(stream) -> bool:
 
 
 def mono_mix(channels: list[str]) -> np.ndarray:
-    """Shares of the named channels in a mono mix, adding up to one: the mean for mono and stereo, with the centre loudest for surround sound; (channels,)."""
+    """Shares of the named channels in a mono mix, (channels,), adding up to one: the mean of stereo, the centre loudest in surround sound."""
     levels = np.array([CHANNEL_LEVELS.get(name, np.nan) for name in channels], dtype=np.float32)
     if not np.isfinite(levels).all() or levels.sum() == 0:
         levels = np.ones(len(channels), dtype=np.float32)

@@ -103,9 +103,10 @@ class SemanticMACProcessor(ProcessorMixin):
             max_length: of the text instead of the processor's.
 
         Returns:
-            `input_ids`, `attention_mask` (B, L) (and `token_type_ids` where the tokenizer has them); `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with
-            vision_window "clip", the crops of one time next to each other; `vision_mask` (B, T_v); `input_features` (B, T_a, 1, M, F); `audio_mask` (B, T_a). A modality that a
-            clip lacks is an all-zero row of its mask; one that the whole batch lacks is left out.
+            `input_ids`, `attention_mask` (B, L), and `token_type_ids` where the tokenizer has them;
+            `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with vision_window "clip", crops of one time next to each other; `vision_mask` (B, T_v);
+            `input_features` (B, T_a, 1, M, F); `audio_mask` (B, T_a).
+            A modality that a clip lacks is an all-zero row of its mask; one that the whole batch lacks is left out.
 
         Raises:
             MediaError: a file that cannot be used.
@@ -145,8 +146,8 @@ class SemanticMACProcessor(ProcessorMixin):
         """The streams of one clip.
 
         Returns:
-            `pixel_values` (T_v, 3, H, W) or None, `input_features` (T_a, 1, M, F) or None, and `report`: path, start, end, duration (seconds), `missing` (a reason for "vision" or
-            "audio" where it is None) and `notes` (what is wrong with the file although it was used).
+            `pixel_values` (T_v, 3, H, W) or None, `input_features` (T_a, 1, M, F) or None, and `report`: path, start, end, duration (seconds),
+            `missing` (the reason for "vision" or "audio" where it is None) and `notes` (what is wrong with the file although it was used).
 
         Raises:
             MediaError: neither can be had.

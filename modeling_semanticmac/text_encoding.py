@@ -23,8 +23,8 @@ def encode_text(
 ) -> dict[str, torch.Tensor]:
     """Tokens of a batch.
 
-    The context, utterances from oldest to newest with the tokenizer's separator between them, is the first segment and the text the second. What does not
-    fit is cut off the beginning of the context; a text that fills `max_length` alone loses its end and its context.
+    The context, utterances from oldest to newest with the tokenizer's separator between them, is the first segment and the text the second.
+    What does not fit is cut off the beginning of the context; a text that fills `max_length` alone loses its end and its context.
 
     Args:
         texts: None or "" for a clip without words: its row of the mask is all zero, with or without context.

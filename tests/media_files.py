@@ -1,4 +1,4 @@
-"""Small real media for tests, written with PyAV: pictures that say which frame they are, sound that is a known function of time, and broken files of every kind."""
+"""Small real media for tests, written with PyAV: frames that say their number, sound that is a known function of time, broken files."""
 
 import io
 import re
@@ -19,7 +19,7 @@ CLOCK = 90_000  # units a second of the frames' times
 
 
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A picture that shows its number: eight bars from left to right, the lowest bit first, white for one; the lower quarter is red; uint8 (H, W, 3)."""
+    """A picture that shows its number in eight bars, lowest bit left, white for one; the lower quarter is red; uint8 (H, W, 3)."""
     picture = np.zeros((height, width, 3), dtype=np.uint8)
     for bit in range(BITS):
         picture[:, bit * width // BITS : (bit + 1) * width // BITS] = 255 * (number >> bit & 1)
@@ -196,6 +196,19 @@ def ffmpeg_links(folder: Path) -> list[str]:
         if name:
             (folder / f"{name[1]}.so.{name[2]}").symlink_to(library)
     return [str(folder), str(libraries)]
+
+
+def begin_later(source: Path, path: Path, seconds: float) -> Path:
+    """An MP4 of a picture stream whose edit list hides its beginning, as cutting without encoding anew leaves it."""
+    options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
+    with av.open(str(source)) as whole, av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                hidden = round(seconds / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - hidden, packet.dts - hidden, stream
+                container.mux(packet)
+    return path
 
 
 def with_cover(source: Path, path: Path) -> Path:

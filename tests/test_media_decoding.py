@@ -20,6 +20,7 @@ from modeling_semanticmac.media_decoding import MediaError, decoding_backend, op
 from modeling_semanticmac.media_index import mono_mix
 from modeling_semanticmac.media_pyav import resample
 from tests.media_files import (
+    begin_later,
     click,
     cut,
     ffmpeg_links,
@@ -130,6 +131,14 @@ def test_variable_frame_rate(odd):
     shown = [bisect.bisect_right(IRREGULAR, time + 1e-6) - 1 for time in times]
     with open_media(odd["variable rate"], "pyav") as media:
         assert [read_number(frame) for frame in media.frames(times)] == shown
+
+
+def test_frames_hidden_by_an_edit_list(tmp_path):
+    whole = write_media(tmp_path / "whole.mp4", seconds=2.0, sound=None)
+    with open_media(begin_later(whole, tmp_path / "later.mp4", 0.4), "pyav") as media:
+        assert (media.info.video.begin, media.info.duration) == pytest.approx((0.0, 1.6))
+        assert [read_number(frame) for frame in media.frames([0.0, 0.5, 1.5])] == [10, 22, 47]
+        assert [read_number(media.frames([time])[0]) for time in (1.5, 0.5, 0.0)] == [47, 22, 10]
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

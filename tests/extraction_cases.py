@@ -1,0 +1,44 @@
+"""What the tests of extraction share: tiny towers of the real architecture, a processor that fits them, small clips."""
+
+from pathlib import Path
+
+import torch
+
+from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
+from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
+from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
+from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
+from tests.media_files import tone, write_media
+from tests.tiny import word_tokenizer
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
+VISION_WIDTH, AUDIO_WIDTH = 8, 12
+
+
+def tiny_towers(seed: int = 0) -> dict[str, torch.nn.Module]:
+    """Random towers for pictures of 28 x 28 and 32 mel bins."""
+    torch.manual_seed(seed)
+    vision = ImageBindVisionModel(ImageBindVisionConfig(**SIZES, image_size=28, projection_dim=VISION_WIDTH))
+    audio = ImageBindAudioModel(ImageBindAudioConfig(**SIZES, num_mel_bins=32, projection_dim=AUDIO_WIDTH))
+    return {"vision": vision.eval(), "audio": audio.eval()}
+
+
+def tiny_processor(**sampling) -> SemanticMACProcessor:
+    """A processor whose front ends fit `tiny_towers`."""
+    front_ends = ImageBindImageProcessor(size=28), ImageBindFeatureExtractor(num_mel_bins=32)
+    return SemanticMACProcessor(*front_ends, word_tokenizer(), **sampling)
+
+
+def clip(id: str, path, start: float | None = None, end: float | None = None, crop: str | None = None) -> dict:
+    """A row of a dataset, as far as extraction reads it."""
+    return {"id": id, "media": {"path": str(path), "start": start, "end": end, "crop": crop}}
+
+
+def write_clips(folder: Path, seconds: list[float]) -> list[dict]:
+    """One small file a duration, each with another tone; clip_0, clip_1, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}.mp4" for number in range(len(seconds))]
+    for number, (path, duration) in enumerate(zip(paths, seconds)):
+        write_media(path, duration, sound=tone(200.0 + 40 * number))
+    return [clip(f"clip_{number}", path) for number, path in enumerate(paths)]
