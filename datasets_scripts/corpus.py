@@ -97,7 +97,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     def __init__(self, task: str | None, data_dir: str | os.PathLike, cache_dir=None, **options):
         config = self.task_config(task)
-        folder = Path(data_dir).expanduser().absolute()
+        folder = Path(os.path.abspath(Path(data_dir).expanduser()))  # without "..": the same folder, the same rows
         # An option that says what is the default anyway gives the same rows, so it must not make a second copy of them.
         defaults = self.BUILDER_CONFIG_CLASS.option_defaults()
         for name in options:

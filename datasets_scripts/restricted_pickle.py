@@ -5,15 +5,26 @@ from pathlib import Path
 
 import numpy as np
 
-_reconstruct = np.zeros(0).__reduce__()[0]  # numpy's own, without a private import
+_reconstruct = np.zeros(0).__reduce__()[0]  # numpy's own functions, without a private import
+_from_buffer = np.zeros(0).__reduce_ex__(5)[0]
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes in protocol 2; with this one encoding it cannot do anything else."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for bytes in {encoding!r}; only latin1 is read")
+    return text.encode("latin1")
+
 
 # What a pickled numpy array is made of, by the names that numpy 1 and numpy 2 write.
 _ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("_codecs", "encode"): _encode,
 }
+for _core in ("numpy.core", "numpy._core"):
+    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 
 class RestrictedUnpickler(pickle.Unpickler):

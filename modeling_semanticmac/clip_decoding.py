@@ -3,22 +3,16 @@
 import functools
 import hashlib
 import os
-import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .clip_sampling import CLIP_KEYS, MediaClip
 from .embedding_store import ClipRecord
-from .media_decoding import MediaError, decoding_backend
+from .media_decoding import MediaError
 
-STEPS = 32  # time steps of a clip that leave a worker at once, at most
-PREFETCH = 2  # pieces that a worker has ready
-SHARED_MEMORY = "/dev/shm"
+STEPS = 32  # time steps of a clip in one piece, at most
 SHORTEST_SECONDS = 0.04  # what a cut of no length is widened to: a frame at 25 a second
 OVER_LIMIT = "over the length limit"
 
@@ -63,8 +57,8 @@ class Piece:
     missing: tuple[str, ...] = ()
 
 
-class ClipReader(IterableDataset):
-    """The pieces of clips, in order; each worker takes every n-th clip. Pickles, so workers may be forked or spawned.
+class ClipReader:
+    """The pieces of clips. Pickles, so it may work in other processes.
 
     Args:
         tasks: the clips.
@@ -86,16 +80,10 @@ class ClipReader(IterableDataset):
     ):
         self.tasks, self.processor, self.modalities = list(tasks), processor, tuple(modalities)
         self.max_seconds, self.steps, self.dtype = max_seconds, steps, dtype
-        # The clip that each worker is at, seen from the main process when a worker dies.
-        self.at = torch.full((os.cpu_count() + 64,), -1, dtype=torch.int64).share_memory_()
 
     def __iter__(self) -> Iterator[Piece]:
-        worker = get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for task in self.tasks[first::step]:
-            self.at[first] = task.position
+        for task in self.tasks:
             yield from self.read(task)
-        self.at[first] = -1
 
     def read(self, task: ClipTask) -> Iterator[Piece]:
         """The pieces of one clip; whatever is wrong with it ends up in its record."""
@@ -194,53 +182,6 @@ def _fail(record: ClipRecord, error: MediaError) -> None:
     record.note = "; ".join(filter(None, [record.note, error.message]))
 
 
-def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None = None) -> Iterator[Piece]:
-    """The pieces of a reader over worker processes: one by one, the clips of different workers in turn, always in the same order.
-
-    Args:
-        start_method: of the workers: "fork", "spawn"; None: the platform's.
-
-    Raises:
-        RuntimeError: a worker died. Only while a piece is waited for: torch raises it from a signal handler, in whatever the main thread is doing, and
-            that may be the writing of a shard.
-    """
-    decoding_backend()  # chosen here, so that it is said once and not by each forked worker
-    prefetch = PREFETCH if num_workers else None
-    context = start_method if num_workers else None
-    loader = DataLoader(
-        reader, batch_size=None, collate_fn=_as_it_is, num_workers=num_workers, prefetch_factor=prefetch, multiprocessing_context=context
-    )  # fmt: skip
-    pieces = iter(loader)
-    if not num_workers or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
-        yield from pieces
-        return
-    handler = signal.getsignal(signal.SIGCHLD)
-    try:
-        while True:
-            signal.signal(signal.SIGCHLD, handler)
-            try:
-                piece = next(pieces, None)
-            finally:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            if piece is None:
-                return
-            yield piece
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
-
-
-def _as_it_is(piece: Piece) -> Piece:
-    return piece
-
-
-def steps_that_fit(bytes_a_step: int, num_workers: int) -> int:
-    """Time steps a piece, so that all pieces on their way fit into half of the shared memory (64 MiB in many containers)."""
-    if not num_workers or not os.path.isdir(SHARED_MEMORY):
-        return STEPS
-    pieces = num_workers * (PREFETCH + 2)
-    return max(1, min(STEPS, shutil.disk_usage(SHARED_MEMORY).free // 2 // (pieces * bytes_a_step)))
-
-
 __all__ = [
     "ClipReader",
     "ClipTask",
@@ -248,7 +189,5 @@ __all__ = [
     "content_hash",
     "cut_name",
     "holds_embeddings",
-    "make_loader",
-    "steps_that_fit",
     "widen",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, parse_flag_from_env
 from torch import nn
 from transformers.utils import logging
 
@@ -65,7 +65,7 @@ def extract_embeddings(
         FingerprintError: the folder holds embeddings made by something else.
         ValueError: two clips have one id.
     """
-    state, start = PartialState(), time.perf_counter()
+    state, start = _process_state(device), time.perf_counter()
     folder, device = Path(folder), state.device if device is None else torch.device(device)
     encoders = {modality: encoder for modality, encoder in encoders.items() if encoder is not None}
     tasks = _tasks(dataset)
@@ -89,6 +89,12 @@ def extract_embeddings(
     if state.is_main_process:
         _tell(report, report_path(folder, dataset))
     return report
+
+
+def _process_state(device) -> PartialState:
+    """Which of how many processes this one is. On processors alone accelerate sees several processes only when it is told that there is nothing else."""
+    only_cpu = str(device) == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    return PartialState(cpu=only_cpu)
 
 
 def _tasks(dataset) -> list[ClipTask]:

@@ -1,6 +1,5 @@
 """The clips of one process on their way through decoding, encoding and writing."""
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -10,16 +9,15 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from .clip_decoding import ClipReader, ClipTask, read_pieces, steps_that_fit
+from .clip_decoding import ClipReader, ClipTask
 from .embedding_store import ClipRecord
 from .extraction_report import Outcome
 from .frame_packing import Clip, FramePacker
 from .front_ends import picture_inputs
 from .store_writer import StoreWriter
+from .worker_processes import WorkerDied, read_pieces, steps_that_fit
 
 logger = logging.get_logger(__name__)
-
-WORKER_DIED = re.compile(r"DataLoader worker \(pid")  # torch raises a bare RuntimeError
 
 
 class ExtractionRun:
@@ -66,32 +64,21 @@ class ExtractionRun:
             self._encode(tasks)
 
     def _encode(self, tasks: list[ClipTask]) -> None:
-        """As `_consume`; where a decoder takes its whole process with it, the clips that were being decoded are tried one by one."""
+        """As `_consume`; where a decoder takes its whole process with it, the clip that it was at is tried once more, alone."""
         while tasks:
             steps = steps_that_fit(self._bytes_a_step(), self.num_workers)
-            reader = ClipReader(tasks, self.processor, tuple(self.encoders), self.max_seconds, steps, self.dtype)
             try:
-                return self._consume(reader)
-            except RuntimeError as error:
-                at = set(reader.at.tolist())
-                if not WORKER_DIED.search(str(error)) or not any(task.position in at for task in tasks):
-                    raise
-                death = str(error).splitlines()[0]
-            tasks = self._missing(tasks)
-            if len(reader.tasks) == 1 and tasks:
-                record = ClipRecord(tasks[0].id, status="failed", reason="cannot decode")
-                record.note = f"the decoding process died: {death}"
-                return self._settle(tasks[0], record)
-            logger.warning(
-                f"A decoding process died ({death}); the clips that were being decoded are tried one by one."
-            )
-            for task in tasks:
-                if task.position in at:
-                    self._encode([task])
-            tasks = self._missing(tasks)
-
-    def _missing(self, tasks: list[ClipTask]) -> list[ClipTask]:
-        return [task for task in tasks if task.position not in self.outcomes]
+                return self._consume(
+                    ClipReader(tasks, self.processor, tuple(self.encoders), self.max_seconds, steps, self.dtype)
+                )
+            except WorkerDied as death:
+                suspect = next(task for task in tasks if task.position == death.position)
+                note = str(death)
+            if len(tasks) == 1:
+                return self._settle(suspect, ClipRecord(suspect.id, status="failed", reason="cannot decode", note=note))
+            logger.warning(f"{suspect.id}: {note}; it is tried once more, alone.")
+            self._encode([suspect])
+            tasks = [task for task in tasks if task.position not in self.outcomes]
 
     def _bytes_a_step(self) -> int:
         """Of a time step's pictures, the largest thing that leaves a worker."""
@@ -104,7 +91,7 @@ class ExtractionRun:
         """Read pieces, pack them, write each clip when its last embedding is there."""
         packers = {m: FramePacker(m, encoder, self.batch_size, self.dtype) for m, encoder in self.encoders.items()}
         clips: dict[int, Clip] = {}
-        pieces, asked = read_pieces(reader, min(self.num_workers, len(reader.tasks))), time.perf_counter()
+        pieces, asked = read_pieces(reader, self.num_workers), time.perf_counter()
         while (piece := next(pieces, None)) is not None:
             self.waited += time.perf_counter() - asked
             clip = clips.setdefault(piece.position, Clip(piece.position))

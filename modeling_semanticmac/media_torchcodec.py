@@ -75,8 +75,7 @@ class TorchcodecSound:
         if begin < end:
             found = self._decoder.get_samples_played_in_range(begin + origin, end + origin)
             start = round((found.pts_seconds - origin) * self.rate) - first
-            samples = self._index.mix @ found.data.numpy()[:, max(0, -start) :]  # (samples,)
-            start = max(0, start)
+            samples = self._index.mix @ found.data.numpy()  # (samples,)
             out[start : start + len(samples)] = samples[: len(out) - start]
         return [out]
 

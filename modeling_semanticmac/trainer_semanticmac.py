@@ -178,6 +178,14 @@ class SemanticMACTrainer(Trainer):
         logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
         return compute_metrics(self.task, logits, prediction.label_ids)
 
+    def _get_eval_sampler(self, eval_dataset):
+        # The library would group evaluation by length too, and give predictions back in that order: they belong to the clips in theirs.
+        strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "random"
+        try:
+            return super()._get_eval_sampler(eval_dataset)
+        finally:
+            self.args.train_sampling_strategy = strategy
+
     def create_optimizer(self, model=None):
         """AdamW with a rate of its own for the language model; no weight decay on biases and norms."""
         model = self.model if model is None else model
@@ -250,7 +258,11 @@ class SemanticMACTrainer(Trainer):
 
 
 def number_clips(dataset):
-    """The dataset with a column `clip_index`, the row number; None stays None."""
+    """The dataset with the columns `clip_index`, the row number, and `length`, the characters of context and text; None stays None.
+
+    `length` serves `train_sampling_strategy="group_by_length"`, which pads less.
+    """
     if dataset is None or "clip_index" in dataset.column_names:
         return dataset
-    return dataset.add_column("clip_index", np.arange(len(dataset)))
+    lengths = [len(text) + sum(map(len, context)) for text, context in zip(dataset["text"], dataset["context"])]
+    return dataset.add_column("clip_index", np.arange(len(dataset))).add_column("length", lengths)

@@ -8,13 +8,14 @@ import datasets
 import pytest
 import torch
 
-from modeling_semanticmac.clip_decoding import ClipReader, ClipTask, read_pieces
+from modeling_semanticmac.clip_decoding import ClipReader, ClipTask
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.extraction_report import usable_clips
 from modeling_semanticmac.frame_packing import Clip, FramePacker, prepare_encoder
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.store_fingerprint import FingerprintError
+from modeling_semanticmac.worker_processes import read_pieces
 from tests.extraction_cases import AUDIO_WIDTH, VISION_WIDTH, clip, tiny_processor, tiny_towers, write_clips
 from tests.media_files import odd_media, tone, write_media
 

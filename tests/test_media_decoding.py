@@ -1,13 +1,16 @@
 """media_decoding and what it stands on, against files whose every frame and sample is known, and against plain decoding from the beginning."""
 
 import bisect
+import contextlib
 import json
 import logging
 import math
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import av
@@ -137,7 +140,7 @@ def test_frames_hidden_by_an_edit_list(tmp_path):
     whole = write_media(tmp_path / "whole.mp4", seconds=2.0, sound=None)
     with open_media(begin_later(whole, tmp_path / "later.mp4", 0.4), "pyav") as media:
         assert (media.info.video.begin, media.info.duration) == pytest.approx((0.0, 1.6))
-        assert [read_number(frame) for frame in media.frames([0.0, 0.5, 1.5])] == [10, 22, 47]
+        assert [read_number(frame) for frame in media.frames([-1.0, 0.0, 0.5, 1.5])] == [10, 10, 22, 47]
         assert [read_number(media.frames([time])[0]) for time in (1.5, 0.5, 0.0)] == [47, 22, 10]
 
 
@@ -364,6 +367,11 @@ def test_real_files(shared, name, duration, picture, sound):
             assert 0.02 < level < 0.5
 
 
+def test_sound_that_begins_within_a_packet(shared):
+    with open_media(shared / "media" / "face_noface.mov", "pyav") as media:
+        assert media.info.audio.begin == pytest.approx(107164 / 44100, abs=1e-6)  # ffprobe's start_pts
+
+
 # Damage
 
 
@@ -389,6 +397,27 @@ def test_errors_of_files_that_are_no_media(tmp_path):
         with pytest.raises(MediaError) as caught:
             open_media(path, "pyav")
         assert_clear(caught.value, path, reason)
+
+
+def test_a_play_list_opens_no_connection(tmp_path):
+    asked = []
+
+    def answer(server):
+        with contextlib.suppress(OSError):  # until the server is closed
+            while True:
+                connection, _ = server.accept()
+                asked.append(connection.recv(1000))
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=[server], daemon=True).start()
+        path = tmp_path / "list.m3u8"
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/part.ts"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(MediaError) as caught:
+            open_media(path, "pyav")
+    assert_clear(caught.value, path, "not media")
+    assert not asked
 
 
 def test_an_mp4_cut_before_its_index(plain, tmp_path):

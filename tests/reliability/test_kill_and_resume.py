@@ -1,0 +1,175 @@
+"""Extraction that is killed at any moment goes on where it was, and ends with the store that it would have made anyway; so do two processes at once."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import torch
+
+from modeling_semanticmac.embedding_extraction import extract_embeddings
+from modeling_semanticmac.embedding_store import EmbeddingStore
+from tests.conftest import PROJECT
+from tests.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
+
+KILLS = 20
+SHARD_CLIPS = 3
+HALF = {"rtol": 2e-3, "atol": 2e-3}
+
+
+def run(clips, folder, progress=None, num_workers=1):
+    torch.set_num_threads(1)
+
+    def tell(done, total):
+        if progress is not None:
+            progress.value = done
+
+    return extract_embeddings(
+        clips, tiny_processor(), tiny_towers(), folder, shard_clips=SHARD_CLIPS, num_workers=num_workers, batch_size=4, device="cpu", on_progress=tell
+    )  # fmt: skip
+
+
+def many_clips(folder, count: int) -> list[dict]:
+    """Cuts of a few files, so that there are many clips and a moment is soon found in the middle of one; the last ones cannot be encoded."""
+    files = write_clips(folder, [2.0, 3.0, 4.0])
+    rows = [clip(f"clip_{i}", files[i % 3]["media"]["path"], 0.1 * (i % 7), 1.0 + 0.02 * i) for i in range(count - 2)]
+    return [*rows, clip("lost", folder / "lost.mp4"), clip("behind", files[0]["media"]["path"], 50.0, 60.0)]
+
+
+def assert_equal(store: EmbeddingStore, expected: EmbeddingStore, clips: list[dict]) -> None:
+    """Nothing lost, nothing more, everything as in the other."""
+    assert sorted(store) == sorted(expected) == sorted(row["id"] for row in clips)
+    for name in expected:
+        one, two = store.status(name), expected.status(name)
+        assert (one.status, one.reason, one.note, one.content_hash, one.duration) == (two.status, two.reason, two.note, two.content_hash, two.duration)  # fmt: skip
+        for found, wanted in zip(store[name], expected[name]):
+            assert found.shape == wanted.shape
+            torch.testing.assert_close(found, wanted, **HALF)
+
+
+def rows_on_disk(folder) -> list[str]:
+    return [name for path in (folder / "index").iterdir() for name in pq.read_table(path)["id"].to_pylist()]
+
+
+def test_killed_twenty_times_at_random_moments(tmp_path):
+    clips = many_clips(tmp_path / "media", 90)
+    run(clips, tmp_path / "whole")
+    context, generator = multiprocessing.get_context("fork"), random.Random(0)
+    folder, held, killed, longest, moments = tmp_path / "store", 0, 0, 0.5, []
+    while killed < KILLS:
+        progress = context.Value("q", 0)
+        process = context.Process(target=run, args=(clips, folder, progress))
+        process.start()
+        process.join(generator.uniform(0.0, longest))
+        if process.exitcode == 0:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        killed += 1
+        found = EmbeddingStore(folder) if (folder / "fingerprint.json").exists() else ()
+        # What was settled in this run is in the store, but for the clips of one shard and those two that fail and are settled in every run.
+        assert len(found) >= held + progress.value - SHARD_CLIPS - 2, "more than a shard was lost"
+        # Whatever the speed of the machine: some runs are killed before they begin, and they all together do not finish.
+        longest *= 1.3 if len(found) == held else 0.8
+        moments.append(len(found))
+        held = len(found)
+    assert killed >= 10 and 0 < max(moments) and len(set(moments)) > 3, moments
+    report = run(clips, folder)
+    assert report.total == len(clips) == report.done + report.reused + report.num_failed
+    assert report.failed == {"no file": 1, "zero length": 1} and report.reused >= held - 2
+    assert_equal(EmbeddingStore(folder), EmbeddingStore(tmp_path / "whole"), clips)
+    on_disk = rows_on_disk(folder)
+    assert len(on_disk) == len(set(on_disk)) == len(clips), "a clip lies twice in the store"
+
+
+def test_a_killed_run_leaves_no_process(tmp_path):
+    clips = many_clips(tmp_path / "media", 60)
+    context = multiprocessing.get_context("fork")
+    progress = context.Value("q", 0)
+    process = context.Process(target=run, args=(clips, tmp_path / "store", progress, 2))
+    process.start()
+    while progress.value < 5:
+        time.sleep(0.01)
+    children = children_of(process.pid)
+    assert len(children) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    deadline = time.monotonic() + 15
+    while any(map(is_running, children)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, children))
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return list(map(int, file.read().split()))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_two_processes_on_one_store_at_once(tmp_path):
+    """Both are asked for everything, from opposite ends; what both encode counts once."""
+    clips = many_clips(tmp_path / "media", 30)
+    run(clips, tmp_path / "whole")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(rows, tmp_path / "store")) for rows in (clips, clips[::-1])]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert_equal(EmbeddingStore(tmp_path / "store"), EmbeddingStore(tmp_path / "whole"), clips)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from tests.reliability.test_kill_and_resume import run
+folder = Path(sys.argv[1])
+clips = json.loads((folder / "clips.json").read_text())
+report = run(clips, folder / "store")
+assert report.total == len(clips) == report.done + report.num_failed, report
+print("report", report.total, report.done, dict(report.rows))
+report = run(clips + json.loads((folder / "more.json").read_text()), folder / "store")
+assert (report.done, report.reused) == (1, len(clips) - 2), report
+"""
+
+
+def test_a_distributed_run_shares_the_clips(tmp_path):
+    """Two ranks: each clip is encoded once, both get the report of all, and a resumed run leaves nothing out."""
+    clips = many_clips(tmp_path / "media", 21)
+    run(clips, tmp_path / "whole")
+    (tmp_path / "clips.json").write_text(json.dumps(clips))
+    more = [clip("more", clips[0]["media"]["path"], 0.0, 0.5)]
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--standalone",
+        str(script),
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=180)
+    assert found.returncode == 0, found.stderr[-3000:]
+    lines = [line for line in found.stdout.splitlines() if line.startswith("report")]
+    assert len(lines) == 2 and lines[0] == lines[1] and lines[0].startswith("report 21 19")
+    run([*clips, *more], tmp_path / "whole")
+    assert_equal(EmbeddingStore(tmp_path / "store"), EmbeddingStore(tmp_path / "whole"), [*clips, *more])
+    on_disk = rows_on_disk(tmp_path / "store")
+    assert len(on_disk) == len(set(on_disk))
