@@ -13,6 +13,8 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests.media_files import odd_media, write_media  # noqa: E402
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -29,3 +31,15 @@ def shared() -> Path:
     if not (folder / "goldens").is_dir():
         pytest.skip("needs the folder of goldens, media and annotation files beside the project, which is absent here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory) -> Path:
+    """4 s, 25 numbered frames a second, a tone of 440 Hz at 44.1 kHz."""
+    return write_media(tmp_path_factory.mktemp("media") / "plain.mp4", seconds=4.0, sampling_rate=44100)
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory) -> dict[str, Path]:
+    """One file of every odd kind, by its name."""
+    return odd_media(tmp_path_factory.mktemp("odd"))

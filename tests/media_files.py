@@ -18,6 +18,18 @@ BITS = 8  # of the frame's number, painted as black and white bars
 CLOCK = 90_000  # units a second of the frames' times
 
 
+CONTAINERS = {  # every container that corpora come in, with pictures that refer to later ones (B-frames) where the codec has them
+    "mp4": {"codec_options": {"g": "12", "bf": "3"}},
+    "mkv": {"codec_options": {"x264-params": "keyint=12:open-gop=1:bframes=3"}},
+    "mov": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    "avi": {"codec": "mpeg4", "codec_options": {"bf": "2"}, "sound_codec": "mp3"},
+    "mpg": {"codec": "mpeg2video", "sound_codec": "mp2"},
+    "ts": {},
+    "webm": {"codec": "libvpx", "sound_codec": "libopus", "sampling_rate": 48000},
+    "flv": {},
+}
+
+
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     """A picture that shows its number in eight bars, lowest bit left, white for one; the lower quarter is red; uint8 (H, W, 3)."""
     picture = np.zeros((height, width, 3), dtype=np.uint8)
@@ -220,3 +232,7 @@ def with_cover(source: Path, path: Path) -> Path:
     size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
     path.write_bytes(b"ID3\x03\0\0" + size + frame + source.read_bytes())
     return path
+
+
+def sine(seconds: torch.Tensor, frequency: float = 440.0, level: float = 0.5) -> torch.Tensor:
+    return (level * torch.sin(2 * math.pi * frequency * seconds.double())).float()
