@@ -1,6 +1,7 @@
 """Small real media for tests, written with PyAV: frames that say their number, sound that is a known function of time, broken files."""
 
 import io
+import math
 import re
 import struct
 import sys
