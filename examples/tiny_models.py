@@ -16,8 +16,9 @@ from modeling_semanticmac.image_processing_imagebind import ImageBindImageProces
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 
 TOWER = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 64}
-# Weights of the usual 0.02 leave a random tower almost blind at this width: what an input changes drowns in what is constant.
-TOWER_INITIALIZER_RANGE = 0.2
+# The usual 0.02 lets what an input changes drown in what is constant, much more turns the picture to noise: a ridge probe of the planted face on
+# these embeddings gives R^2 0.82 at 0.02, 0.91 at 0.1, 0.75 at 0.2.
+TOWER_INITIALIZER_RANGE = 0.1
 
 
 def save_tiny_towers(folder: str | Path, seed: int = 0) -> tuple[Path, Path]:
