@@ -86,7 +86,7 @@ class EmbeddingStore:
         if fingerprint is not None:
             check_fingerprint(self.folder, self.fingerprint, fingerprint)
         self._records = {record.id: record for record in self._read_index()}
-        self._shards: dict[str, tuple] = {}
+        self._shards: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     @classmethod
     def open(cls, folder: str | os.PathLike, fingerprint: dict | None = None) -> "EmbeddingStore":
@@ -134,23 +134,24 @@ class EmbeddingStore:
 
     def __getitem__(self, clip_id: str) -> tuple[torch.Tensor, torch.Tensor]:
         record = self._records.get(clip_id) or self.status(clip_id)
-        shard = self._shards.get(record.shard) or self._open_shard(record.shard)
-        (audio, audio_offsets), (vision, vision_offsets) = shard
-        row = record.row
-        return audio[audio_offsets[row] : audio_offsets[row + 1]], vision[vision_offsets[row] : vision_offsets[row + 1]]
+        clips = self._shards.get(record.shard) or self._open_shard(record.shard)
+        return clips[record.row]
 
-    def _open_shard(self, name: str) -> tuple:
-        """(embeddings (sum T, D), offsets) of audio and of vision; the embeddings are mapped, not read."""
+    def _open_shard(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """(audio (T_a, D_a), vision (T_v, D_v)) of every clip of a shard; mapped, not read."""
         path = self.folder / "shards" / f"{name}.safetensors"
         try:
             with safe_open(path, framework="pt") as file:
-                streams = tuple((file.get_tensor(m), file.get_tensor(f"{m}_offsets").tolist()) for m in MODALITIES)
+                # All slices are made at once: one by one they would cost more than the reading itself.
+                streams = [
+                    file.get_tensor(m).split(file.get_tensor(f"{m}_offsets").diff().tolist()) for m in MODALITIES
+                ]
         except Exception as error:  # safetensors raises its own kinds
             raise OSError(
                 f"{path} cannot be read ({error}); delete it with index/{name}.parquet and extract again, which makes its clips anew."
             ) from error
-        self._shards[name] = streams
-        return streams
+        self._shards[name] = list(zip(*streams))
+        return self._shards[name]
 
     def _read_index(self) -> list[ClipRecord]:
         """The rows of every index file whose shard is there and whole, in order of writing."""

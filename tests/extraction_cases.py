@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
+from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
@@ -42,3 +43,36 @@ def write_clips(folder: Path, seconds: list[float]) -> list[dict]:
     for number, (path, duration) in enumerate(zip(paths, seconds)):
         write_media(path, duration, sound=tone(200.0 + 40 * number))
     return [clip(f"clip_{number}", path) for number, path in enumerate(paths)]
+
+
+def extract(clips, processor, towers, folder, **options):
+    return extract_embeddings(clips, processor, towers, folder, **{"num_workers": 0, "device": "cpu", **options})
+
+
+class Untouched(torch.nn.Module):
+    """A tower that must not be used."""
+
+    def __init__(self, tower):
+        super().__init__()
+        self.tower, self.config = tower, tower.config
+
+    def state_dict(self, *args, **kwargs):
+        return self.tower.state_dict(*args, **kwargs)
+
+    def forward(self, *args, **kwargs):
+        raise AssertionError("an encoder was used for a clip that the store holds")
+
+
+def untouched(towers):
+    return {modality: Untouched(tower) for modality, tower in towers.items()}
+
+
+def index_rows(folder) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in (folder / "index").glob("*.parquet"))
+
+
+def assert_adds_up(report, total):
+    assert report.total == total == report.done + report.reused + report.num_failed
+    assert report.num_failed == sum(row["status"] == "failed" for row in report.clips)

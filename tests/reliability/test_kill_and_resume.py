@@ -53,7 +53,7 @@ def assert_equal(store: EmbeddingStore, expected: EmbeddingStore, clips: list[di
 
 
 def rows_on_disk(folder) -> list[str]:
-    return [name for path in (folder / "index").iterdir() for name in pq.read_table(path)["id"].to_pylist()]
+    return [name for path in (folder / "index").glob("*.parquet") for name in pq.read_table(path)["id"].to_pylist()]
 
 
 def test_killed_twenty_times_at_random_moments(tmp_path):

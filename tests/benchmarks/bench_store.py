@@ -1,0 +1,167 @@
+"""Reading the embedding store against other ways to keep the same arrays: LMDB, and a `datasets` column.
+
+    python -m pytest tests/benchmarks/bench_store.py -o python_files='bench_*.py'
+
+Each figure is a ratio of two times measured in turns in one run, with the files in the page cache. "Read with a copy" gives torch tensors that own their memory.
+"""
+
+import statistics
+import time
+
+import datasets
+import lmdb
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from modeling_semanticmac.embedding_store import ClipRecord, EmbeddingStore
+from modeling_semanticmac.store_writer import StoreWriter
+
+CLIPS, WIDTH, ROUNDS = 800, 1024, 7
+LENGTHS = torch.randint(2, 100, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    names = torch.randperm(CLIPS, generator=generator).tolist()  # read in another order than written
+    return {
+        f"clip_{i}": tuple(torch.randn(LENGTHS[i], WIDTH, generator=generator).half() for _ in range(2)) for i in names
+    }
+
+
+@pytest.fixture(scope="module")
+def store(arrays, tmp_path_factory) -> EmbeddingStore:
+    folder = tmp_path_factory.mktemp("store")
+    fingerprint = {"dtype": "float32", "audio": {"width": WIDTH}, "vision": {"width": WIDTH}}
+    with StoreWriter(folder, fingerprint) as writer:
+        for name in sorted(arrays):
+            writer.add(ClipRecord(name), *arrays[name])
+    return EmbeddingStore(folder)
+
+
+@pytest.fixture(scope="module")
+def transaction(arrays, tmp_path_factory):
+    environment = lmdb.open(str(tmp_path_factory.mktemp("lmdb")), map_size=2 * sum(a.nbytes + v.nbytes for a, v in arrays.values()))  # fmt: skip
+    with environment.begin(write=True) as writing:
+        for name in sorted(arrays):
+            for kind, stream in zip("av", arrays[name]):
+                writing.put(f"{name}/{kind}".encode(), stream.numpy().tobytes())
+    with environment.begin(buffers=True) as reading:
+        yield reading
+
+
+@pytest.fixture(scope="module")
+def column(arrays) -> datasets.Dataset:
+    features = datasets.Features({kind: datasets.Array2D((None, WIDTH), "float16") for kind in ("audio", "vision")})
+    rows = {kind: [arrays[name][i].numpy() for name in sorted(arrays)] for i, kind in enumerate(("audio", "vision"))}
+    return datasets.Dataset.from_dict(rows, features=features).with_format("torch", dtype=torch.float16)
+
+
+def read_store(store, names):
+    for name in names:
+        yield tuple(stream.clone() for stream in store[name])
+
+
+def read_lmdb(transaction, names):
+    for name in names:
+        buffers = (transaction.get(f"{name}/{kind}".encode()) for kind in "av")
+        yield tuple(torch.from_numpy(np.frombuffer(buffer, np.float16).reshape(-1, WIDTH).copy()) for buffer in buffers)
+
+
+def read_column(column, names):
+    order = {name: row for row, name in enumerate(sorted(names))}
+    for name in names:
+        row = column[order[name]]
+        yield row["audio"], row["vision"]
+
+
+def rate(read, source, names) -> float:
+    """Clips a second."""
+    start = time.perf_counter()
+    for _ in read(source, names):
+        pass
+    return len(names) / (time.perf_counter() - start)
+
+
+def compare(ways: dict, names, rounds: int = ROUNDS) -> dict[str, float]:
+    """The median rate of each way, measured in turns."""
+    rates = {label: [] for label in ways}
+    for _ in range(rounds):
+        for label, (read, source) in ways.items():
+            rates[label].append(rate(read, source, names))
+    return {label: statistics.median(found) for label, found in rates.items()}
+
+
+def tell(capsys, rates: dict[str, float]) -> None:
+    first = next(iter(rates.values()))
+    with capsys.disabled():
+        print()
+        for label, found in rates.items():
+            print(f"  {label:<44}{found:>10,.0f} clips/s{first / found:>9.1f} x")
+
+
+def test_all_ways_give_the_same(arrays, store, transaction, column):
+    names = list(arrays)[:50]
+    everything = zip(read_store(store, names), read_lmdb(transaction, names))
+    for name, (one, two) in zip(names, everything):
+        assert all(torch.equal(a, b) and torch.equal(b, c) for a, b, c in zip(one, two, arrays[name]))
+    row = column[sorted(arrays).index(names[0])]
+    assert torch.equal(row["audio"], arrays[names[0]][0])
+
+
+def test_against_lmdb(arrays, store, transaction, capsys):
+    """Two arrays a clip, copied into torch tensors: at least as fast."""
+    ways = {"embedding store": (read_store, store), "LMDB, one transaction, buffers": (read_lmdb, transaction)}
+    rates = compare(ways, list(arrays))
+    tell(capsys, rates)
+    assert rates["embedding store"] >= rates["LMDB, one transaction, buffers"]
+
+
+def test_against_a_column_of_arrays(arrays, store, column, capsys):
+    """At least ten times as fast."""
+    names = list(arrays)[:100]
+    rates = compare({"embedding store": (read_store, store), "datasets, Array2D float16, torch": (read_column, column)}, names, 3)  # fmt: skip
+    tell(capsys, rates)
+    assert rates["embedding store"] >= 10 * rates["datasets, Array2D float16, torch"]
+
+
+def test_opening_and_lazy_reads(arrays, store, capsys):
+    """What a training process pays at the start, and what a slice without a copy costs."""
+    start = time.perf_counter()
+    opened = EmbeddingStore(store.folder)
+    opening = time.perf_counter() - start
+
+    def read_lazily(opened, names):
+        for name in names:
+            yield opened[name]
+
+    lazy = compare({"lazily": (read_lazily, opened)}, list(arrays))["lazily"]
+    with capsys.disabled():
+        print(f"\n  opening {CLIPS} clips {1000 * opening:.0f} ms; without a copy {lazy:,.0f} clips/s")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_through_a_data_loader(arrays, store, capsys, num_workers):
+    """Batches of 32, padded."""
+
+    class Rows(torch.utils.data.Dataset):
+        names = list(arrays)
+
+        def __len__(self):
+            return len(self.names)
+
+        def __getitem__(self, index):
+            return store[self.names[index]]
+
+    def pad(rows):
+        return [torch.nn.utils.rnn.pad_sequence(streams, batch_first=True) for streams in zip(*rows)]
+
+    loader = DataLoader(Rows(), batch_size=32, num_workers=num_workers, collate_fn=pad, persistent_workers=num_workers > 0)  # fmt: skip
+    sum(1 for _ in loader)  # starts the workers and maps the shards
+    start = time.perf_counter()
+    for _ in loader:
+        pass
+    with capsys.disabled():
+        print(f"\n  {CLIPS / (time.perf_counter() - start):,.0f} clips/s with {num_workers} workers")
