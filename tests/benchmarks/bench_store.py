@@ -2,7 +2,9 @@
 
     python -m pytest tests/benchmarks/bench_store.py -o python_files='bench_*.py'
 
-Each figure is a ratio of two times measured in turns in one run, with the files in the page cache. "Read with a copy" gives torch tensors that own their memory.
+Each figure is a ratio of two times measured in turns in one run, with the files in the page cache. A read with a copy gives tensors
+that own their memory; a lazy one gives views. Clips have the lengths of the corpora, 15 steps on average. The longer they are, the more a copy is the
+memory's work alone, the same for all.
 """
 
 import statistics
@@ -18,8 +20,8 @@ from torch.utils.data import DataLoader
 from modeling_semanticmac.embedding_store import ClipRecord, EmbeddingStore
 from modeling_semanticmac.store_writer import StoreWriter
 
-CLIPS, WIDTH, ROUNDS = 800, 1024, 7
-LENGTHS = torch.randint(2, 100, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()
+CLIPS, WIDTH, ROUNDS = 3000, 1024, 20
+LENGTHS = torch.randint(2, 29, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,17 @@ def read_lmdb(transaction, names):
         yield tuple(torch.from_numpy(np.frombuffer(buffer, np.float16).reshape(-1, WIDTH).copy()) for buffer in buffers)
 
 
+def view_store(store, names):
+    for name in names:
+        yield store[name]
+
+
+def view_lmdb(transaction, names):
+    for name in names:
+        buffers = (transaction.get(f"{name}/{kind}".encode()) for kind in "av")
+        yield tuple(np.frombuffer(buffer, np.float16).reshape(-1, WIDTH) for buffer in buffers)
+
+
 def read_column(column, names):
     order = {name: row for row, name in enumerate(sorted(names))}
     for name in names:
@@ -85,21 +98,20 @@ def rate(read, source, names) -> float:
     return len(names) / (time.perf_counter() - start)
 
 
-def compare(ways: dict, names, rounds: int = ROUNDS) -> dict[str, float]:
-    """The median rate of each way, measured in turns."""
+def compare(capsys, ways: dict, names, rounds: int = ROUNDS) -> float:
+    """How much faster the first way is than the second: the median of the ratios of neighbouring measurements, since others use the machine too."""
     rates = {label: [] for label in ways}
     for _ in range(rounds):
         for label, (read, source) in ways.items():
             rates[label].append(rate(read, source, names))
-    return {label: statistics.median(found) for label, found in rates.items()}
-
-
-def tell(capsys, rates: dict[str, float]) -> None:
-    first = next(iter(rates.values()))
+    first, second = rates.values()
+    ratio = statistics.median(one / two for one, two in zip(first, second))
     with capsys.disabled():
         print()
         for label, found in rates.items():
-            print(f"  {label:<44}{found:>10,.0f} clips/s{first / found:>9.1f} x")
+            print(f"  {label:<44}{max(found):>12,.0f} clips/s")
+        print(f"  {'ratio':<44}{ratio:>12.2f}")
+    return ratio
 
 
 def test_all_ways_give_the_same(arrays, store, transaction, column):
@@ -112,34 +124,26 @@ def test_all_ways_give_the_same(arrays, store, transaction, column):
 
 
 def test_against_lmdb(arrays, store, transaction, capsys):
-    """Two arrays a clip, copied into torch tensors: at least as fast."""
-    ways = {"embedding store": (read_store, store), "LMDB, one transaction, buffers": (read_lmdb, transaction)}
-    rates = compare(ways, list(arrays))
-    tell(capsys, rates)
-    assert rates["embedding store"] >= rates["LMDB, one transaction, buffers"]
+    """Two arrays a clip: at least as fast with a copy, and faster without one."""
+    ways = {"store, copied": (read_store, store), "LMDB, one transaction, buffers, copied": (read_lmdb, transaction)}
+    assert compare(capsys, ways, list(arrays)) >= 1
+    ways = {"store, lazily": (view_store, store), "LMDB, one transaction, buffers, lazily": (view_lmdb, transaction)}
+    assert compare(capsys, ways, list(arrays)) >= 1
 
 
 def test_against_a_column_of_arrays(arrays, store, column, capsys):
     """At least ten times as fast."""
-    names = list(arrays)[:100]
-    rates = compare({"embedding store": (read_store, store), "datasets, Array2D float16, torch": (read_column, column)}, names, 3)  # fmt: skip
-    tell(capsys, rates)
-    assert rates["embedding store"] >= 10 * rates["datasets, Array2D float16, torch"]
+    ways = {"store, copied": (read_store, store), "datasets, Array2D float16, torch": (read_column, column)}
+    assert compare(capsys, ways, list(arrays)[:100], rounds=5) >= 10
 
 
-def test_opening_and_lazy_reads(arrays, store, capsys):
-    """What a training process pays at the start, and what a slice without a copy costs."""
+def test_opening(store, capsys):
+    """What a training process pays at the start."""
     start = time.perf_counter()
-    opened = EmbeddingStore(store.folder)
+    EmbeddingStore(store.folder)
     opening = time.perf_counter() - start
-
-    def read_lazily(opened, names):
-        for name in names:
-            yield opened[name]
-
-    lazy = compare({"lazily": (read_lazily, opened)}, list(arrays))["lazily"]
     with capsys.disabled():
-        print(f"\n  opening {CLIPS} clips {1000 * opening:.0f} ms; without a copy {lazy:,.0f} clips/s")
+        print(f"\n  opening {CLIPS} clips {1000 * opening:.0f} ms")
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
