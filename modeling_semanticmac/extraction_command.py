@@ -139,6 +139,8 @@ def load_towers(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[s
             encoders[modality] = load_encoder(reference, modality)
             front_ends[modality] = load_front_end(reference, modality)
     if args.num_crops is not None:
+        if not hasattr(front_ends["vision"], "num_crops"):
+            raise ValueError(f"--num_crops is ImageBind's; {type(front_ends['vision']).__name__} crops in its own way.")
         front_ends["vision"].num_crops = args.num_crops
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None

@@ -5,13 +5,18 @@ import logging
 
 import pytest
 import torch
+from transformers import SiglipVisionConfig, SiglipVisionModel
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from modeling_semanticmac import embedding_extraction
+from modeling_semanticmac import SemanticMACForAffect, embedding_extraction
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.extraction_command import ExtractionArguments, main, media_clips
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
-from tests.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
+from modeling_semanticmac.store_fingerprint import make_fingerprint
+from tests.extraction_cases import AUDIO_WIDTH, VISION_WIDTH, clip, tiny_processor, tiny_towers, write_clips
+from tests.test_encoders import PICTURES
+from tests.tiny import tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +89,19 @@ def test_options_reach_the_extraction(towers, media, tmp_path):
     assert store.fingerprint["audio"]["window"] == 1.0 and store.fingerprint["sampling"]["frames_per_second"] == 4.0
 
 
+def test_the_towers_and_sampling_of_a_model(media, tmp_path):
+    """A checkpoint that brings its towers along gives the store that they give by themselves."""
+    towers = tiny_towers()
+    model = SemanticMACForAffect(tiny_config(audio_width=AUDIO_WIDTH, vision_width=VISION_WIDTH))
+    model.semanticmac.set_encoders(**towers)
+    model.save_pretrained(tmp_path / "model", include_encoders=True)
+    tiny_processor(frames_per_second=4.0).save_pretrained(tmp_path / "model")
+    words = ["--media", str(media / "day"), "--num_workers=0", "--device=cpu", f"--model={tmp_path / 'model'}"]
+    assert main([*words, f"--embeddings_dir={tmp_path / 'store'}"]) == 0
+    store = EmbeddingStore(tmp_path / "store", make_fingerprint(tiny_processor(frames_per_second=4.0), towers))
+    assert [tuple(map(len, store[name])) for name in ("0.mp4", "1.mp4")] == [(2, 2), (4, 4)]
+
+
 def test_a_corpus(towers, tmp_path, monkeypatch, capsys):
     rows = write_clips(tmp_path / "clips", [0.4, 0.6])
     asked = []
@@ -124,6 +142,14 @@ def test_a_corpus(towers, tmp_path, monkeypatch, capsys):
 def test_arguments_that_cannot_be(words, message, capsys):
     assert main(["--embeddings_dir=e", *words]) == 1
     assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_crops_of_another_front_end_are_not_set(tmp_path, media, capsys):
+    SiglipVisionModel(SiglipVisionConfig(**PICTURES)).save_pretrained(tmp_path / "siglip")
+    SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "siglip")
+    words = [f"--vision_encoder={tmp_path / 'siglip'}", "--num_crops=3", "--media", str(media), "--embeddings_dir=e"]
+    assert main(words) == 1
+    assert "error: --num_crops is ImageBind's; SiglipImageProcessorPil crops in its own way" in capsys.readouterr().err
 
 
 def test_what_cannot_be_done_is_one_line(towers, media, tmp_path, capsys):
