@@ -15,6 +15,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from .clip_sampling import MediaClip, frame_times, window_starts
+from .front_ends import picture_inputs, sound_inputs
 from .media_decoding import MediaError
 from .text_encoding import encode_text, is_missing
 
@@ -31,8 +32,8 @@ class SemanticMACProcessor(ProcessorMixin):
     Frames and sound windows are sampled at the same times: T = ceil(frames_per_second * seconds) of each, at least one.
 
     Args:
-        image_processor: frames to `pixel_values`, such as ImageBindImageProcessor.
-        feature_extractor: sound windows to `input_features`, such as ImageBindFeatureExtractor.
+        image_processor: frames to `pixel_values`: ImageBindImageProcessor, or that of another encoder in transformers.
+        feature_extractor: sound windows to `input_features`: ImageBindFeatureExtractor, or that of another encoder in transformers.
         tokenizer: of the language model.
         frames_per_second: of media.
         num_frames: a fixed number of frames and windows instead.
@@ -192,7 +193,7 @@ class SemanticMACProcessor(ProcessorMixin):
         starts = window_starts(clip.duration, self.audio_window, self.frames_per_second, self.num_frames)
         windows = clip.iter_windows(starts, self.audio_window, rate)
         while part := list(itertools.islice(windows, chunk)):
-            yield self.feature_extractor(part, sampling_rate=rate)["input_features"]
+            yield self._input_features(part)
 
     def _encode_streams(
         self, media, frames, waveform, sampling_rate: int | None
@@ -241,11 +242,16 @@ class SemanticMACProcessor(ProcessorMixin):
         windows = [
             sound[round(start * rate) : round(start * rate) + round(self.audio_window * rate)] for start in starts
         ]
-        return self.feature_extractor(windows, sampling_rate=rate)["input_features"]  # (T, 1, M, F)
+        return self._input_features(windows)
+
+    def _input_features(self, windows: list[torch.Tensor]) -> torch.Tensor:
+        """Sound windows (samples,) each to (T, 1, M, F), or as another feature extractor gives them."""
+        rate = self.feature_extractor.sampling_rate
+        return sound_inputs(self.feature_extractor, windows, rate, round(self.audio_window * rate))
 
     def _pixel_values(self, frames, side: str | None) -> torch.Tensor:
         """uint8 frames (n, 3, H, W) to (T * crops, 3, size, size), or (T * crops, 3, 2, size, size) of pairs."""
-        pixel_values = self.image_processor(frames, side=side, return_tensors="pt")["pixel_values"]
+        pixel_values = picture_inputs(self.image_processor, frames, side)
         if self.vision_window == "image":
             return pixel_values
         crops = len(pixel_values) // len(frames)
