@@ -19,10 +19,8 @@ from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
-from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder, load_front_end
+from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_towers
 from modeling_semanticmac.extraction_report import usable_clips
-from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
-from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.run_arguments import parse_arguments
 from modeling_semanticmac.run_record import save_run_record, write_predictions
@@ -59,8 +57,7 @@ class Run:
         """A new model around the language model and, where media are used, the two towers."""
         args = self.model_args
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=args.language_model_revision)
-        front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
-        fields, encoders = args.config_fields(), {}
+        references = {}
         for modality in ("vision", "audio"):
             if modality not in self.data_args.modalities:
                 continue
@@ -69,13 +66,12 @@ class Run:
                 raise ValueError(
                     f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it out of --modalities."
                 )
-            source = {"name_or_path": name, "revision": revision}
-            encoders[modality] = load_encoder(source, modality)
-            front_ends[modality] = load_front_end(source, modality)
-            fields[f"{modality}_encoder"] = encoder_reference(name, encoders[modality], revision)
-            fields[f"{modality}_width"] = embedding_width(encoders[modality])
-        if args.num_crops is not None:
-            front_ends["vision"].num_crops = args.num_crops
+            references[modality] = {"name_or_path": name, "revision": revision}
+        encoders, front_ends = load_towers(references, args.num_crops)
+        fields = args.config_fields()
+        for modality, encoder in encoders.items():
+            fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
+            fields[f"{modality}_width"] = embedding_width(encoder)
         model = SemanticMACForAffect.from_language_model(
             args.language_model, args.language_model_revision, **self.task.config_fields(), **fields
         )

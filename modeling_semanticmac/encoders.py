@@ -5,7 +5,7 @@ ImageBind's towers are the default; any vision or audio encoder of transformers 
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, PreTrainedConfig
 
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from .feature_extraction_imagebind import ImageBindFeatureExtractor
@@ -71,6 +71,29 @@ def load_front_end(reference: dict, modality: str):
     return auto.from_pretrained(reference["name_or_path"], **where)
 
 
+def load_towers(references: dict[str, dict], num_crops: int | None = None) -> tuple[dict[str, nn.Module], dict]:
+    """Towers and front ends by reference.
+
+    Args:
+        references: "vision" and "audio", each as `load_encoder` takes it; one or both may be absent.
+        num_crops: crops a frame; None: the front end's own.
+
+    Returns:
+        The towers that are named, and the front ends of both modalities, ImageBind's where no tower is named.
+
+    Raises:
+        ValueError: num_crops for a front end that crops in its own way.
+    """
+    encoders = {modality: load_encoder(reference, modality) for modality, reference in references.items()}
+    front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
+    front_ends |= {modality: load_front_end(reference, modality) for modality, reference in references.items()}
+    if num_crops is not None:
+        if not hasattr(front_ends["vision"], "num_crops"):
+            raise ValueError(f"--num_crops is ImageBind's; {type(front_ends['vision']).__name__} crops in its own way.")
+        front_ends["vision"].num_crops = num_crops
+    return encoders, front_ends
+
+
 def _where(reference: dict) -> dict:
     return {name: reference[name] for name in ("revision", "subfolder") if reference.get(name)}
 
@@ -78,11 +101,9 @@ def _where(reference: dict) -> dict:
 def _load_config(reference: dict):
     """The configuration; ImageBind's by its own classes, so that remote code needs no registration."""
     name, where = reference["name_or_path"], _where(reference)
-    for config_class, *_ in IMAGEBIND.values():
-        found, _ = config_class.get_config_dict(name, **where)
-        if found.get("model_type") == config_class.model_type:
-            return config_class.from_pretrained(name, **where)
-    return AutoConfig.from_pretrained(name, **where)
+    found, _ = PreTrainedConfig.get_config_dict(name, **where)
+    config_class = IMAGEBIND.get(found.get("model_type"), (AutoConfig,))[0]
+    return config_class.from_pretrained(name, **where)
 
 
 @torch.no_grad()

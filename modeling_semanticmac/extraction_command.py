@@ -13,9 +13,7 @@ from tokenizers import Tokenizer, models
 from torch import nn
 from transformers import HfArgumentParser, PreTrainedTokenizerFast
 
-from .encoders import load_encoder, load_front_end
-from .feature_extraction_imagebind import ImageBindFeatureExtractor
-from .image_processing_imagebind import ImageBindImageProcessor
+from .encoders import load_towers
 from .processing_semanticmac import SemanticMACProcessor
 
 logger = logging.getLogger(__name__)
@@ -96,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = HfArgumentParser(ExtractionArguments, prog="python -m modeling_semanticmac.embedding_extraction", allow_abbrev=False)  # fmt: skip
         (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
         datasets = _datasets(args)
-        processor, encoders = load_model(args) if args.model else load_towers(args)
+        processor, encoders = load_model(args) if args.model else load_named(args)
         for name, clips in datasets.items():
             report = extract_embeddings(
                 clips,
@@ -128,20 +126,14 @@ def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
     return SemanticMACProcessor.from_pretrained(args.model), {m: model.get_encoder(m) for m in named}
 
 
-def load_towers(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
+def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
     """Processor and towers by the names of the towers."""
-    front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
-    encoders = {}
-    for modality in front_ends:
+    references = {}
+    for modality in ("vision", "audio"):
         name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
         if name is not None:
-            reference = {"name_or_path": name, "revision": revision}
-            encoders[modality] = load_encoder(reference, modality)
-            front_ends[modality] = load_front_end(reference, modality)
-    if args.num_crops is not None:
-        if not hasattr(front_ends["vision"], "num_crops"):
-            raise ValueError(f"--num_crops is ImageBind's; {type(front_ends['vision']).__name__} crops in its own way.")
-        front_ends["vision"].num_crops = args.num_crops
+            references[modality] = {"name_or_path": name, "revision": revision}
+    encoders, front_ends = load_towers(references, args.num_crops)
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
     }
