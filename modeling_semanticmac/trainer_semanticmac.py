@@ -1,6 +1,5 @@
 """The Trainer: the five sub-tasks, two learning rates, warm-up by epochs, selection by the task."""
 
-import json
 import math
 import os
 
@@ -11,6 +10,7 @@ from torch.distributed.nn.functional import all_gather
 from transformers import EvalPrediction, Trainer
 
 from .affect_heads import SUBTASKS, subtask_embeds
+from .atomic_files import write_json, write_whole
 from .metrics import compute_metrics
 from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
 from .semantic_labels import SemanticLabels
@@ -45,23 +45,23 @@ class SemanticMACTrainer(Trainer):
             args.greater_is_better = not self.task.minimize
         kwargs.setdefault("compute_metrics", self._compute_metrics)
         super().__init__(model=model, args=args, train_dataset=number_clips(train_dataset), **kwargs)
-        self.class_weight = None
-        if args.class_weight == "balanced" and train_dataset is not None:
-            labels = torch.as_tensor(np.asarray(train_dataset["label"]))
-            self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
+        self.class_weight: torch.Tensor | None = None
         self.label_state: SemanticLabels | None = None
         if train_dataset is not None:
-            self._seen = torch.zeros(len(train_dataset), dtype=torch.bool, device=args.device)
+            labels = torch.as_tensor(np.asarray(train_dataset["label"]))
+            self._seen = torch.zeros(len(labels), dtype=torch.bool, device=args.device)
             self._seen_epoch = -1
+            if args.class_weight == "balanced":
+                self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
             if args.pseudo_labels == "generated":
-                self.label_state = self._new_label_state(train_dataset)
+                self.label_state = self._new_label_state(labels)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_steps = 0
 
-    def _new_label_state(self, train_dataset) -> SemanticLabels:
+    def _new_label_state(self, labels: torch.Tensor) -> SemanticLabels:
         args = self.args
         return SemanticLabels(
-            torch.as_tensor(np.asarray(train_dataset["label"])),
+            labels,
             self.task,
             self.model.config.hidden_size,
             num_neighbors=args.num_neighbors,
@@ -224,9 +224,8 @@ class SemanticMACTrainer(Trainer):
             state = {"seen": self._seen, "seen_epoch": torch.tensor(self._seen_epoch)}
             if self.label_state is not None:
                 state |= self.label_state.state_dict()
-            path = os.path.join(output_dir, LABEL_STATE)
-            save_file({name: value.contiguous().cpu() for name, value in state.items()}, f"{path}.tmp")
-            os.replace(f"{path}.tmp", path)
+            tensors = {name: value.contiguous().cpu() for name, value in state.items()}
+            write_whole(os.path.join(output_dir, LABEL_STATE), lambda path: save_file(tensors, path))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -253,8 +252,7 @@ class SemanticMACTrainer(Trainer):
             # The library pickles the arguments; a checkpoint here is safetensors and JSON, which anyone may open.
             folder = output_dir if output_dir is not None else self.args.output_dir
             os.remove(os.path.join(folder, "training_args.bin"))
-            with open(os.path.join(folder, "training_args.json"), "w", encoding="utf-8") as file:
-                json.dump(self.args.to_sanitized_dict(), file, indent=2, sort_keys=True)
+            write_json(os.path.join(folder, "training_args.json"), self.args.to_sanitized_dict())
 
 
 def number_clips(dataset):
