@@ -48,6 +48,7 @@ class PerceiverLayer(nn.Module):
         self.feed_forward = FeedForward(width, nn.GELU(), config.dropout)
 
     def forward(self, latents: torch.Tensor, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """P (B, N, d) from P (B, N, d), E (B, T, d) and the mask of valid frames (B, T)."""
         normed = self.norm_latents(latents)
         media = torch.cat([self.norm_embeds(embeds), normed], dim=1)  # (B, T + N, d)
         key_mask = torch.cat([mask.bool(), mask.new_ones(normed.shape[:2]).bool()], dim=1)  # (B, T + N)
@@ -86,6 +87,7 @@ class AffectivePerceiver(nn.Module):
         self.norm = nn.LayerNorm(width) if config.perceiver_norm == "pre" else nn.Identity()
 
     def forward(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """F_m (B, N, d) from tower embeddings (B, T, D) and the mask of valid frames (B, T)."""
         # What padding holds must not matter, not even NaN: zeros before anything is computed.
         embeds = embeds.masked_fill(~mask.bool().unsqueeze(-1), 0)
         scaled = nn.functional.normalize(embeds.float(), dim=-1) * embeds.shape[-1] ** 0.5

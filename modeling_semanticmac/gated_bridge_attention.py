@@ -56,6 +56,7 @@ class GatedBridgeAttention(nn.Module):
     def forward(
         self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
     ) -> torch.Tensor:
+        """What the queries (B, L_q, d) take from the keys (B, L_k, d); masks (B, L_q), (B, L_k) say which tokens are valid."""
         query = split_heads(self.query(queries), self.head_width)  # (B, h, L_q, d_h)
         key = split_heads(self.key(keys), self.head_width)  # (B, 1 or h, L_k, d_h)
         value = split_heads(self.value(keys), self.head_width)
@@ -95,6 +96,7 @@ class GatedBridgeLayer(nn.Module):
     def forward(
         self, hidden: torch.Tensor, context: torch.Tensor, mask: torch.Tensor, context_mask: torch.Tensor
     ) -> torch.Tensor:
+        """F (B, L_q, d) after one layer with X (B, L_k, d) as keys and values; masks (B, L_q), (B, L_k)."""
         hidden = hidden + self.attention(self.norm_query(hidden), self.norm_key(context), mask, context_mask)
         gated = self.norm_gate(hidden)
         if self.gate == "reglu":

@@ -60,6 +60,7 @@ class ImageBindAttention(nn.Module):
             self.bias_v = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What each token takes from all, (B, L, d) -> (B, L, d)."""
         query, key, value = self.qkv_proj(hidden).chunk(3, dim=-1)  # (B, L, d) each
         if self.bias_k is not None:
             # The same dtype as the projections: under autocast these are in half precision and the parameters are not.

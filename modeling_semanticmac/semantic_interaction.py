@@ -54,6 +54,7 @@ class SemanticInteraction(nn.Module):
     def forward(
         self, tokens: list[torch.Tensor], masks: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """F_M (B, d), z_S and z_C (B, 3, d) from the tokens (B, L_m, d) and masks (B, L_m) of text, audio, vision."""
         if self.modality_embedding is not None:
             tokens = [hidden + self.modality_embedding[m].to(hidden.dtype) for m, hidden in enumerate(tokens)]
         specific, shared = [], []
