@@ -13,7 +13,6 @@ from .embedding_store import ClipRecord
 from .media_decoding import MediaError
 
 STEPS = 32  # time steps of a clip in one piece, at most
-SHORTEST_SECONDS = 0.04  # what a cut of no length is widened to: a frame at 25 a second
 OVER_LIMIT = "over the length limit"
 
 
@@ -93,8 +92,7 @@ class ClipReader:
             if holds_embeddings(task.known, self.max_seconds) and record.content_hash == task.known.content_hash:
                 yield Piece(task.position)
                 return
-            media, note = widen(task.media)
-            with MediaClip(media) as clip:
+            with MediaClip({name: value for name, value in task.media.items() if name in CLIP_KEYS}) as clip:
                 record.duration = clip.duration
                 if self.max_seconds is not None and clip.duration > self.max_seconds:
                     text = f"the clip lasts {clip.duration:.1f} s, the limit is {self.max_seconds:g} s"
@@ -104,7 +102,7 @@ class ClipReader:
                         yield from self._read_modality(task.position, modality, clip)
                     except MediaError as error:
                         missing[modality] = error
-                record.note = "; ".join([*note, *clip.notes])
+                record.note = "; ".join(clip.notes)
             _judge(record, missing, self.modalities)
         except MediaError as error:
             _fail(record, error)
@@ -155,16 +153,6 @@ def _file_hash(path: str, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
-def widen(media: dict) -> tuple[dict, list[str]]:
-    """The clip with a cut of some length where it has none (annotations have such), and what was done about it."""
-    media = {name: value for name, value in media.items() if name in CLIP_KEYS}
-    start, end = media.get("start"), media.get("end")
-    if end is None or end != max(0.0, start or 0.0):
-        return media, []
-    note = f"the cut at {end:g} s has no length: one frame is taken"
-    return {**media, "start": end, "end": end + SHORTEST_SECONDS}, [note]
-
-
 def _judge(record: ClipRecord, missing: dict[str, MediaError], modalities: Sequence[str]) -> None:
     """Status and reason of a clip that was opened."""
     errors = list(missing.values())
@@ -189,5 +177,4 @@ __all__ = [
     "content_hash",
     "cut_name",
     "holds_embeddings",
-    "widen",
 ]

@@ -14,6 +14,7 @@ from .media_decoding import MediaError, open_media
 TOLERANCE_SECONDS = 1e-3  # durations of containers are this exact
 CLIP_KEYS = {"path", "start", "end", "crop"}
 BLOCK_SECONDS = 300.0  # sound decoded at once
+SHORTEST_SECONDS = 0.04  # what a cut of no length is widened to: a frame at 25 a second
 
 
 def count(duration: float, frames_per_second: float, num_frames: int | None) -> int:
@@ -65,7 +66,8 @@ class MediaClip:
     Args:
         clip: a path, the bytes of a file, or {"path", "start", "end", "crop"}: seconds or None, "left", "right" or None.
 
-    A start before the file's is its start, an end behind the file's is its end. `crop` is the half of the picture to keep.
+    A start before the file's is its start, an end behind the file's is its end. An end without a start is a limit: shorter files are whole. A cut of no
+    length (annotations have such) is one frame. `crop` is the half of the picture to keep.
 
     Attributes:
         media: the file.
@@ -74,7 +76,7 @@ class MediaClip:
         notes: what is wrong with the clip although it can be used.
 
     Raises:
-        MediaError: the file cannot be opened; the cut is empty or begins behind the end of the file.
+        MediaError: the file cannot be opened; the cut ends before it begins or begins behind the end of the file.
         ValueError: unknown keys or crop.
     """
 
@@ -107,13 +109,17 @@ class MediaClip:
 
     def _cut(self, start: float | None, end: float | None) -> tuple[float, float]:
         info = self.media.info
+        limit = start is None  # an end alone
         start = 0.0 if start is None else max(0.0, float(start))
         wanted = info.duration if end is None else float(end)
-        if end is not None and wanted <= start:
+        if wanted == start and end is not None:
+            self.notes.append(f"the cut at {start:g} s has no length: one frame is taken")
+            wanted = start + SHORTEST_SECONDS
+        if end is not None and wanted < start:
             raise MediaError(
                 info.path,
                 "zero length",
-                f"the cut from {start:g} s to {wanted:g} s is empty; give an end behind its start or leave the clip out.",
+                f"the cut from {start:g} s to {wanted:g} s ends before it begins; correct the times or leave the clip out.",
             )
         if start >= info.duration:
             truncated = any("truncated" in note for note in info.notes)
@@ -123,7 +129,7 @@ class MediaClip:
                 "truncated" if truncated else "zero length",
                 f"the cut begins at {start:g} s but the file ends at {info.duration:.2f} s: {why}.",
             )
-        if wanted > info.duration + 0.1:
+        if wanted > info.duration + 0.1 and not limit:
             self.notes.append(f"the cut asks for {wanted:.2f} s, the file ends at {info.duration:.2f} s")
         return start, min(wanted, info.duration)
 

@@ -18,7 +18,7 @@ HOP_SECONDS = 0.010
 PREEMPHASIS = 0.97
 LOWEST_FREQUENCY = 20.0  # Hz; the highest is half the sampling rate
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
-WINDOWS_AT_A_TIME = 8  # bounds the memory of the framed signal; more at a time is slower: it leaves the cache
+WINDOWS_AT_A_TIME = 4  # bounds the memory of the framed signal; more at a time is slower: it leaves the cache
 
 
 def _mel(frequency: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ def log_mel_filter_bank(waveforms: torch.Tensor, sampling_rate: int, num_mel_bin
     triangles, natural logarithm floored at float32's epsilon.
 
     Args:
-        waveforms: (n, samples) float in [-1, 1].
+        waveforms: (n, samples) float in [-1, 1]; a large constant offset costs digits, so take it off before.
         sampling_rate: Hz.
         num_mel_bins: M.
 
@@ -54,15 +54,19 @@ def log_mel_filter_bank(waveforms: torch.Tensor, sampling_rate: int, num_mel_bin
     if waveforms.shape[-1] < length:
         return waveforms.new_zeros(len(waveforms), 0, num_mel_bins)
     fft_size = 2 ** math.ceil(math.log2(length))
-    frames = waveforms.unfold(-1, length, hop)  # (n, F, length)
-    frames = frames - frames.mean(dim=-1, keepdim=True)
-    # x[t] - 0.97 x[t - 1]. What stands before a frame's first sample does not matter: the window is zero there.
-    window = torch.hann_window(length, periodic=False, dtype=frames.dtype, device=frames.device)
-    frames = (frames - PREEMPHASIS * frames.roll(1, dims=-1)) * window
-    spectrum = torch.fft.rfft(frames, n=fft_size)  # (n, F, fft_size / 2 + 1)
-    power = spectrum.real.square() + spectrum.imag.square()
+    # (x[t] - mu) - 0.97 (x[t - 1] - mu) = (x[t] - 0.97 x[t - 1]) - 0.03 mu: one pass over the signal instead of two over its overlapping frames. What
+    # stands before a frame's first sample does not matter: the window is zero there.
+    means = waveforms.unfold(-1, length, hop).mean(dim=-1, keepdim=True)  # (n, F, 1)
+    emphasised = F.pad(waveforms[:, 1:] - PREEMPHASIS * waveforms[:, :-1], (1, 0)).unfold(
+        -1, length, hop
+    )  # (n, F, length)
+    window = torch.hann_window(length, periodic=False, dtype=waveforms.dtype, device=waveforms.device)
+    spectrum = torch.fft.rfft(
+        (emphasised - (1 - PREEMPHASIS) * means).mul_(window), n=fft_size
+    )  # (n, F, fft_size / 2 + 1)
+    power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     filters = mel_filters(num_mel_bins, sampling_rate, fft_size).to(power)
-    return (power @ filters).clamp(min=ENERGY_FLOOR).log()  # (n, F, M)
+    return (power @ filters).clamp_(min=ENERGY_FLOOR).log_()  # (n, F, M)
 
 
 def _check_windows(windows: torch.Tensor, ndim: int) -> torch.Tensor:
@@ -146,24 +150,26 @@ class ImageBindFeatureExtractor(FeatureExtractionMixin):
                 f"The windows are sampled at {sampling_rate} Hz; expected {self.sampling_rate} Hz. Resample them first."
             )
         rows, lengths = _as_rows(windows)
-        features = torch.empty(len(rows), 1, self.num_mel_bins, self.num_mel_frames)
+        # Padding is a zero before the normalisation.
+        features = torch.full((len(rows), 1, self.num_mel_bins, self.num_mel_frames), -self.mean / self.std)
         for start in range(0, len(rows), WINDOWS_AT_A_TIME):
             part = slice(start, start + WINDOWS_AT_A_TIME)
-            features[part, 0] = self._log_mel(rows[part], lengths[part]).transpose(1, 2)  # (n, M, F)
+            log_mel = self._log_mel(rows[part], lengths[part])  # (n, F, M)
+            features[part, 0, :, : log_mel.shape[1]] = log_mel.transpose(1, 2)
         return BatchFeature({"input_features": features}, tensor_type=return_tensors)
 
     def _log_mel(self, rows: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Padded rows (n, samples) and their lengths (n,) -> normalised log-mel (n, num_mel_frames, M)."""
+        """Padded rows (n, samples) and their lengths (n,) -> normalised log-mel (n, F, M), at most num_mel_frames frames."""
         frame, hop = round(FRAME_SECONDS * self.sampling_rate), round(HOP_SECONDS * self.sampling_rate)
         means = rows.sum(dim=1, keepdim=True) / lengths.clamp(min=1)[:, None]
         rows = (rows - means)[:, : (self.num_mel_frames - 1) * hop + frame]  # what later frames would see is not needed
         log_mel = log_mel_filter_bank(rows, self.sampling_rate, self.num_mel_bins)
         # The padding of a short row never enters its own frames: these end where the row does.
         counts = ((lengths - frame).div(hop, rounding_mode="floor") + 1).clamp(min=0)
-        padding = torch.arange(log_mel.shape[1]) >= counts[:, None]  # (n, F)
-        log_mel = log_mel.masked_fill(padding[..., None], 0.0)
-        log_mel = F.pad(log_mel, (0, 0, 0, self.num_mel_frames - log_mel.shape[1]))
-        return (log_mel - self.mean) / self.std
+        if (counts < log_mel.shape[1]).any():
+            padding = torch.arange(log_mel.shape[1]) >= counts[:, None]  # (n, F)
+            log_mel.masked_fill_(padding[..., None], 0.0)
+        return log_mel.sub_(self.mean).div_(self.std)
 
 
 __all__ = ["ImageBindFeatureExtractor", "log_mel_filter_bank", "mel_filters"]

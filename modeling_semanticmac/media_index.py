@@ -3,8 +3,10 @@
 Headers are not believed: a file that was cut off still promises its full length. Times are seconds on the media clock, 0 = start of the container.
 """
 
+import functools
 import io
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,9 +86,24 @@ def open_container(source: str | os.PathLike | bytes):
 def index_media(source: str | os.PathLike | bytes) -> MediaIndex:
     """Read the packets of the best picture and sound stream (FFmpeg's choice; cover art is no picture stream).
 
+    The last few files are remembered, by path, size and time of change: clips of one long file mostly follow each other.
+
     Raises:
         MediaError: as `open_container`, or neither picture nor sound in it.
     """
+    if isinstance(source, bytes) or not os.path.isfile(source):
+        return _read_index(source)
+    stat = os.stat(source)
+    index = _remembered(os.fspath(source), stat.st_size, stat.st_mtime_ns)
+    return replace(index, info=replace(index.info, notes=list(index.info.notes)))  # decoding adds notes
+
+
+@functools.lru_cache(maxsize=16)
+def _remembered(path: str, size: int, mtime_ns: int) -> MediaIndex:
+    return _read_index(path)
+
+
+def _read_index(source: str | os.PathLike | bytes) -> MediaIndex:
     path = describe(source)
     with open_container(source) as container:
         streams = {"video": best_picture(container), "audio": container.streams.best("audio")}

@@ -84,8 +84,24 @@ def test_a_start_before_the_file_and_an_end_behind_it(plain):
         assert clip.duration == pytest.approx(4.0, abs=0.01) and not clip.notes
 
 
+def test_an_end_alone_is_a_limit(plain):
+    with MediaClip({"path": str(plain), "end": 9.0}) as clip:
+        assert clip.duration == pytest.approx(4.0, abs=0.01) and not clip.notes
+    with MediaClip({"path": str(plain), "end": 1.5}) as clip:
+        assert clip.duration == 1.5
+
+
+@pytest.mark.parametrize("start, end, at", [(2.0, 2.0, 2.0), (-0.3, 0.0, 0.0)])
+def test_a_cut_of_no_length_is_one_frame(plain, start, end, at):
+    """Annotations have such; training and prediction treat them alike."""
+    with MediaClip({"path": str(plain), "start": start, "end": end}) as clip:
+        assert (clip.start, clip.duration) == (at, pytest.approx(0.04))
+        assert len(frame_times(clip.duration)) == 1 and "no length: one frame is taken" in clip.notes[0]
+
+
 @pytest.mark.parametrize(
-    "start, end, found", [(2.0, 2.0, "is empty"), (3.0, 1.0, "is empty"), (4.5, 6.0, "begins at 4.5 s")]
+    "start, end, found",
+    [(3.0, 1.0, "ends before it begins"), (0.0, -0.5, "ends before it begins"), (4.5, 6.0, "begins at 4.5 s")],
 )
 def test_empty_cuts(plain, start, end, found):
     with pytest.raises(MediaError, match=found) as caught:

@@ -60,9 +60,15 @@ def test_equals_kaldi(num_mel_bins, kind):
     expected = kaldi_filter_bank(waveform.numpy(), num_mel_bins)
     found = log_mel_filter_bank(waveform[None], 16000, num_mel_bins)[0].numpy()
     assert found.shape == expected.shape == (123, num_mel_bins)
-    # A pure tone leaves almost empty bins, where float32 is less exact.
+    # A pure tone leaves almost empty bins, where float32 is less exact: this filter bank in float64 differs from Kaldi's by as much.
     assert np.abs(found - expected).max() < (5e-3 if kind == "sine" else 1e-3)
-    assert np.abs(found - expected).mean() < 1e-4
+    assert np.abs(found - expected).mean() < (2e-4 if kind == "sine" else 1e-5)
+
+
+def test_a_constant_offset_costs_no_digits():
+    """The mean of a window goes before anything is multiplied."""
+    window = 0.01 * noise(1, 32000)
+    assert (features(window + 0.5) - features(window)).abs().max() < 1e-3
 
 
 def test_padding_before_normalising():

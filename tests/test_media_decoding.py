@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from modeling_semanticmac import media_index
 from modeling_semanticmac.media_decoding import open_media
 from modeling_semanticmac.media_index import mono_mix
 from modeling_semanticmac.media_pyav import resample
@@ -332,3 +333,18 @@ def test_real_files(shared, name, duration, picture, sound):
 def test_sound_that_begins_within_a_packet(shared):
     with open_media(shared / "media" / "face_noface.mov", "pyav") as media:
         assert media.info.audio.begin == pytest.approx(107164 / 44100, abs=1e-6)  # ffprobe's start_pts
+
+
+def test_clips_of_one_file_read_its_packets_once(tmp_path, monkeypatch):
+    """But a file that changed is read anew, and what one clip notes is not another's."""
+    read, index = [], media_index._read_index
+    monkeypatch.setattr(media_index, "_read_index", lambda source: read.append(source) or index(source))
+    path = write_media(tmp_path / "film.mp4", 1.0)
+    for _ in range(3):
+        with open_media(path) as media:
+            assert media.info.notes == []
+            media.info.notes.append("of this clip")
+    assert len(read) == 1
+    write_media(path, 2.0)
+    with open_media(path) as media:
+        assert media.info.duration == pytest.approx(2.0, abs=0.05) and len(read) == 2
