@@ -13,7 +13,7 @@ from tests.tiny import SENTIMENT, tiny_config, word_corpus
 CLIPS, STEPS = 10, 9  # three epochs of three steps, the last batch of two
 
 
-def new_trainer(folder, **changes) -> SemanticMACTrainer:
+def new_trainer(folder, eval_dataset=None, **changes) -> SemanticMACTrainer:
     torch.manual_seed(0)
     model = SemanticMACForAffect(tiny_config(dropout=0.2))
     clips = word_corpus(CLIPS)
@@ -31,7 +31,8 @@ def new_trainer(folder, **changes) -> SemanticMACTrainer:
         **changes,
     }
     return SemanticMACTrainer(
-        model, arguments(folder, **options), clips, data_collator=SemanticMACCollator(WordProcessor(), SENTIMENT, store)
+        model, arguments(folder, **options), clips, eval_dataset=eval_dataset,
+        data_collator=SemanticMACCollator(WordProcessor(), SENTIMENT, store),
     )  # fmt: skip
 
 
