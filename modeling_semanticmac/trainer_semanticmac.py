@@ -6,14 +6,15 @@ import os
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.distributed.nn.functional import all_gather
 from transformers import EvalPrediction, Trainer
 
 from .affect_heads import SUBTASKS, subtask_embeds
 from .atomic_files import write_json, write_whole
+from .gather_with_gradient import gather_rows
 from .metrics import compute_metrics
 from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
 from .semantic_labels import SemanticLabels
+from .task_loss import task_loss
 from .training_args import SemanticMACTrainingArguments
 
 LANGUAGE_MODEL = "language_model."
@@ -129,7 +130,7 @@ class SemanticMACTrainer(Trainer):
         if self.args.world_size == 1:
             gathered = GlobalBatch.of_one_process(output, labels)
         else:
-            everyone = torch.cat(all_gather(output.multimodal_embeds))  # (G, d), with gradient
+            everyone = gather_rows(output.multimodal_embeds)  # (G, d), with gradient
             local = tuple(self.accelerator.gather(tensor.contiguous()) for tensor in local)
             first = self.args.process_index * len(labels)
             is_self = torch.zeros(len(labels), len(everyone), dtype=torch.bool, device=labels.device)
@@ -174,9 +175,18 @@ class SemanticMACTrainer(Trainer):
             self._loss_parts, self._loss_steps = {}, 0
         super().log(logs, start_time)
 
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ):
+        """The library averages over batches, with the clips that fill up the last one of a distributed run; here the loss is the mean over clips."""
+        found = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        if found.predictions is not None and found.label_ids is not None:
+            losses = task_loss(_logits(found.predictions), torch.as_tensor(found.label_ids), self.task)  # (N,)
+            found.metrics[f"{metric_key_prefix}_loss"] = losses.mean().item()
+        return found
+
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-        return compute_metrics(self.task, logits, prediction.label_ids)
+        return compute_metrics(self.task, _logits(prediction.predictions).numpy(), prediction.label_ids)
 
     def _get_eval_sampler(self, eval_dataset):
         # The library would group evaluation by length too, and give predictions back in that order: they belong to the clips in theirs.
@@ -253,6 +263,11 @@ class SemanticMACTrainer(Trainer):
             folder = output_dir if output_dir is not None else self.args.output_dir
             os.remove(os.path.join(folder, "training_args.bin"))
             write_json(os.path.join(folder, "training_args.json"), self.args.to_sanitized_dict())
+
+
+def _logits(predictions) -> torch.Tensor:
+    """Of sub-task M (N, C), from what the library gathered of the outputs."""
+    return torch.as_tensor(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
 def number_clips(dataset):

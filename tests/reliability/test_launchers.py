@@ -1,0 +1,54 @@
+"""`run_mac.py` as people start it: `accelerate launch`, and two processes of torchrun (gloo)."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.test_run_mac import CLIPS, RECIPE, rows, world  # noqa: F401  (a fixture)
+
+
+def launch(words: list[str]) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=240, cwd=PROJECT)  # fmt: skip
+    assert found.returncode == 0, found.stderr[-3000:]
+    return found.stderr
+
+
+def results(folder) -> dict:
+    found = json.loads((folder / "all_results.json").read_text())
+    timing = ("runtime", "per_second", "flos")
+    return {name: value for name, value in found.items() if not name.endswith(timing)}
+
+
+def test_accelerate_launch_equals_a_plain_start(world, tmp_path):  # noqa: F811
+    words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--output_dir", str(tmp_path)]
+    launch(["accelerate.commands.launch", "--cpu", "--num_processes", "1", "run_mac.py", RECIPE, *world["common"], *world["models"], *words])  # fmt: skip
+    assert results(tmp_path) == pytest.approx(results(world["run"]), rel=1e-5)
+
+
+def test_two_processes_predict_what_one_does(world, tmp_path):  # noqa: F811
+    """Five clips in batches of two a process: the last round is uneven, and every clip counts once."""
+    words = ["--model_name_or_path", str(world["run"]), "--do_predict", "--per_device_eval_batch_size", "2"]
+    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
+    launch([*script, *world["common"], *words, "--output_dir", str(tmp_path)])
+    expected = rows(world["run"] / "predictions_test.csv")
+    assert len(expected) == CLIPS["test"]
+    for found, row in zip(rows(tmp_path / "predictions_test.csv"), expected, strict=True):
+        assert found["id"] == row["id"] and float(found["prediction"]) == pytest.approx(
+            float(row["prediction"]), abs=1e-5
+        )
+    once = {name: value for name, value in results(world["run"]).items() if name.startswith("test_")}
+    assert {name: results(tmp_path)[name] for name in once} == pytest.approx(once, rel=1e-5)
+
+
+def test_two_processes_train_and_write_once(world, tmp_path):  # noqa: F811
+    words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "4"]
+    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py", RECIPE]
+    log = launch([*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)])
+    assert len(rows(tmp_path / "predictions_test.csv")) == CLIPS["test"] and "labels/weight_S" in log + str(
+        json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    )
