@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
+from datasets_scripts.sealed_test import SealedCorpus
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.embedding_extraction import extract_embeddings
@@ -42,8 +43,11 @@ class Run:
             )
         self.task = task_specification(data_args.corpus, data_args.task)
         self.uses_media = set(data_args.modalities) != {"text"}
-        self.corpus = load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
+        self.corpus = SealedCorpus(
+            load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
+        )
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
+        self.choice = f"the model is {model_args.model_name_or_path}, nothing is chosen here"
         self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
 
     def _load(self):
@@ -125,6 +129,10 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
     if checkpoint == "last":
         checkpoint = get_last_checkpoint(args.output_dir)
     result = trainer.train(resume_from_checkpoint=checkpoint)
+    run.choice = "the model of the last step, chosen without looking at any split"
+    if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
+        best = Path(trainer.state.best_model_checkpoint).name
+        run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
     local = any(Path(name).is_dir() for name in (run.model_args.vision_encoder, run.model_args.audio_encoder) if name)
     run.model.include_encoders = (
@@ -138,12 +146,12 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
 
 def predict(trainer: SemanticMACTrainer, run: Run) -> None:
     """Open the test split, report its metrics, write one row a clip."""
-    logger.info("opening the test split: the model is chosen, nothing is selected from here on")
+    run.corpus.open_test(run.choice)
     clips = run.split("test", run.data_args.max_predict_samples)
     trainer.data_collator.store = run.store  # now with the test clips
     found = trainer.predict(clips)
     trainer.log_metrics("test", found.metrics)
-    trainer.save_metrics("test", found.metrics)
+    trainer.save_metrics("test", {**found.metrics, "test_opened": run.corpus.opened})
     if trainer.is_world_process_zero():
         path = Path(run.training_args.output_dir) / "predictions_test.csv"
         write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1])

@@ -1,0 +1,61 @@
+"""Promise 7: the test split cannot be opened while training or choosing."""
+
+import json
+import logging
+
+import datasets
+import pytest
+
+import run_mac
+from datasets_scripts.sealed_test import SealedCorpus, SealedTestError
+from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
+from tests.test_run_mac import RECIPE, world  # noqa: F401  (a fixture)
+
+
+@pytest.fixture
+def corpus() -> SealedCorpus:
+    clips = datasets.Dataset.from_dict({"id": ["a", "b"]})
+    return SealedCorpus(datasets.DatasetDict(train=clips, validation=clips, test=clips))
+
+
+def test_no_way_around_the_seal(corpus):
+    assert list(corpus) == ["train", "validation", "test"] and len(corpus["train"]) == 2
+    for read in (lambda: corpus["test"], lambda: list(corpus.values()), lambda: dict(corpus.items()), lambda: corpus.get("test"), lambda: {**corpus}):  # fmt: skip
+        with pytest.raises(SealedTestError, match="sealed while a model is trained or chosen"):
+            read()
+    assert "test sealed" in repr(corpus)
+
+
+def test_opened_it_says_why(corpus, caplog):
+    with caplog.at_level(logging.INFO):
+        corpus.open_test("checkpoint-3 is chosen")
+    assert len(corpus["test"]) == 2 and corpus.opened == "checkpoint-3 is chosen"
+    assert "the test split is opened: checkpoint-3 is chosen" in caplog.text
+
+
+def test_a_run_opens_it_after_the_choice(world, tmp_path, monkeypatch):  # noqa: F811
+    """Whatever asks for it while the model learns is stopped; afterwards the results say what was chosen and how."""
+    events, make, learn = [], run_mac.Run.split, SemanticMACTrainer.train
+    runs = []
+
+    def split(self, name, limit):
+        events.append(name)
+        runs.append(self)
+        return make(self, name, limit)
+
+    def train(self, **options):
+        with pytest.raises(SealedTestError):
+            make(runs[0], "test", None)
+        found = learn(self, **options)
+        events.append("trained")
+        with pytest.raises(SealedTestError):
+            runs[0].corpus["test"]
+        return found
+
+    monkeypatch.setattr(run_mac.Run, "split", split)
+    monkeypatch.setattr(SemanticMACTrainer, "train", train)
+    words = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path)]
+    run_mac.main([RECIPE, *world["common"], *world["models"][:2], *words])
+    assert events == ["train", "validation", "trained", "test"]
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    assert results["test_opened"].startswith("checkpoint-1 is chosen by validation loss")
