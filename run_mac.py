@@ -76,6 +76,8 @@ class Run:
         for modality, encoder in encoders.items():
             fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
             fields[f"{modality}_width"] = embedding_width(encoder)
+        if "vision" in front_ends:  # the crops of a frame share its place in time
+            fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
         model = SemanticMACForAffect.from_language_model(
             args.language_model, args.language_model_revision, **self.task.config_fields(), **fields
         )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from transformers import AutoModelForVideoClassification, AutoProcessor
@@ -10,6 +11,7 @@ import run_mac
 from datasets_scripts import load_corpus
 from examples.predict import predict
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from modeling_semanticmac.run_arguments import parse_arguments
 from tests.conftest import PROJECT
 
 CLIPS = {"train": 12, "validation": 5, "test": 5}
@@ -193,3 +195,19 @@ def test_training_never_opens_the_test_split(world, tmp_path, monkeypatch):
     words = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "1", "--do_predict", "false"]
     run_mac.main([*words, "--output_dir", str(tmp_path)])
     assert opened == ["train", "validation"]
+
+
+def test_the_model_knows_how_many_crops_the_front_end_makes(world, tmp_path):
+    """Of the tower's own folder, where no argument says so."""
+    towers = world["folder"] / "towers"
+    vision = tmp_path / "vision"
+    shutil.copytree(towers / "vision", vision)
+    path = vision / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_crops": 3}))
+    words = ["--language_model", str(world["folder"] / "language_model"), "--output_dir", str(tmp_path / "run")]
+    words += ["--vision_encoder", str(vision), "--audio_encoder", str(towers / "audio")]
+    run = run_mac.Run(*parse_arguments([RECIPE, *world["common"], *words]))
+    assert run.model.config.num_crops == run.processor.image_processor.num_crops == 3
+    clips = world["clips"]["test"]
+    inputs = run.processor(text=clips[0]["text"], media=clips[0]["media"])
+    assert inputs["pixel_values"].shape[1] == 3 * inputs["input_features"].shape[1]
