@@ -1,14 +1,16 @@
 """What all corpora share: the clip schema, the base of the builders, and the two functions that users call.
 
 A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its tasks. Add one by writing
-`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and naming it in `corpus_builder`.
+`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and naming it in `BUILDERS`.
 """
 
 import difflib
+import importlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import datasets
@@ -17,10 +19,24 @@ import pyarrow.compute as pc
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
 from .corpus_files import CorpusFiles
+from .split_list import SPLITS, read_split_list, split_list_files
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation", "test")
+# Module of a corpus, which is its name, and its builder.
+BUILDERS = {
+    "ch_sims": "ChSims",
+    "ch_sims_v2": "ChSimsV2",
+    "iemocap": "Iemocap",
+    "meld": "Meld",
+    "mosei": "Mosei",
+    "mosi": "Mosi",
+    "mustard": "Mustard",
+    "synthetic": "Synthetic",
+    "ur_funny": "UrFunny",
+    "video_folder": "VideoFolder",
+}
+NAMED = 5  # clips that a message names
 
 
 def clip_features(task: TaskSpecification) -> datasets.Features:
@@ -57,19 +73,24 @@ def make_clip(id: str, label, text: str = "", media: Path | None = None, **colum
 
 @dataclass
 class CorpusConfig(datasets.BuilderConfig):
-    """A task of a corpus. Options of a corpus are the fields that its subclass adds, each with a default.
+    """A task of a corpus. A corpus's own options are the fields that its subclass adds, each with a default; all corpora have those below.
 
     Args:
         task: what is predicted.
+        ids_file: a published list of which clip belongs to which split (`split_list.read_split_list` tells the forms), in place of the corpus's own
+            splits. Clips that it does not name are left out.
+        max_seconds: longer media are cut off there.
     """
 
     task: TaskSpecification | None = None
+    ids_file: str | None = None
+    max_seconds: float | None = None
 
     @classmethod
     def option_defaults(cls) -> dict:
         """The options of this corpus and their defaults."""
-        common = {f.name for f in fields(CorpusConfig)}
-        return {f.name: f.default for f in fields(cls) if f.name not in common}
+        library = {f.name for f in fields(datasets.BuilderConfig)} | {"task"}
+        return {f.name: f.default for f in fields(cls) if f.name not in library}
 
 
 class CorpusBuilder(datasets.GeneratorBasedBuilder):
@@ -78,7 +99,11 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         BUILDER_CONFIGS                  one configuration a task, the first is the default; its class holds the options
         find_files(folder, config)       where the annotation and media files are
         clips(split)                     the clips of "train", "validation" or "test", from self.files and self.config
+        dropped_clips(split)             rows of the annotation that are no clips: id -> why
+        normalize_id(listed)             the clip id that a published list means, where lists spell ids in another way
         KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
+        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips, publicly and in the paper, and why they differ
+        TERMS, REDISTRIBUTION, CITATION  terms in a line, whether they let transcripts and media be passed on, BibTeX
 
     Args:
         task: name of a configuration; None: the first.
@@ -94,9 +119,14 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIG_CLASS = CorpusConfig
     BUILDER_CONFIGS: list[CorpusConfig] = []
     KNOWN_BAD_MEDIA: dict[str, str] = {}
+    EXPECTED: dict[str, dict[str, int]] = {}
+    TABLE_II: dict[str, dict[str, int]] = {}
+    DIFFERENCE: dict[str, str] = {}
+    TERMS = ""
+    REDISTRIBUTION = False
+    CITATION = ""
 
     def __init__(self, task: str | None, data_dir: str | os.PathLike, cache_dir=None, **options):
-        config = self.task_config(task)
         folder = Path(os.path.abspath(Path(data_dir).expanduser()))  # without "..": the same folder, the same rows
         # An option that says what is the default anyway gives the same rows, so it must not make a second copy of them.
         defaults = self.BUILDER_CONFIG_CLASS.option_defaults()
@@ -104,7 +134,17 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             if name not in defaults:
                 raise ValueError(_unknown("option", name, defaults, f" of {self.corpus_name()}"))
         options = {name: value for name, value in options.items() if value not in (None, defaults[name])}
+        config = self.task_config(task, data_dir=folder, **options)
+        if "ids_file" in options:
+            options["ids_file"] = os.path.abspath(Path(options["ids_file"]).expanduser())
+        if options.get("max_seconds", 1) <= 0:
+            raise ValueError(
+                f"max_seconds is {options['max_seconds']}; expected seconds above 0, or nothing for no limit."
+            )
         self.files = self.find_files(folder, type(config)(name=config.name, task=config.task, **options))
+        if "ids_file" in options:  # read anew when it was edited
+            lists = split_list_files(Path(options["ids_file"]))
+            self.files = replace(self.files, annotations=self.files.annotations | lists)
         super().__init__(
             cache_dir=str(cache_dir) if cache_dir else None,
             dataset_name=f"semanticmac_{self.corpus_name()}",
@@ -120,8 +160,8 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
-    def task_config(cls, task: str | None) -> CorpusConfig:
-        """The configuration of a task, of the first one for None."""
+    def task_config(cls, task: str | None, data_dir: Path | None = None, **options) -> CorpusConfig:
+        """The configuration of a task, of the first one for None. Folder and options matter only to corpora whose tasks depend on them."""
         tasks = {config.name: config for config in cls.BUILDER_CONFIGS}
         if task is not None and task not in tasks:
             raise ValueError(_unknown("task", task, tasks, f" of {cls.corpus_name()}"))
@@ -136,6 +176,15 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """The clips of a split, each made by `make_clip`."""
         raise NotImplementedError
 
+    def dropped_clips(self, split: str) -> dict[str, str]:
+        """Rows of the annotation of a split that are no clips of the task: id -> why."""
+        return {}
+
+    @classmethod
+    def normalize_id(cls, listed: str) -> str:
+        """The clip id that an id of a published list means."""
+        return listed
+
     def _info(self):
         return datasets.DatasetInfo(description=type(self).__doc__, features=clip_features(self.config.task))
 
@@ -144,68 +193,118 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self, split):
         seen = set()
-        for index, clip in enumerate(self.clips(split)):
+        for index, clip in enumerate(self._listed[split] if self.config.ids_file else self.clips(split)):
             if clip["id"] in seen:
                 raise ValueError(
                     f"{self.corpus_name()}: clip id {clip['id']!r} occurs twice in {split}; ids are unique."
                 )
             seen.add(clip["id"])
+            if self.config.max_seconds is not None and clip["media"]["path"]:
+                clip["media"] = _limited(clip["media"], self.config.max_seconds)
             yield index, clip
+
+    @cached_property
+    def _listed(self) -> dict[str, list[dict]]:
+        """The clips of all splits, dealt out anew by the list of `ids_file`.
+
+        Raises:
+            ValueError: the list names clips that the corpus does not have.
+        """
+        path = Path(self.config.ids_file)
+        clips = {clip["id"]: clip for split in SPLITS for clip in self.clips(split)}
+        lists = {split: [self.normalize_id(listed) for listed in ids] for split, ids in read_split_list(path).items()}
+        unknown = [listed for ids in lists.values() for listed in ids if listed not in clips]
+        if unknown:
+            raise ValueError(
+                f"{path} lists {len(unknown)} ids that {self.corpus_name()} does not have: {', '.join(unknown[:NAMED])}; its ids are like "
+                f"{', '.join(list(clips)[:2])}."
+            )
+        left_out = len(clips) - sum(map(len, lists.values()))
+        logger.info(
+            "%s: splits are those of %s; %d of %d clips are not listed and left out",
+            self.corpus_name(),
+            path.name,
+            left_out,
+            len(clips),
+        )
+        return {split: [clips[listed] for listed in ids] for split, ids in lists.items()}
+
+
+def _limited(media: dict, max_seconds: float) -> dict:
+    """The cut, at most so long. An end without a start is a limit to the reader of media, and no promise."""
+    end = (media["start"] or 0.0) + max_seconds
+    return media | {"end": end if media["end"] is None else min(media["end"], end)}
 
 
 def corpus_builder(name: str) -> type[CorpusBuilder]:
     """The builder of a corpus by its name."""
-    # Imported here because the builders import this module.
-    from .meld import Meld
-    from .mustard import Mustard
-    from .synthetic import Synthetic
-
-    builders = {builder.corpus_name(): builder for builder in (Meld, Mustard, Synthetic)}
-    if name not in builders:
-        raise ValueError(_unknown("corpus", name, builders))
-    return builders[name]
+    if name not in BUILDERS:
+        raise ValueError(_unknown("corpus", name, BUILDERS))
+    # By name and when it is asked for: the builders import this module.
+    return getattr(importlib.import_module(f".{name}", __package__), BUILDERS[name])
 
 
 def load_corpus(
-    name: str, data_dir: str | os.PathLike, task: str | None = None, cache_dir: str | os.PathLike | None = None, **options
+    name: str, data_dir: str | os.PathLike, task: str | None = None, cache_dir: str | os.PathLike | None = None, media: str = "optional", **options
 ) -> datasets.DatasetDict:  # fmt: skip
     """The clips of a corpus on disk, in the splits "train", "validation" and "test".
 
     Args:
-        name: "meld", "mustard" or "synthetic".
+        name: one of `BUILDERS`.
         data_dir: folder of the corpus as its authors released it.
         task: e.g. "sentiment", "emotion"; None: the corpus's first.
         cache_dir: where the rows are kept between calls; None: the Hugging Face datasets cache.
-        options: of the corpus; see the configuration class in its module.
+        media: "optional": clips without a media file have their text alone; "required": they are an error, but for those whose media are known to be
+            missing or bad in the release.
+        options: of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all have.
 
     Raises:
         ValueError: unknown corpus, task or option, or annotation files that cannot be right.
         FileNotFoundError: files are missing.
     """
+    if media not in ("optional", "required"):
+        raise ValueError(f'media is {media!r}; expected "optional" or "required".')
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
     builder.download_and_prepare()
     corpus = builder.as_dataset()
+    if media == "required":
+        _require_media(builder, corpus)
     counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())
     logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus))
     return corpus
 
 
-def task_specification(name: str, task: str | None = None) -> TaskSpecification:
-    """What a task of a corpus predicts; needs no files.
+def task_specification(name: str, task: str | None = None, **options) -> TaskSpecification:
+    """What a task of a corpus predicts; needs no files, but for clips of one's own (`video_folder`, with `data_dir` and its options).
 
     Raises:
         ValueError: unknown corpus or task.
     """
-    return corpus_builder(name).task_config(task).task
+    return corpus_builder(name).task_config(task, **options).task
 
 
-def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
-    """How many clips have no media file, and which ones where they are few."""
+def _without_media(corpus: datasets.DatasetDict) -> list[str]:
+    """Ids of the clips that have no media file."""
     silent = []
     for clips in corpus.values():
         table = clips.data.table
         absent = pc.equal(pc.struct_field(table.column("media"), "path"), "")
         silent += table.column("id").filter(absent).to_pylist()
+    return silent
+
+
+def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None:
+    missing = [clip for clip in _without_media(corpus) if clip not in builder.KNOWN_BAD_MEDIA]
+    if missing:
+        raise FileNotFoundError(
+            f"{builder.corpus_name()}: {len(missing)} of {sum(map(len, corpus.values()))} clips have no media file ({', '.join(missing[:NAMED])}); "
+            f'complete {builder.config.data_dir}, or say media="optional" to use their text alone.'
+        )
+
+
+def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
+    """How many clips have no media file, and which ones where they are few."""
+    silent = _without_media(corpus)
     if not silent:
         return ""
     total = sum(map(len, corpus.values()))

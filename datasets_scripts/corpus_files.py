@@ -37,9 +37,9 @@ class CorpusFiles:
 
 @cache
 def _sources_digest() -> str:
-    """Digest of every module beside this one: a builder uses its siblings, and a rebuilt cache costs seconds."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    """Digest of every module and manifest beside this one: a builder uses its siblings, and a rebuilt cache costs seconds."""
+    digest, folder = hashlib.sha256(), Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), *folder.glob("manifests/*.json")]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,0 +1,258 @@
+"""What is in a corpus folder, against what is known of the corpus: `python -m datasets_scripts check CORPUS DATA_DIR`."""
+
+import collections
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import datasets
+from tqdm.auto import tqdm
+
+from modeling_semanticmac.media_decoding import MediaError, open_media
+
+from .corpus import SPLITS, CorpusBuilder, corpus_builder
+
+SHOWN = 8  # examples of a finding in the table; the JSON has all
+CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
+
+
+@dataclass
+class Finding:
+    """Something about a corpus folder that a researcher should know.
+
+    Args:
+        kind: a few words, the same for every corpus.
+        clips: what it is about: clip ids, files or groups.
+        problem: whether the exit code tells of it.
+        note: what to make of it.
+    """
+
+    kind: str
+    clips: list[str]
+    problem: bool = True
+    note: str = ""
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.clips[:SHOWN]) + (
+            f", and {len(self.clips) - SHOWN} more" if len(self.clips) > SHOWN else ""
+        )
+        return f"{'!' if self.problem else ' '} {self.kind}: {len(self.clips)}" + (f" ({shown})" if self.clips else "") + (
+            f"; {self.note}" if self.note else ""
+        )  # fmt: skip
+
+
+@dataclass
+class CorpusCheck:
+    """The result of a check, for one task of a corpus.
+
+    Attributes:
+        files: what each annotation file is for -> its path below the folder.
+        counts, expected, table_ii: split -> clips: found, publicly known, in the paper's Table II; empty where there is nothing to compare with.
+        labels: split -> label -> clips; scores in bins of one.
+        findings: in the order of the table.
+        media: what the probed files hold, in numbers; empty without a probe.
+    """
+
+    corpus: str
+    task: str
+    files: dict[str, str]
+    num_media: int
+    counts: dict[str, int]
+    expected: dict[str, int]
+    table_ii: dict[str, int]
+    difference: str
+    labels: dict[str, dict[str, int]]
+    findings: list[Finding] = field(default_factory=list)
+    media: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not any(finding.problem for finding in self.findings)
+
+    def to_dict(self) -> dict:
+        return {**asdict(self), "ok": self.ok}
+
+    def __str__(self) -> str:
+        lines = [f"{self.corpus}, task {self.task}", "files"]
+        lines += [f"  {role}: {path}" for role, path in self.files.items()] + [f"  media: {self.num_media} files"]
+        lines += [f"  {'':<12}{'found':>8}{'expected':>10}{'Table II':>10}"]
+        for split, count in self.counts.items():
+            known = [str(table.get(split, "-")) for table in (self.expected, self.table_ii)]
+            lines.append(f"  {split:<12}{count:>8}{known[0]:>10}{known[1]:>10}")
+        if self.difference and self.expected != self.table_ii:
+            lines.append(f"  expected and Table II differ: {self.difference}")
+        for split, labels in self.labels.items():
+            lines.append(f"labels of {split}: " + ", ".join(f"{name} {count}" for name, count in labels.items()))
+        lines += [f"{name}: {value:g}" for name, value in self.media.items()]
+        lines += [str(finding) for finding in self.findings]
+        return "\n".join([*lines, "all is as expected" if self.ok else "lines with ! need a look"])
+
+
+def check_corpus(
+    name: str, data_dir: str | os.PathLike, task: str | None = None, media: str = "required", probe: bool = False, cache_dir=None,
+    **options,
+) -> CorpusCheck:  # fmt: skip
+    """Compare a folder with what is known of the corpus.
+
+    Args:
+        name, data_dir, task, options: as in `load_corpus`.
+        media: "required": clips without a media file are a problem; "optional": they are only counted.
+        probe: open every media file.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_corpus`.
+    """
+    builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
+    builder.download_and_prepare()
+    corpus = builder.as_dataset()
+    root = Path(builder.config.data_dir)
+    task_name = builder.config.name.split("-")[0]
+    result = CorpusCheck(
+        name, task_name, {role: os.path.relpath(path, root) for role, path in builder.files.annotations.items()}, len(builder.files.media),
+        {split: len(clips) for split, clips in corpus.items()}, dict(builder.EXPECTED.get(task_name, {})), dict(builder.TABLE_II.get(task_name, {})),
+        builder.DIFFERENCE.get(task_name, ""), {split: label_histogram(clips) for split, clips in corpus.items()},
+    )  # fmt: skip
+    found = [_counts(result), *_media_findings(builder, corpus, media == "required"), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
+    if probe:
+        found += _probe(corpus, result.media)
+    result.findings = [finding for finding in found if finding is not None]
+    return result
+
+
+def label_histogram(clips: datasets.Dataset) -> dict[str, int]:
+    """Clips by class, by label that is present, or by score rounded to the nearest whole number (half to even)."""
+    feature, labels = clips.features["label"], clips["label"]
+    if isinstance(feature, datasets.ClassLabel):
+        counts = collections.Counter(feature.names[label] for label in labels)
+        return {name: counts[name] for name in feature.names}
+    if isinstance(feature, datasets.List):
+        totals = [sum(column) for column in zip(*labels)] if len(clips) else []
+        return {f"label {position}": int(total) for position, total in enumerate(totals)} | {
+            "none": sum(not any(row) for row in labels)
+        }
+    counts = collections.Counter(round(label) for label in labels)
+    return {str(score): counts[score] for score in sorted(counts)}
+
+
+def _counts(result: CorpusCheck) -> Finding | None:
+    differing = [split for split, count in result.expected.items() if result.counts.get(split) != count]
+    return Finding("splits whose size is not the expected one", differing) if differing else None
+
+
+def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, required: bool) -> list[Finding]:
+    ids = {clip for split in corpus.values() for clip in split["id"]}
+    absent = [
+        clip for split in corpus.values() for clip, media in zip(split["id"], split["media"]) if not media["path"]
+    ]
+    known = builder.KNOWN_BAD_MEDIA
+    missing = [clip for clip in absent if clip not in known]
+    bad = [f"{clip} ({known[clip]})" for clip in known if clip in ids]
+    extra = sorted(set(builder.files.media) - ids)
+    found = []
+    if missing:
+        found.append(
+            Finding("clips without a media file", missing, required, "their text can be used alone (--media optional)")
+        )
+    if bad:
+        found.append(Finding("clips whose media are known to be missing or bad in the release", bad, False))
+    if extra:
+        found.append(Finding("media files without a clip", extra, False, "not used"))
+    return found
+
+
+def _cuts(corpus: datasets.DatasetDict) -> list[Finding]:
+    zero, negative, reversed_ = [], [], []
+    for clips in corpus.values():
+        for clip, media in zip(clips["id"], clips["media"]):
+            start, end = media["start"], media["end"]
+            if start is not None and end is not None:
+                (zero if start == end else reversed_ if end < start else negative if start < 0 else []).append(clip)
+    return [
+        Finding(kind, clips, problem, note)
+        for kind, clips, problem, note in (
+            ("cuts of no length", zero, False, "one frame of each is used"),
+            ("cuts that begin before their file", negative, False, "they begin with it"),
+            ("cuts that end before they begin", reversed_, True, "their media cannot be used"),
+        )
+        if clips
+    ]
+
+
+def _dropped(builder: CorpusBuilder) -> list[Finding]:
+    reasons = collections.defaultdict(list)
+    for split in SPLITS:
+        for clip, reason in builder.dropped_clips(split).items():
+            reasons[reason].append(clip)
+    return [Finding(f"rows that are no clips: {reason}", clips, False) for reason, clips in sorted(reasons.items())]
+
+
+def _overlaps(corpus: datasets.DatasetDict) -> list[Finding]:
+    """Videos (dialogues) and speakers that several splits share."""
+    found = []
+    for column, kind in (("video_id", "videos or dialogues"), ("speaker", "speakers")):
+        values = {split: set(clips[column]) - {""} for split, clips in corpus.items()}
+        shared = collections.Counter(value for group in values.values() for value in group)
+        several = sorted(value for value, count in shared.items() if count > 1)
+        if several:
+            found.append(
+                Finding(f"{kind} in more than one split", several, False, "splits are not independent of each other")
+            )
+    return found
+
+
+def _duplicates(corpus: datasets.DatasetDict) -> list[Finding]:
+    """Clips that are the same stretch of the same file."""
+    places = collections.defaultdict(list)
+    for clips in corpus.values():
+        for clip, media in zip(clips["id"], clips["media"]):
+            if media["path"]:
+                places[tuple(media[name] for name in ("path", "start", "end", "crop"))].append(clip)
+    same = [" = ".join(group) for group in places.values() if len(group) > 1]
+    return [Finding("groups of clips with the same media and cut", same)] if same else []
+
+
+def probe_file(path: str) -> tuple[str, dict | None, str]:
+    """(path, what it holds, what is wrong): duration, streams and notes of a file, or the reason why it cannot be read."""
+    try:
+        with open_media(path) as media:
+            info = media.info
+            kinds = [kind for kind in ("video", "audio") if getattr(info, kind) is not None]
+            return path, {"duration": info.duration, "streams": kinds}, "; ".join(info.notes)
+    except MediaError as error:
+        return path, None, error.reason
+
+
+def _probe(corpus: datasets.DatasetDict, summary: dict[str, float]) -> list[Finding]:
+    """Opens each file once, on all cores; fills the summary."""
+    cuts = collections.defaultdict(list)
+    for clips in corpus.values():
+        for clip, media in zip(clips["id"], clips["media"]):
+            if media["path"]:
+                cuts[media["path"]].append((clip, media["end"] if media["start"] is not None else None))
+    findings: dict[str, list[str]] = collections.defaultdict(list)
+    durations = []
+    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        results = pool.map(probe_file, sorted(cuts), chunksize=8)
+        for path, info, trouble in tqdm(results, total=len(cuts), unit="file", desc="opening media"):
+            ids = [clip for clip, _ in cuts[path]]
+            if info is None:
+                findings[f"media that cannot be read: {trouble}"] += ids
+                continue
+            durations.append(info["duration"])
+            if trouble:
+                findings[f"media with damage: {trouble}"] += ids
+            for kind in {"video", "audio"} - set(info["streams"]):
+                findings[f"media without a {kind} stream"] += ids
+            beyond = [clip for clip, end in cuts[path] if end is not None and end > info["duration"] + CUT_TOLERANCE]
+            findings["cuts that run over the end of their file"] += beyond
+    summary |= {"files opened": len(cuts), "seconds of media": round(sum(durations), 1)}
+    if durations:
+        summary |= {
+            "shortest file in seconds": round(min(durations), 2),
+            "longest file in seconds": round(max(durations), 2),
+        }
+    return [Finding(kind, clips, "run over" not in kind) for kind, clips in sorted(findings.items()) if clips]
+
+
+__all__ = ["CorpusCheck", "Finding", "check_corpus", "label_histogram", "probe_file"]

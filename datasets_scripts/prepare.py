@@ -1,0 +1,174 @@
+"""A corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `python -m datasets_scripts prepare CORPUS DATA_DIR OUT`."""
+
+import collections
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import datasets
+import yaml
+from datasets.table import embed_table_storage
+
+from modeling_semanticmac.atomic_files import write_whole
+
+from .corpus import CorpusBuilder, corpus_builder
+
+SHARD_BYTES = 500 * 2**20  # what the Hub's viewer likes
+BODY = """
+# {name} for SemanticMAC
+
+{description}
+
+One row an utterance: `text`, `context` (earlier utterances), `label`, `video_id`, `speaker`, and `media`: path below the corpus folder, cut in seconds,
+half of the picture. {media}
+
+```python
+datasets.load_dataset("{example}", "{first}")
+```
+
+| task | train | validation | test |
+| --- | --- | --- | --- |
+{counts}
+
+Left out: {dropped}.
+
+## Terms
+
+{terms}
+
+## Citation
+
+```bibtex
+{citation}
+```
+"""
+
+
+class TermsError(PermissionError):
+    """The terms of a corpus forbid what was asked for."""
+
+
+def prepare_corpus(
+    name: str, data_dir: str | os.PathLike, out: str | os.PathLike, tasks: Iterable[str] | None = None, embed_media: bool = False,
+    cache_dir=None, **options,
+) -> Path:  # fmt: skip
+    """Write a corpus as Parquet shards with a dataset card.
+
+    Args:
+        name, data_dir, options: as in `load_corpus`.
+        out: folder to write to; it may hold the result of an earlier call, which is replaced.
+        tasks: the configurations of the result; None: all of the corpus.
+        embed_media: add a column `video` with the bytes of each clip's file.
+
+    Raises:
+        ValueError: media to embed that several clips share, or that are not there.
+    """
+    out, builder_class = Path(out), corpus_builder(name)
+    tasks = list(tasks or [config.name for config in builder_class.BUILDER_CONFIGS])
+    counts, dropped = {}, collections.Counter()
+    for task in tasks:
+        builder = builder_class(task, data_dir, cache_dir, **options)
+        builder.download_and_prepare()
+        corpus = builder.as_dataset()
+        for split, clips in corpus.items():
+            if embed_media:
+                clips = _with_media(clips, name)
+            _write_shards(_relative(clips, Path(builder.config.data_dir)), out / task, split)
+            dropped.update(builder.dropped_clips(split).values())
+        counts[task] = {split: len(clips) for split, clips in corpus.items()}
+    card = _card(name, builder_class, counts, dropped, embed_media, out.name)
+    write_whole(out / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+    return out
+
+
+def push_corpus(folder: str | os.PathLike, builder_class: type[CorpusBuilder], repo_id: str, private: bool = True, i_hold_the_rights: bool = False) -> str:  # fmt: skip
+    """Upload what `prepare_corpus` wrote; returns the repository's address.
+
+    Raises:
+        TermsError: the corpus's terms forbid to pass transcripts or media on, and nobody said that they hold the rights.
+    """
+    from huggingface_hub import HfApi
+
+    if not builder_class.REDISTRIBUTION and not i_hold_the_rights:
+        raise TermsError(
+            f"the terms of {builder_class.corpus_name()} forbid to pass its transcripts or media on ({builder_class.TERMS}); nothing was uploaded. "
+            "Say --i_hold_the_rights if you do."
+        )
+    api = HfApi()
+    url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+    api.upload_folder(repo_id=repo_id, folder_path=os.fspath(folder), repo_type="dataset", ignore_patterns=["*.tmp"])
+    return str(url)
+
+
+def _relative(clips: datasets.Dataset, root: Path) -> datasets.Dataset:
+    """Paths below the corpus folder: those of one machine mean nothing on another."""
+
+    def shorten(media):
+        return {"media": [{**row, "path": os.path.relpath(row["path"], root) if row["path"] else ""} for row in media]}
+
+    return clips.map(shorten, input_columns="media", batched=True, features=clips.features, keep_in_memory=True)
+
+
+def _with_media(clips: datasets.Dataset, name: str) -> datasets.Dataset:
+    """A column `video` with each clip's file."""
+    media = clips["media"]
+    absent = [clip for clip, row in zip(clips["id"], media) if not row["path"]]
+    if absent:
+        raise ValueError(
+            f"--embed_media: {len(absent)} clips of {name} have no media file ({', '.join(absent[:5])}); leave --embed_media out or complete the corpus."
+        )
+    if any(row["start"] is not None for row in media):
+        raise ValueError(
+            f"--embed_media: clips of {name} are cuts of longer files, which would be stored once a clip; leave it out and keep the files beside the rows."
+        )
+    paths = [row["path"] for row in media]
+    clips = clips.add_column("video", paths).cast_column("video", datasets.Video())
+    # Read now, some files at a time, so that the shards hold the bytes and not the paths.
+    embedded = clips.with_format("arrow").map(embed_table_storage, batched=True, batch_size=16)
+    return embedded.with_format(None)
+
+
+def _write_shards(clips: datasets.Dataset, folder: Path, split: str) -> None:
+    """`<split>-00000-of-0000n.parquet`; shards of an earlier call that are no longer needed go last."""
+    number = max(1, -(-clips.data.nbytes // SHARD_BYTES))
+    names = [f"{split}-{index:05d}-of-{number:05d}.parquet" for index in range(number)]
+    for index, name in enumerate(names):
+        shard = clips.shard(number, index, contiguous=True)
+        write_whole(folder / name, lambda path: shard.to_parquet(os.fspath(path)))  # noqa: B023
+    for path in folder.glob(f"{split}-*.parquet"):
+        if path.name not in names:
+            path.unlink()
+
+
+def _card(name: str, builder_class: type[CorpusBuilder], counts: dict, dropped: dict, embed_media: bool, example: str) -> str:  # fmt: skip
+    configs = [
+        {"config_name": task, "data_files": [{"split": split, "path": f"{task}/{split}-*.parquet"} for split in found]}
+        for task, found in counts.items()
+    ]
+    configs[0]["default"] = True
+    header = {
+        "pretty_name": f"{name} for SemanticMAC",
+        "license": "other",
+        "license_name": "terms-of-the-corpus",
+        "tags": ["semanticmac", "affective-computing"],
+        "configs": configs,
+    }
+    rows = [
+        f"| {task} | {' | '.join(str(found.get(split, 0)) for split in ('train', 'validation', 'test'))} |"
+        for task, found in counts.items()
+    ]
+    body = BODY.format(
+        name=name,
+        description=" ".join((builder_class.__doc__ or "").split("\n\n")[0].split()),
+        media="The column `video` holds the media." if embed_media else "The media are not part of this dataset.",
+        example=example,
+        first=next(iter(counts)),
+        counts="\n".join(rows),
+        dropped=", ".join(f"{count} ({reason})" for reason, count in sorted(dropped.items())) or "nothing",
+        terms=builder_class.TERMS or "Not stated.",
+        citation=builder_class.CITATION.strip(),
+    )
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n{body}"
+
+
+__all__ = ["TermsError", "prepare_corpus", "push_corpus"]

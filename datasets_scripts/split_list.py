@@ -1,0 +1,101 @@
+"""Published lists of which clip belongs to which split, in the forms that people publish them."""
+
+import csv
+import json
+from pathlib import Path
+
+# Whatever a release or a paper's repository calls a split.
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "trn": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+SPLITS = ("train", "validation", "test")
+
+
+def split_name(word: str) -> str | None:
+    """The split that a word names, in any of its spellings; None for another word."""
+    return SPLIT_NAMES.get(str(word).strip().lower())
+
+
+def split_list_files(path: Path) -> dict[str, Path]:
+    """The files of a list: itself, or the three text files of a folder by their split.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without exactly one text file for each split.
+    """
+    if path.is_file():
+        return {"list of ids": path}
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"ids_file: there is no {path}; expected a JSON or CSV file, or a folder of three .txt files."
+        )
+    found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    for file in sorted(path.glob("[!.]*.txt")):
+        names = {split_name(word) for word in file.stem.replace("-", "_").split("_")} - {None}
+        if len(names) == 1:
+            found[names.pop()].append(file)
+    wrong = [split for split, files in found.items() if len(files) != 1]
+    if wrong:
+        there = ", ".join(file.name for file in sorted(path.iterdir())) or "nothing"
+        raise FileNotFoundError(
+            f"ids_file: {path} has not one .txt file for {', '.join(wrong)}; it holds {there}. Expected e.g. train_split.txt."
+        )
+    return {f"ids of {split}": files[0] for split, files in found.items()}
+
+
+def read_split_list(path: Path) -> dict[str, list[str]]:
+    """Split -> ids as they are listed.
+
+    Args:
+        path: JSON `{"train": [...], "validation": [...], "test": [...]}`; CSV with the columns `id` and `split`; or a folder with a text file for each
+            split, one id a line. "valid", "val" and "dev" are validation.
+
+    Raises:
+        FileNotFoundError: as `split_list_files`.
+        ValueError: another form, or an id that is listed twice.
+    """
+    files = split_list_files(path)
+    if len(files) > 1:
+        lists = {
+            role.removeprefix("ids of "): file.read_text(encoding="utf-8-sig").split() for role, file in files.items()
+        }
+    elif path.suffix == ".json":
+        lists = _from_json(path)
+    else:
+        lists = _from_csv(path)
+    seen: set[str] = set()
+    for split in SPLITS:
+        for listed in lists.setdefault(split, []):
+            if listed in seen:
+                raise ValueError(f"{path}: id {listed!r} is listed twice; expected each id once.")
+            seen.add(listed)
+    return {split: lists[split] for split in SPLITS}
+
+
+def _from_json(path: Path) -> dict[str, list[str]]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    lists = {split_name(word): ids for word, ids in content.items()} if isinstance(content, dict) else {None: []}
+    if None in lists or not all(isinstance(ids, list) for ids in lists.values()):
+        raise ValueError(
+            f'{path}: expected a JSON object of lists of ids, {{"train": [...], "validation": [...], "test": [...]}}.'
+        )
+    return {split: [str(listed) for listed in ids] for split, ids in lists.items()}
+
+
+def _from_csv(path: Path) -> dict[str, list[str]]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"id", "split"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path}: its columns are {reader.fieldnames}; expected id and split.")
+        lists: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for row in reader:
+            split = split_name(row["split"])
+            if split is None:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: split is {row['split']!r}; expected train, validation or test."
+                )
+            lists[split].append(row["id"].strip())
+    return lists
+
+
+__all__ = ["SPLITS", "read_split_list", "split_list_files", "split_name"]
