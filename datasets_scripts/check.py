@@ -104,13 +104,12 @@ def check_corpus(
         ValueError, FileNotFoundError: as `load_corpus`.
     """
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
-    builder.download_and_prepare()
-    corpus = builder.as_dataset()
+    corpus = builder.build()
     root = Path(builder.config.data_dir)
     task_name = builder.config.name.split("-")[0]
     result = CorpusCheck(
         name, task_name, {role: os.path.relpath(path, root) for role, path in builder.files.annotations.items()}, len(builder.files.media),
-        {split: len(clips) for split, clips in corpus.items()}, dict(builder.EXPECTED.get(task_name, {})), dict(builder.TABLE_II.get(task_name, {})),
+        {split: len(clips) for split, clips in corpus.items()}, builder.expected_counts(task_name), dict(builder.TABLE_II.get(task_name, {})),
         builder.DIFFERENCE.get(task_name, ""), {split: label_histogram(clips) for split, clips in corpus.items()},
     )  # fmt: skip
     found = [_counts(result), *_media_findings(builder, corpus, media == "required"), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip

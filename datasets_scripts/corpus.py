@@ -6,6 +6,7 @@ A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors r
 
 import difflib
 import importlib
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -102,7 +103,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         dropped_clips(split)             rows of the annotation that are no clips: id -> why
         normalize_id(listed)             the clip id that a published list means, where lists spell ids in another way
         KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
-        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips, publicly and in the paper, and why they differ
+        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips as reported (where no manifest counts them) and in the paper, and why they differ
         TERMS, REDISTRIBUTION, CITATION  terms in a line, whether they let transcripts and media be passed on, BibTeX
 
     Args:
@@ -179,6 +180,32 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     def dropped_clips(self, split: str) -> dict[str, str]:
         """Rows of the annotation of a split that are no clips of the task: id -> why."""
         return {}
+
+    @classmethod
+    def manifest(cls) -> dict:
+        """What is publicly known of the corpus's annotation files (`manifests/<corpus>.json`); empty where nothing was counted."""
+        path = Path(__file__).parent / "manifests" / f"{cls.corpus_name()}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @classmethod
+    def expected_counts(cls, task: str) -> dict[str, int]:
+        """Split -> clips that the public annotation files have, as counted, or else as reported; empty where neither is known."""
+        counted = cls.manifest().get("tasks", {}).get(task, {}).get("counts")
+        return dict(counted or cls.EXPECTED.get(task, {}))
+
+    def build(self) -> datasets.DatasetDict:
+        """The rows, made now or before.
+
+        Raises:
+            ValueError, FileNotFoundError: of the corpus's own reading, not wrapped by the library.
+        """
+        try:
+            self.download_and_prepare()
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, (ValueError, OSError)):
+                raise error.__cause__ from None
+            raise
+        return self.as_dataset()
 
     @classmethod
     def normalize_id(cls, listed: str) -> str:
@@ -265,8 +292,7 @@ def load_corpus(
     if media not in ("optional", "required"):
         raise ValueError(f'media is {media!r}; expected "optional" or "required".')
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
-    builder.download_and_prepare()
-    corpus = builder.as_dataset()
+    corpus = builder.build()
     if media == "required":
         _require_media(builder, corpus)
     counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())

@@ -68,8 +68,7 @@ def prepare_corpus(
     counts, dropped = {}, collections.Counter()
     for task in tasks:
         builder = builder_class(task, data_dir, cache_dir, **options)
-        builder.download_and_prepare()
-        corpus = builder.as_dataset()
+        corpus = builder.build()
         for split, clips in corpus.items():
             if embed_media:
                 clips = _with_media(clips, name)

@@ -1,0 +1,146 @@
+"""CH-SIMS (thuiar): sentiment of clips from Chinese films and shows, annotated as a whole and for each modality alone."""
+
+import csv
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+
+from .corpus import SPLITS, CorpusBuilder, CorpusConfig
+from .corpus_files import CorpusFiles, find_one
+from .mmsa_layout import UNIMODAL, LabelRow, decode_csv, mmsa_clips, raw_media, read_label_csv, score
+from .restricted_pickle import load_restricted
+from .split_list import split_name
+
+RANGE = (-1.0, 1.0)
+DIGITS = 4  # of a clip's file name
+PLACES = ("", "CH-SIMS/", "SIMS/")
+MODALITIES = {"M": "label", "T": "label_T", "A": "label_A", "V": "label_V"}
+RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+TABLES = {f"label {name}": f"metadata/sentiment/label_{name}.csv" for name in MODALITIES}
+TABLES |= {f"index of {split}": f"metadata/{name}_index.csv" for split, name in RELEASE_SPLITS.items()}
+TABLES |= {"translation": "metadata/Translation.csv"}
+
+
+class ChSims(CorpusBuilder):
+    """CH-SIMS: 2,281 clips of 60 videos in 1,368 / 456 / 457; scores from -1 to 1 for the whole clip and for text, audio and vision alone.
+
+    `data_dir` (or `CH-SIMS/`, `SIMS/` in it) holds one of
+
+        label.csv                     nine columns, with or without a header
+        metadata/sentiment/*.csv      another release of the same corpus, with metadata/*_index.csv and metadata/Translation.csv
+        Processed/unaligned_39.pkl    its text and labels; read without running anything in it
+
+    and the clips `Raw/<video_id>/<clip_id>.mp4`; without them the text can be used alone. A clip's id is `<video_id>_<clip_id>`.
+
+    59 of the 60 videos have clips in train and in test.
+    """
+
+    BUILDER_CONFIG_CLASS = CorpusConfig
+    BUILDER_CONFIGS = [
+        CorpusConfig(
+            name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), RANGE, metrics="sims")
+        )
+    ]
+    TABLE_II = {"sentiment": {"train": 1368, "validation": 456, "test": 457}}
+    TERMS = "no licence is published with the data; research use by the paper"
+    CITATION = """@inproceedings{yu2020chsims,
+  title = {{CH-SIMS}: A {Chinese} Multimodal Sentiment Analysis Dataset with Fine-grained Annotation of Modality},
+  author = {Yu, Wenmeng and Xu, Hua and Meng, Fanyang and Zhu, Yilin and Ma, Yixiao and Wu, Jiele and Zou, Jiyun and Yang, Kaicheng},
+  booktitle = {Proceedings of the 58th Annual Meeting of the Association for Computational Linguistics},
+  pages = {3718--3727},
+  year = {2020}
+}"""
+
+    @classmethod
+    def find_files(cls, folder, config):
+        roots = [folder / place for place in PLACES]
+        tables = [root for root in roots if (root / TABLES["label M"]).is_file()]
+        names = [f"{place}{name}" for name in ("label.csv", "Processed/unaligned_39.pkl") for place in PLACES]
+        if tables and not any((folder / place / "label.csv").is_file() for place in PLACES):
+            root = tables[0]
+            annotations = {role: find_one(root, [name], role) for role, name in TABLES.items()}
+        else:
+            first = [name for name in names if (folder / name).is_file()]
+            csv_files = [name for name in first if name.endswith(".csv")]
+            path = find_one(folder, csv_files or first or [*names, TABLES["label M"]], "labels of CH-SIMS")
+            root = path.parent if path.suffix == ".csv" else path.parent.parent
+            annotations = {"labels": path}
+        return CorpusFiles(annotations, raw_media(root / "Raw", read_rows(annotations)))
+
+    @cached_property
+    def _rows(self) -> list[LabelRow]:
+        return read_rows(self.files.annotations)
+
+    def clips(self, split) -> Iterator[dict]:
+        yield from mmsa_clips(self._rows, split, self.files.media)
+
+
+def _pad(video: str, clip: str) -> str:
+    return clip.zfill(DIGITS)
+
+
+def read_rows(annotations: dict[str, Path]) -> list[LabelRow]:
+    """The clips from whichever files were found.
+
+    Raises:
+        ValueError: files that contradict themselves.
+    """
+    if "labels" not in annotations:
+        return _from_tables(annotations)
+    path = annotations["labels"]
+    return read_label_csv(path, RANGE, _pad) if path.suffix == ".csv" else _from_pickle(path)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(decode_csv(path.read_bytes()), newline="")))
+
+
+def _from_tables(annotations: dict[str, Path]) -> list[LabelRow]:
+    """The `metadata/` release: four tables of labels in one order, row numbers for each split, the texts."""
+    tables = {name: _table(annotations[f"label {name}"]) for name in MODALITIES}
+    keys = [(row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)) for row in tables["M"]]
+    for name, rows in tables.items():
+        other = [(row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)) for row in rows]
+        if other != keys:
+            raise ValueError(
+                f"{annotations[f'label {name}']} lists other clips than {annotations['label M']}, or in another order."
+            )
+    texts = {
+        (row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)): " ".join(row["Chinese"].split())
+        for row in _table(annotations["translation"])
+    }
+    scores = {
+        name: [
+            score(row["label"], f"{annotations[f'label {name}']}, row {number}", "label", RANGE)
+            for number, row in enumerate(rows, start=2)
+        ]
+        for name, rows in tables.items()
+    }
+    found = []
+    for split in SPLITS:
+        path = annotations[f"index of {split}"]
+        for row in _table(path):
+            index = int(row["index"])
+            if not 0 <= index < len(keys):
+                raise ValueError(f"{path}: index {index}; the tables have {len(keys)} rows, numbered from 0.")
+            unimodal = {ours: scores[theirs[-1]][index] for ours, theirs in UNIMODAL.items()}
+            found.append(LabelRow(*keys[index], texts.get(keys[index], ""), split, scores["M"][index], unimodal))
+    return found
+
+
+def _from_pickle(path: Path) -> list[LabelRow]:
+    """The feature pickle of MMSA: ids `<video_id>$_$<clip_id>`, texts and labels; its features are not used."""
+    found = []
+    for name, part in load_restricted(path).items():
+        labels = {"label": part["regression_labels"]}
+        labels |= {
+            ours: part.get(f"regression_{theirs.replace('label', 'labels')}") for ours, theirs in UNIMODAL.items()
+        }
+        for index, (listed, text) in enumerate(zip(part["id"], part["raw_text"])):
+            video, _, clip = str(listed).partition("$_$")
+            row = {name: None if values is None else float(values[index]) for name, values in labels.items()}
+            found.append(LabelRow(video, clip, " ".join(str(text).split()), split_name(name), row.pop("label"), row))
+    return found

@@ -1,0 +1,19 @@
+"""What CMU-MOSI and CMU-MOSEI share: the standard folds of videos, and their terms."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from .split_list import SPLITS
+
+SCORES = (-3.0, 3.0)
+TERMS = "CMU's terms: research use; the videos are their YouTube users'; SDK code and folds under an MIT-style licence"
+
+
+@cache
+def standard_folds(corpus: str) -> Mapping[str, str]:
+    """Video id -> split, as in the CMU-MultimodalSDK (`manifests/<corpus>_folds.json`)."""
+    path = Path(__file__).parent / "manifests" / f"{corpus}_folds.json"
+    folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
+    return {video: split for split in SPLITS for video in folds[split]}

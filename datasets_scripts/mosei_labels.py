@@ -1,0 +1,139 @@
+"""Where CMU-MOSEI keeps its labels: the SDK's label file, MTurk batches, transcripts with times; and how they are joined to clips."""
+
+import csv
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .csd_file import CsdVideo
+
+EMOTIONS = (
+    "happy",
+    "sad",
+    "anger",
+    "surprise",
+    "disgust",
+    "fear",
+)  # in the order of the label file, where sentiment comes first
+MTURK = (
+    "Answer.sentiment",
+    "Answer.happiness",
+    "Answer.sadness",
+    "Answer.anger",
+    "Answer.surprise",
+    "Answer.disgust",
+    "Answer.fear",
+)
+SEPARATOR = "___"
+SAME_SECONDS = 2e-3  # times of one segment differ by rounding
+SAME_SCORE = 0.01  # so do scores
+MOST_DIFFERING = 0.01  # share of clips whose scores may differ before a join cannot be right
+
+
+@dataclass(frozen=True)
+class Line:
+    """A clip of a transcript: number as text, seconds in the full video, words."""
+
+    clip: str
+    start: float
+    end: float
+    text: str
+
+
+def read_transcript(path: Path) -> list[Line]:
+    """The lines `<video_id>___<clip>___<start>___<end>___<text>` of a transcript; a text may hold underscores itself.
+
+    Raises:
+        ValueError: another line.
+    """
+    lines = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        # The video's id is the file's name: it may hold underscores, and so may what separates the fields.
+        fields = re.split("_{3,}", line.strip().removeprefix(path.stem).lstrip("_"), maxsplit=3)
+        try:
+            clip, start, end = fields[0], float(fields[1]), float(fields[2])
+            int(clip)
+        except (IndexError, ValueError):
+            raise ValueError(
+                f"{path}, line {number}: {line[:80]!r}; expected {SEPARATOR.join(('video', 'clip', 'start', 'end', 'text'))}."
+            ) from None
+        lines.append(Line(clip, start, end, " ".join(fields[3].split()) if len(fields) > 3 else ""))
+    return lines
+
+
+def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
+    """(video, clip) -> sentiment and six emotions (7,), means over the workers, from those files that are batches of answers."""
+    answers = defaultdict(lambda: [[] for _ in MTURK])
+    for path in paths:
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.DictReader(file)
+            if not {"Input.VIDEO_ID", "Input.CLIP", *MTURK} <= set(reader.fieldnames or ()):
+                continue  # other tables lie beside the batches
+            for row in reader:
+                video, clip = row["Input.VIDEO_ID"].rpartition("/")[2].strip(), row["Input.CLIP"].strip()
+                for column, name in zip(answers[video, str(int(float(clip)))], MTURK):
+                    try:
+                        column.append(float(row[name]))
+                    except (TypeError, ValueError):
+                        pass  # a worker who left the question out
+    return {
+        key: np.array([statistics.fmean(column) for column in columns])
+        for key, columns in answers.items()
+        if all(columns)
+    }
+
+
+def by_time(entries: CsdVideo, times: Mapping[str, tuple[float, float]]) -> dict[str, int]:
+    """Clip -> position of the entry with its start and end."""
+    found = {}
+    for clip, time in times.items():
+        distance = np.abs(entries.intervals - time).max(axis=1)
+        if len(distance) and distance.min() <= SAME_SECONDS:
+            found[clip] = int(distance.argmin())
+    return found
+
+
+def by_sorted_ids(entries: CsdVideo, scores: Mapping[str, float]) -> dict[str, int]:
+    """Clip -> position, where entry k is the k-th of the video's labelled clips sorted as text ("10" before "2").
+
+    Where the file has more entries than there are clips, a clip takes the only entry with its score, or none.
+
+    Args:
+        scores: clip -> its known sentiment.
+    """
+    clips = sorted(scores)
+    if len(clips) == len(entries.features):
+        return {clip: position for position, clip in enumerate(clips)}
+    found = {}
+    for clip in clips:
+        same = np.flatnonzero(np.abs(entries.features[:, 0] - scores[clip]) <= SAME_SCORE)
+        if len(same) == 1 and same[0] not in found.values():
+            found[clip] = int(same[0])
+    return found
+
+
+def check_join(scores: Mapping[str, float], joined: Mapping[str, float], path: Path) -> None:
+    """Refuse a join after which sentiments differ.
+
+    Args:
+        scores, joined: clip id -> sentiment, known beforehand and by the join.
+
+    Raises:
+        ValueError: for more than one clip in a hundred.
+    """
+    differing = [id for id, value in joined.items() if abs(scores[id] - value) > SAME_SCORE]
+    if len(differing) > MOST_DIFFERING * len(joined):
+        raise ValueError(
+            f"{path}: joined to the clips, its sentiment differs from theirs for {len(differing)} of {len(joined)} ({', '.join(differing[:3])}); it belongs "
+            "to other clips, or the option join is the wrong one."
+        )
+
+
+__all__ = ["EMOTIONS", "Line", "by_sorted_ids", "by_time", "check_join", "read_mturk", "read_transcript"]
