@@ -17,6 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.sealed_test import SealedCorpus
 from modeling_semanticmac import SemanticMACForAffect
+from modeling_semanticmac.atomic_files import write_json
 from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
@@ -41,7 +42,10 @@ class Run:
             raise ValueError(
                 "give either --model_name_or_path (a SemanticMAC checkpoint) or --language_model (to build a new model on)."
             )
-        self.task = task_specification(data_args.corpus, data_args.task)
+        self.task = task_specification(
+            data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
+        )
+        self.used: dict[str, list[str]] = {}  # split -> ids of the clips that were used
         self.uses_media = set(data_args.modalities) != {"text"}
         self.corpus = SealedCorpus(
             load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
@@ -102,6 +106,9 @@ class Run:
             )
             logger.info("embeddings of %s:\n%s", name, report)
             clips = usable_clips(clips, self.store, self.data_args.on_error)
+        self.used[name] = clips["id"][:]
+        if self.training_args.should_save:
+            write_json(Path(self.training_args.output_dir) / "splits.json", self.used)
         return clips
 
     @property

@@ -77,6 +77,10 @@ class ChSims(CorpusBuilder):
     def clips(self, split) -> Iterator[dict]:
         yield from mmsa_clips(self._rows, split, self.files.media)
 
+    def dropped_clips(self, split) -> dict[str, str]:
+        """Rows of the `metadata/` release that are in none of its splits, told with train."""
+        return {row.id: "in no index of a split" for row in self._rows if row.split is None and split == "train"}
+
 
 def _pad(video: str, clip: str) -> str:
     return clip.zfill(DIGITS)
@@ -94,53 +98,82 @@ def read_rows(annotations: dict[str, Path]) -> list[LabelRow]:
     return read_label_csv(path, RANGE, _pad) if path.suffix == ".csv" else _from_pickle(path)
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(decode_csv(path.read_bytes()), newline="")))
+def _table(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a table that has these columns."""
+    reader = csv.DictReader(io.StringIO(decode_csv(path.read_bytes()), newline=""))
+    if not set(columns) <= set(reader.fieldnames or ()):
+        raise ValueError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(columns)}.")
+    return list(reader)
+
+
+def _key(row: dict[str, str]) -> tuple[str, str]:
+    return row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)
 
 
 def _from_tables(annotations: dict[str, Path]) -> list[LabelRow]:
     """The `metadata/` release: four tables of labels in one order, row numbers for each split, the texts."""
-    tables = {name: _table(annotations[f"label {name}"]) for name in MODALITIES}
-    keys = [(row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)) for row in tables["M"]]
-    for name, rows in tables.items():
-        other = [(row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)) for row in rows]
-        if other != keys:
-            raise ValueError(
-                f"{annotations[f'label {name}']} lists other clips than {annotations['label M']}, or in another order."
-            )
-    texts = {
-        (row["video_id"].strip(), row["clip_id"].strip().zfill(DIGITS)): " ".join(row["Chinese"].split())
-        for row in _table(annotations["translation"])
-    }
-    scores = {
-        name: [
-            score(row["label"], f"{annotations[f'label {name}']}, row {number}", "label", RANGE)
-            for number, row in enumerate(rows, start=2)
+    keys, scores = [], {}
+    for name in MODALITIES:
+        path = annotations[f"label {name}"]
+        rows = _table(path, "video_id", "clip_id", "label")
+        keys = keys or [_key(row) for row in rows]
+        if [_key(row) for row in rows] != keys:
+            raise ValueError(f"{path} lists other clips than {annotations['label M']}, or in another order.")
+        scores[name] = [
+            score(row["label"], f"{path}, row {number}", "label", RANGE) for number, row in enumerate(rows, start=2)
         ]
-        for name, rows in tables.items()
+    if None in scores["M"]:
+        raise ValueError(f"{annotations['label M']}, row {scores['M'].index(None) + 2}: there is no label.")
+    texts = {
+        _key(row): " ".join(row["Chinese"].split())
+        for row in _table(annotations["translation"], "video_id", "clip_id", "Chinese")
     }
-    found = []
+    splits = _splits(annotations, len(keys))
+    return [
+        LabelRow(*key, texts.get(key, ""), splits.get(index), scores["M"][index],
+                 {ours: scores[theirs[-1]][index] for ours, theirs in UNIMODAL.items()})
+        for index, key in enumerate(keys)
+    ]  # fmt: skip
+
+
+def _splits(annotations: dict[str, Path], num_rows: int) -> dict[int, str]:
+    """Row of the tables -> split."""
+    found: dict[int, str] = {}
     for split in SPLITS:
         path = annotations[f"index of {split}"]
-        for row in _table(path):
-            index = int(row["index"])
-            if not 0 <= index < len(keys):
-                raise ValueError(f"{path}: index {index}; the tables have {len(keys)} rows, numbered from 0.")
-            unimodal = {ours: scores[theirs[-1]][index] for ours, theirs in UNIMODAL.items()}
-            found.append(LabelRow(*keys[index], texts.get(keys[index], ""), split, scores["M"][index], unimodal))
+        for row in _table(path, "index"):
+            index = int(row["index"]) if row["index"].strip().isdecimal() else -1
+            if not 0 <= index < num_rows:
+                raise ValueError(f"{path}: index {row['index']!r}; the tables have {num_rows} rows, numbered from 0.")
+            if index in found:
+                raise ValueError(f"{path}: index {index} is in {found[index]} already; expected each row once.")
+            found[index] = split
     return found
 
 
 def _from_pickle(path: Path) -> list[LabelRow]:
     """The feature pickle of MMSA: ids `<video_id>$_$<clip_id>`, texts and labels; its features are not used."""
+    content = load_restricted(path)
+    needed = ("id", "raw_text", "regression_labels")
     found = []
-    for name, part in load_restricted(path).items():
-        labels = {"label": part["regression_labels"]}
-        labels |= {
-            ours: part.get(f"regression_{theirs.replace('label', 'labels')}") for ours, theirs in UNIMODAL.items()
-        }
+    for name, part in content.items() if isinstance(content, dict) else [("all", content)]:
+        split, lengths = split_name(name), None
+        if isinstance(part, dict) and set(needed) <= part.keys():
+            lengths = [len(part[key]) for key in needed]
+        if split is None or lengths is None or len(set(lengths)) > 1:
+            holds = f"{len(lengths)} lists of {lengths}" if lengths else type(part).__name__
+            raise ValueError(
+                f"{path}: part {name!r} holds {holds}; expected train, valid and test, each with as many {', '.join(needed)}."
+            )
         for index, (listed, text) in enumerate(zip(part["id"], part["raw_text"])):
-            video, _, clip = str(listed).partition("$_$")
-            row = {name: None if values is None else float(values[index]) for name, values in labels.items()}
-            found.append(LabelRow(video, clip, " ".join(str(text).split()), split_name(name), row.pop("label"), row))
+            place = f"{path}, {name} {index}"
+            video, mark, clip = str(listed).partition("$_$")
+            if not mark:
+                raise ValueError(f"{place}: id {listed!r}; expected <video_id>$_$<clip_id>.")
+            row = {
+                ours: score(str(values[index]), place, theirs, RANGE)
+                for ours, theirs in {"label": "label", **UNIMODAL}.items()
+                if (values := part.get(theirs.replace("label", "regression_labels"))) is not None
+            }
+            found.append(LabelRow(video, clip, " ".join(str(text).split()), split, row.pop("label"), row))
     return found

@@ -2,6 +2,7 @@
 
 import collections
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,13 @@ from .corpus import SPLITS, CorpusBuilder, corpus_builder
 
 SHOWN = 8  # examples of a finding in the table; the JSON has all
 CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
+NAMES = {"video": "picture", "audio": "sound"}
+SPLIT_OPTIONS = {
+    "ids_file",
+    "fold",
+    "speaker_independent",
+    "split_seed",
+}  # with them the splits are not those that were counted
 
 
 @dataclass
@@ -75,7 +83,7 @@ class CorpusCheck:
 
     def __str__(self) -> str:
         lines = [f"{self.corpus}, task {self.task}", "files"]
-        lines += [f"  {role}: {path}" for role, path in self.files.items()] + [f"  media: {self.num_media} files"]
+        lines += [*_grouped(self.files), f"  media: {self.num_media} files"]
         lines += [f"  {'':<12}{'found':>8}{'expected':>10}{'Table II':>10}"]
         for split, count in self.counts.items():
             known = [str(table.get(split, "-")) for table in (self.expected, self.table_ii)]
@@ -107,19 +115,41 @@ def check_corpus(
     corpus = builder.build()
     root = Path(builder.config.data_dir)
     task_name = builder.config.name.split("-")[0]
+    names = builder.config.task.label_names
+    required = media == "required" and not builder.TEXT_ALONE_IS_MEANT
     result = CorpusCheck(
-        name, task_name, {role: os.path.relpath(path, root) for role, path in builder.files.annotations.items()}, len(builder.files.media),
-        {split: len(clips) for split, clips in corpus.items()}, builder.expected_counts(task_name), dict(builder.TABLE_II.get(task_name, {})),
-        builder.DIFFERENCE.get(task_name, ""), {split: label_histogram(clips) for split, clips in corpus.items()},
-    )  # fmt: skip
-    found = [_counts(result), *_media_findings(builder, corpus, media == "required"), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
+        corpus=name,
+        task=task_name,
+        files={role: os.path.relpath(path, root) for role, path in builder.files.annotations.items()},
+        num_media=len(set(builder.files.media.values())),
+        counts={split: len(clips) for split, clips in corpus.items()},
+        expected={} if SPLIT_OPTIONS & options.keys() else builder.expected_counts(task_name),
+        table_ii=dict(builder.TABLE_II.get(task_name, {})),
+        difference=builder.DIFFERENCE.get(task_name, ""),
+        labels={split: label_histogram(clips, names) for split, clips in corpus.items()},
+    )
+    found = [_counts(result), *_media_findings(builder, corpus, required), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
     if probe:
         found += _probe(corpus, result.media)
     result.findings = [finding for finding in found if finding is not None]
     return result
 
 
-def label_histogram(clips: datasets.Dataset) -> dict[str, int]:
+def _grouped(files: dict[str, str]) -> list[str]:
+    """A line for each annotation file; one for all of a kind ("words of ...") where they are many."""
+    kinds = collections.defaultdict(list)
+    for role, path in files.items():
+        kinds[role.partition(" of ")[0]].append((role, path))
+    lines = []
+    for kind, found in kinds.items():
+        if len(found) > 5:
+            lines.append(f"  {kind}: {len(found)} files such as {found[0][1]}")
+        else:
+            lines += [f"  {role}: {path}" for role, path in found]
+    return lines
+
+
+def label_histogram(clips: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
     """Clips by class, by label that is present, or by score rounded to the nearest whole number (half to even)."""
     feature, labels = clips.features["label"], clips["label"]
     if isinstance(feature, datasets.ClassLabel):
@@ -127,15 +157,15 @@ def label_histogram(clips: datasets.Dataset) -> dict[str, int]:
         return {name: counts[name] for name in feature.names}
     if isinstance(feature, datasets.List):
         totals = [sum(column) for column in zip(*labels)] if len(clips) else []
-        return {f"label {position}": int(total) for position, total in enumerate(totals)} | {
-            "none": sum(not any(row) for row in labels)
-        }
+        return {name: int(total) for name, total in zip(names, totals)} | {"none": sum(not any(row) for row in labels)}
     counts = collections.Counter(round(label) for label in labels)
     return {str(score): counts[score] for score in sorted(counts)}
 
 
 def _counts(result: CorpusCheck) -> Finding | None:
-    differing = [split for split, count in result.expected.items() if result.counts.get(split) != count]
+    differing = [
+        split for split, count in result.counts.items() if result.expected and result.expected.get(split) != count
+    ]
     return Finding("splits whose size is not the expected one", differing) if differing else None
 
 
@@ -150,9 +180,8 @@ def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, requir
     extra = sorted(set(builder.files.media) - ids)
     found = []
     if missing:
-        found.append(
-            Finding("clips without a media file", missing, required, "their text can be used alone (--media optional)")
-        )
+        note = "their text can be used alone" + (" (--media optional)" if required else "")
+        found.append(Finding("clips without a media file", missing, required, note))
     if bad:
         found.append(Finding("clips whose media are known to be missing or bad in the release", bad, False))
     if extra:
@@ -242,7 +271,7 @@ def _probe(corpus: datasets.DatasetDict, summary: dict[str, float]) -> list[Find
             if trouble:
                 findings[f"media with damage: {trouble}"] += ids
             for kind in {"video", "audio"} - set(info["streams"]):
-                findings[f"media without a {kind} stream"] += ids
+                findings[f"media without {NAMES[kind]}"] += ids
             beyond = [clip for clip, end in cuts[path] if end is not None and end > info["duration"] + CUT_TOLERANCE]
             findings["cuts that run over the end of their file"] += beyond
     summary |= {"files opened": len(cuts), "seconds of media": round(sum(durations), 1)}

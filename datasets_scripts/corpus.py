@@ -4,6 +4,7 @@ A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors r
 `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and naming it in `BUILDERS`.
 """
 
+import collections
 import difflib
 import importlib
 import json
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
 from .corpus_files import CorpusFiles
-from .split_list import SPLITS, read_split_list, split_list_files
+from .split_list import SPLITS, deal_out, split_list_files
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     TERMS = ""
     REDISTRIBUTION = False
     CITATION = ""
+    MAY_LACK_SPLITS = False  # whether a split without clips is no error
+    TEXT_ALONE_IS_MEANT = False  # whether a clip without media is one by intention
 
     def __init__(self, task: str | None, data_dir: str | os.PathLike, cache_dir=None, **options):
         folder = Path(os.path.abspath(Path(data_dir).expanduser()))  # without "..": the same folder, the same rows
@@ -197,7 +200,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """The rows, made now or before.
 
         Raises:
-            ValueError, FileNotFoundError: of the corpus's own reading, not wrapped by the library.
+            ValueError, FileNotFoundError: of the corpus's own reading, not wrapped by the library; or a split without clips.
         """
         try:
             self.download_and_prepare()
@@ -205,56 +208,59 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             if isinstance(error.__cause__, (ValueError, OSError)):
                 raise error.__cause__ from None
             raise
+        counts = {split: info.num_examples for split, info in self.info.splits.items()}
+        if not self.MAY_LACK_SPLITS and not all(counts.values()):
+            why = collections.Counter(reason for split in SPLITS for reason in self.dropped_clips(split).values())
+            raise ValueError(
+                f"{self.corpus_name()}: a split has no clips ({', '.join(f'{split} {count}' for split, count in counts.items())}); expected clips in each. "
+                f"They are split by {self.config.ids_file or self.config.data_dir}; rows that are no clips: "
+                f"{', '.join(f'{count} ({reason})' for reason, count in why.items()) or 'none'}."
+            )
         return self.as_dataset()
 
     @classmethod
     def normalize_id(cls, listed: str) -> str:
-        """The clip id that an id of a published list means."""
-        return listed
+        """The clip id that an id of a published list means. Lists of MMSA write `<video_id>$_$<clip_id>`."""
+        return listed.replace("$_$", "_")
 
     def _info(self):
         return datasets.DatasetInfo(description=type(self).__doc__, features=clip_features(self.config.task))
 
     def _split_generators(self, dl_manager):
+        self._split_of: dict[str, str] = {}
         return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in SPLITS]
 
     def _generate_examples(self, split):
-        seen = set()
-        for index, clip in enumerate(self._listed[split] if self.config.ids_file else self.clips(split)):
-            if clip["id"] in seen:
-                raise ValueError(
-                    f"{self.corpus_name()}: clip id {clip['id']!r} occurs twice in {split}; ids are unique."
-                )
-            seen.add(clip["id"])
+        for index, clip in enumerate(self._listed[split] if self.config.ids_file else self._unique_clips(split)):
             if self.config.max_seconds is not None and clip["media"]["path"]:
                 clip["media"] = _limited(clip["media"], self.config.max_seconds)
             yield index, clip
+
+    def _unique_clips(self, split: str) -> Iterator[dict]:
+        """The clips of a split of the corpus's own. A clip of two splits would be trained on and tested on."""
+        for clip in self.clips(split):
+            first = self._split_of.get(clip["id"])
+            if first is not None:
+                where = f"twice in {split}" if first == split else f"in {first} and in {split}"
+                raise ValueError(f"{self.corpus_name()}: clip id {clip['id']!r} occurs {where}; ids are unique.")
+            self._split_of[clip["id"]] = split
+            yield clip
 
     @cached_property
     def _listed(self) -> dict[str, list[dict]]:
         """The clips of all splits, dealt out anew by the list of `ids_file`.
 
         Raises:
-            ValueError: the list names clips that the corpus does not have.
+            ValueError: as `deal_out`.
         """
+        clips = {clip["id"]: clip for split in SPLITS for clip in self._unique_clips(split)}
+        dropped = {clip: why for split in SPLITS for clip, why in self.dropped_clips(split).items()}
         path = Path(self.config.ids_file)
-        clips = {clip["id"]: clip for split in SPLITS for clip in self.clips(split)}
-        lists = {split: [self.normalize_id(listed) for listed in ids] for split, ids in read_split_list(path).items()}
-        unknown = [listed for ids in lists.values() for listed in ids if listed not in clips]
-        if unknown:
-            raise ValueError(
-                f"{path} lists {len(unknown)} ids that {self.corpus_name()} does not have: {', '.join(unknown[:NAMED])}; its ids are like "
-                f"{', '.join(list(clips)[:2])}."
-            )
-        left_out = len(clips) - sum(map(len, lists.values()))
-        logger.info(
-            "%s: splits are those of %s; %d of %d clips are not listed and left out",
-            self.corpus_name(),
-            path.name,
-            left_out,
-            len(clips),
-        )
-        return {split: [clips[listed] for listed in ids] for split, ids in lists.items()}
+        listed = deal_out(path, clips, self.normalize_id, dropped)
+        left_out = len(clips) - sum(map(len, listed.values()))
+        message = "%s: splits are those of %s; %d of %d clips are not listed and left out"
+        logger.info(message, self.corpus_name(), path.name, left_out, len(clips))
+        return listed
 
 
 def _limited(media: dict, max_seconds: float) -> dict:
@@ -293,7 +299,7 @@ def load_corpus(
         raise ValueError(f'media is {media!r}; expected "optional" or "required".')
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
     corpus = builder.build()
-    if media == "required":
+    if media == "required" and not builder.TEXT_ALONE_IS_MEANT:
         _require_media(builder, corpus)
     counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())
     logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus))
@@ -306,6 +312,7 @@ def task_specification(name: str, task: str | None = None, **options) -> TaskSpe
     Raises:
         ValueError: unknown corpus or task.
     """
+    options.pop("media", None)  # of `load_corpus`, and nothing to the task
     return corpus_builder(name).task_config(task, **options).task
 
 

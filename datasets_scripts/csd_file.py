@@ -27,31 +27,37 @@ def read_csd(path: Path, width: int | None = None) -> dict[str, CsdVideo]:
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: another form.
+        ValueError: no HDF5, as half a download is none, or another form.
     """
     try:
         import h5py
     except ImportError as error:
         raise ImportError(f"{path} is HDF5, and h5py is not installed: pip install semanticmac[csd]") from error
-    videos = {}
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(
+            f"{path} is no whole HDF5 file ({error}); get it anew, the download may have stopped."
+        ) from None
+    with file:
         roots = [root for root in file.values() if isinstance(root, h5py.Group) and "data" in root]
         if len(roots) != 1:
             raise ValueError(
                 f"{path} holds {', '.join(file) or 'nothing'}; expected one group with data/<video_id>/features and intervals."
             )
-        for video, entry in roots[0]["data"].items():
-            features, intervals = entry["features"][()], np.asarray(entry["intervals"][()], dtype=np.float64)
-            if (
-                len(features) != len(intervals)
-                or intervals.shape[1:] != (2,)
-                or (width and features.shape[1:] != (width,))
-            ):
-                raise ValueError(
-                    f"{path}: video {video} has features {features.shape} and intervals {intervals.shape}; expected (n, {width or 'C'}) and (n, 2)."
-                )
-            videos[video] = CsdVideo(features, intervals)
-    return videos
+        return {video: _entries(path, video, entry, width) for video, entry in roots[0]["data"].items()}
+
+
+def _entries(path: Path, video: str, entry, width: int | None) -> CsdVideo:
+    """The two arrays of a video's group."""
+    if not {"features", "intervals"} <= set(entry):
+        raise ValueError(f"{path}: video {video} has {', '.join(entry) or 'nothing'}; expected features and intervals.")
+    features, intervals = entry["features"][()], np.asarray(entry["intervals"][()], dtype=np.float64)
+    if len(features) != len(intervals) or intervals.shape[1:] != (2,) or (width and features.shape[1:] != (width,)):
+        raise ValueError(
+            f"{path}: video {video} has features {features.shape} and intervals {intervals.shape}; expected (n, {width or 'C'}) and (n, 2)."
+        )
+    return CsdVideo(features, intervals)
 
 
 def words_between(words: CsdVideo | None, start: float, end: float) -> str:

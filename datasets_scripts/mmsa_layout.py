@@ -18,12 +18,12 @@ SPREADSHEET_DAMAGE = ("#NAME?", "#VALUE!", "#REF!")
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row of `label.csv`; ids are text, scores of single modalities are None where they are empty."""
+    """A row of `label.csv`; ids are text, scores of single modalities are None where they are empty, and so is the split of a row that is in none."""
 
     video: str
     clip: str
     text: str
-    split: str
+    split: str | None
     label: float
     unimodal: dict[str, float | None]
 
@@ -51,7 +51,7 @@ def read_label_csv(
         pad: makes the clip id out of (video_id, clip_id), for ids that a spreadsheet has stripped of their zeros.
 
     Raises:
-        ValueError: a column is missing, an id was damaged by a spreadsheet, or a label or split is not one.
+        ValueError: a column is missing, a row has too few or too many cells, an id was damaged by a spreadsheet, or a label or split is not one.
     """
     rows = [row for row in csv.reader(io.StringIO(decode_csv(path.read_bytes()), newline="")) if any(row)]
     if not rows:
@@ -70,7 +70,15 @@ def read_label_csv(
             )
         )
     body = enumerate(rows[has_header:], start=1 + has_header)
-    return [_label_row(path, number, dict(zip(header, row)), label_range, pad) for number, row in body]
+    found = []
+    for number, row in body:
+        cells = dict(zip(header, row))
+        if not needed <= cells.keys() or any(row[len(header) :]):
+            raise ValueError(
+                f'{path}, row {number} has {len(row)} cells, {row[:4]} first; expected {", ".join(header)}. Text that holds a comma stands in quotes: "...".'
+            )
+        found.append(_label_row(path, number, cells, label_range, pad))
+    return found
 
 
 def _label_row(path: Path, number: int, cells: dict[str, str], label_range: tuple[float, float], pad) -> LabelRow:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,7 @@ MMSA = ("label.csv", "MOSEI/label.csv")
 CSD = tuple(f"{place}CMU_MOSEI_Labels.csd" for place in ("", "CMU_MOSEI/", "Labels/", "Raw/Labels/", "labels/"))
 ROOTS = ("", "Raw/", "CMU_MOSEI/", "CMU_MOSEI/Raw/")
 TRANSCRIPTS = ("Transcript/Segmented/Combined", "Transcript/Combined")
+RATINGS = (0.0, 3.0)  # of an emotion
 NO_EMOTION = "no emotion labels in the label file"
 
 
@@ -30,7 +31,7 @@ class MoseiConfig(CorpusConfig):
 
     Args:
         join: how entries of the SDK's label file find their clips: "time" (start and end as in the transcripts) or "sorted_ids" (entry k is the k-th of
-            the video's clip ids sorted as text). None: by time where transcripts are there.
+            the video's clip ids sorted as text; needs label.csv). None: by time where transcripts are there.
     """
 
     join: str | None = None
@@ -59,7 +60,7 @@ class Mosei(CorpusBuilder):
 
     `data_dir` holds one or more of
 
-        label.csv, Raw/<video_id>/<clip_id>.mp4     MMSA's layout (also inside MOSEI/): clips, texts, split and sentiment
+        label.csv, Raw/<video_id>/<clip_id>.mp4     MMSA's layout (also inside MOSEI/): clips, texts, split and sentiment; or with CMU's videos
         CMU_MOSEI_Labels.csd                        the SDK's label file: sentiment and emotions
         Transcript/Segmented/Combined/<video>.txt   CMU's layout (also inside Raw/), with Videos/Segmented/Combined/<video>_<clip>.mp4 or
                                                     Videos/Full/Combined/<video>.mp4, which is cut by the times, and Labels/*.csv (MTurk answers)
@@ -83,6 +84,9 @@ class Mosei(CorpusBuilder):
         "sentiment": {"train": 16326, "validation": 1871, "test": 4659},
         "emotion": {"train": 16322, "validation": 1871, "test": 4659},
     }
+    EXPECTED = {
+        "emotion": {"train": 16322, "validation": 1871, "test": 4659}
+    }  # label.csv's clips that the label file has
     TERMS = TERMS
     CITATION = """@inproceedings{zadeh2018mosei,
   title = {Multimodal Language Analysis in the Wild: {CMU-MOSEI} Dataset and Interpretable Dynamic Fusion Graph},
@@ -116,6 +120,7 @@ class Mosei(CorpusBuilder):
             )  # raises
         if config.name == "emotion" and "csd" not in annotations and not answers:
             find_one(folder, CSD, "emotion labels of CMU-MOSEI; label.csv has none")  # raises
+        _check_join_option(getattr(config, "join", None), annotations)
         return CorpusFiles(annotations, _media(folder, root, annotations))
 
     @cached_property
@@ -136,28 +141,47 @@ class Mosei(CorpusBuilder):
             path = self.files.media.get(row.id)
             clip = make_clip(row.id, label, row.text, path, video_id=row.video)
             if path is not None and path.parent.parent.name == "Full":
-                clip["media"] |= {"start": max(0.0, row.start), "end": row.end}
+                clip["media"] |= {"start": row.start, "end": row.end}
             yield clip
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Clips without emotion labels, with a sentiment out of range, or (told with train) of videos that are in no fold."""
+        """Clips without a label or with one out of range, or (told with train) of videos that are in no fold."""
         dropped = {}
         for row in self._clips:
             if row.split is None and split == "train":
                 dropped[row.id] = "its video is in no standard fold"
-            elif row.split == split and not SCORES[0] <= row.sentiment <= SCORES[1]:
-                dropped[row.id] = f"sentiment {row.sentiment:g} is out of range"
-            elif row.split == split and self._asks_emotions and row.emotions is None:
-                dropped[row.id] = NO_EMOTION
+            elif row.split == split and (reason := self._trouble(row)):
+                dropped[row.id] = reason
         return dropped
+
+    def _trouble(self, row: Clip) -> str:
+        """Why a clip has no label of the task; "" where it has one."""
+        if self._asks_emotions and row.emotions is None:
+            return NO_EMOTION
+        rated = zip(EMOTIONS, row.emotions) if self._asks_emotions else [("sentiment", row.sentiment)]
+        low, high = RATINGS if self._asks_emotions else SCORES
+        for name, value in rated:
+            if not low <= value <= high:
+                return f"nobody rated {name}" if np.isnan(value) else f"{name} {value:g} is out of range"
+        return ""
+
+
+def _check_join_option(join: str | None, annotations: dict[str, Path]) -> None:
+    """Refuse a join for which a file is missing: it would join nothing, or not be the one that was asked for."""
+    if join == "time" and not any(role.startswith("words of ") for role in annotations):
+        raise FileNotFoundError(
+            f'mosei: join="time" compares times with the transcripts, and there are none; expected {TRANSCRIPTS[0]}/<video_id>.txt.'
+        )
+    if join == "sorted_ids" and "labels" not in annotations:
+        raise FileNotFoundError('mosei: join="sorted_ids" sorts the clip ids of label.csv, and there is none.')
 
 
 def _media(folder: Path, root: Path, annotations: dict[str, Path]) -> dict[str, Path]:
     """Clip id -> its own file, else the full video."""
+    media, full = media_in([root / "Videos/Segmented/Combined"]), media_in([root / "Videos/Full/Combined"])
     if "labels" in annotations:
         path = annotations["labels"]
-        return raw_media(path.parent / "Raw", read_label_csv(path, SCORES))
-    media, full = media_in([root / "Videos/Segmented/Combined"]), media_in([root / "Videos/Full/Combined"])
+        media |= raw_media(path.parent / "Raw", read_label_csv(path, SCORES))
     if full:
         media |= {
             row.id: full[row.video]
@@ -176,7 +200,8 @@ def read_lines(annotations: dict[str, Path]) -> dict[str, dict[str, Line]]:
 def read_clips(annotations: dict[str, Path]) -> list[Clip]:
     """The labelled clips from label.csv, else the SDK's label file, else the MTurk answers."""
     if "labels" in annotations:
-        return [_of_row(row) for row in read_label_csv(annotations["labels"], SCORES)]
+        lines = read_lines(annotations)
+        return [_of_row(row, lines) for row in read_label_csv(annotations["labels"], SCORES)]
     folds, lines, clips = standard_folds("mosei"), read_lines(annotations), []
     if "csd" in annotations:
         for video, entries in read_csd(annotations["csd"], width=7).items():
@@ -199,8 +224,10 @@ def read_clips(annotations: dict[str, Path]) -> list[Clip]:
     return clips
 
 
-def _of_row(row: LabelRow) -> Clip:
-    return Clip(row.video, row.clip, row.text, row.split, row.label)
+def _of_row(row: LabelRow, lines: dict[str, dict[str, Line]]) -> Clip:
+    line = lines.get(row.video, {}).get(row.clip)
+    times = (line.start, line.end) if line else (None, None)
+    return Clip(row.video, row.clip, row.text, row.split, row.label, None, *times)
 
 
 def _answers(annotations: dict[str, Path]) -> dict[tuple[str, str], np.ndarray]:
@@ -213,7 +240,8 @@ def _with_emotions(clips: list[Clip], annotations: dict[str, Path], join: str | 
         return clips
     if "csd" not in annotations:
         answers = _answers(annotations)
-        return [Clip(c.video, c.number, c.text, c.split, c.sentiment, values[1:] if (values := answers.get((c.video, c.number))) is not None else None) for c in clips]  # fmt: skip
+        rated = {f"{video}_{number}": values[1:] for (video, number), values in answers.items()}
+        return [replace(clip, emotions=rated.get(clip.id)) for clip in clips]
     lines = read_lines(annotations)
     by_video: dict[str, dict[str, Clip]] = defaultdict(dict)
     for clip in clips:
@@ -232,4 +260,4 @@ def _with_emotions(clips: list[Clip], annotations: dict[str, Path], join: str | 
             emotions[found[number].id] = entries.features[position, 1:]
             sentiments[found[number].id] = float(entries.features[position, 0])
     check_join({clip.id: clip.sentiment for clip in clips}, sentiments, annotations["csd"])
-    return [Clip(c.video, c.number, c.text, c.split, c.sentiment, emotions.get(c.id)) for c in clips]
+    return [replace(clip, emotions=emotions.get(clip.id)) for clip in clips]

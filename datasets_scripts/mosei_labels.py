@@ -1,6 +1,7 @@
 """Where CMU-MOSEI keeps its labels: the SDK's label file, MTurk batches, transcripts with times; and how they are joined to clips."""
 
 import csv
+import math
 import re
 import statistics
 from collections import defaultdict
@@ -69,7 +70,11 @@ def read_transcript(path: Path) -> list[Line]:
 
 
 def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
-    """(video, clip) -> sentiment and six emotions (7,), means over the workers, from those files that are batches of answers."""
+    """(video, clip) -> sentiment and six emotions (7,), means over the workers, from those files that are batches of answers; nan: nobody answered.
+
+    Raises:
+        ValueError: a clip's number is none.
+    """
     answers = defaultdict(lambda: [[] for _ in MTURK])
     for path in paths:
         with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -77,17 +82,28 @@ def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
             if not {"Input.VIDEO_ID", "Input.CLIP", *MTURK} <= set(reader.fieldnames or ()):
                 continue  # other tables lie beside the batches
             for row in reader:
-                video, clip = row["Input.VIDEO_ID"].rpartition("/")[2].strip(), row["Input.CLIP"].strip()
-                for column, name in zip(answers[video, str(int(float(clip)))], MTURK):
-                    try:
-                        column.append(float(row[name]))
-                    except (TypeError, ValueError):
-                        pass  # a worker who left the question out
+                try:
+                    clip = str(int(float(row["Input.CLIP"])))
+                except (TypeError, ValueError):
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: Input.CLIP is {row['Input.CLIP']!r}; expected the number of a clip."
+                    ) from None
+                video = row["Input.VIDEO_ID"].rpartition("/")[2].strip()
+                for column, name in zip(answers[video, clip], MTURK):
+                    column += _answer(row[name])
     return {
-        key: np.array([statistics.fmean(column) for column in columns])
+        key: np.array([statistics.fmean(column) if column else math.nan for column in columns])
         for key, columns in answers.items()
-        if all(columns)
     }
+
+
+def _answer(cell: str | None) -> list[float]:
+    """The number that a worker gave; nothing where the question was left out."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return []
+    return [value] if math.isfinite(value) else []
 
 
 def by_time(entries: CsdVideo, times: Mapping[str, tuple[float, float]]) -> dict[str, int]:

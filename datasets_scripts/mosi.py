@@ -114,7 +114,7 @@ class Mosi(CorpusBuilder):
                     segment.id, segment.score, self._texts.get(segment.id, ""), path, video_id=segment.video
                 )
                 if path is not None and path.stem == segment.video and path.stem != segment.id:  # the full video
-                    clip["media"] |= {"start": max(0.0, segment.start), "end": segment.end}
+                    clip["media"] |= {"start": segment.start, "end": segment.end}
                 yield clip
 
     def dropped_clips(self, split) -> dict[str, str]:

@@ -13,6 +13,7 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one, media_in
 from .restricted_pickle import load_restricted
+from .split_list import SPLITS
 from .stratified_split import stratified_parts
 
 CLASSES = ("not_sarcastic", "sarcastic")
@@ -46,7 +47,8 @@ class Mustard(CorpusBuilder):
 
     `data_dir` holds `sarcasm_data.json` (also inside `data/`), the authors' folds as `split_indices.p` or `split_indices.json` (a list of
     `{"train": [...], "test": [...]}`, positions in `sarcasm_data.json`), and the unpacked clips in `utterances_final/` (also inside `data/` or
-    `mmsd_raw_data/`). Without clips the text can be used alone. A clip's id is its key in `sarcasm_data.json`.
+    `mmsd_raw_data/`). Without clips the text can be used alone. The clips of what was said before, `context_final/<id>_c.mp4`, are not used:
+    the context is text. A clip's id is its key in `sarcasm_data.json`.
 
     Two of the four shows leak the label: 39 of 40 clips of GOLDENGIRLS and all 14 of SARCASMOHOLICS are sarcastic.
     """
@@ -57,6 +59,19 @@ class Mustard(CorpusBuilder):
             name="sarcasm", task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted")
         )
     ]  # fmt: skip
+
+    TABLE_II = {"sarcasm": {"train": 554, "validation": 68, "test": 68}}
+    DIFFERENCE = {}
+    TERMS = "annotations MIT; the clips are cut from TV series"
+    REDISTRIBUTION = False
+    CITATION = """@inproceedings{castro2019mustard,
+  title = {Towards Multimodal Sarcasm Detection (An {\\_Obviously\\_} Perfect Paper)},
+  author = {Castro, Santiago and Hazarika, Devamanyu and P{\\'e}rez-Rosas, Ver{\\'o}nica and Zimmermann, Roger and Mihalcea, Rada and
+    Poria, Soujanya},
+  booktitle = {Proceedings of the 57th Annual Meeting of the Association for Computational Linguistics},
+  pages = {4619--4629},
+  year = {2019}
+}"""
 
     @classmethod
     def find_files(cls, folder, config):
@@ -95,9 +110,10 @@ class Mustard(CorpusBuilder):
             train = [index for index, row in enumerate(rows) if row["show"] != HELD_OUT_SHOW]
             test = [index for index, row in enumerate(rows) if row["show"] == HELD_OUT_SHOW]
         else:
-            return dict(
-                zip(("train", "validation", "test"), stratified_parts(labels, SPLIT_SIZES, self.config.split_seed))
-            )
+            # The paper's sizes, or in the same proportions where somebody has other clips.
+            held = [round(len(rows) * size / sum(SPLIT_SIZES)) for size in SPLIT_SIZES[1:]]
+            sizes = (len(rows) - sum(held), *held)
+            return dict(zip(SPLITS, stratified_parts(labels, sizes, self.config.split_seed)))
         held = round(VALIDATION_SHARE * len(train))
         parts = stratified_parts([labels[index] for index in train], (len(train) - held, held), self.config.split_seed)
         return {

@@ -61,9 +61,12 @@ def prepare_corpus(
         embed_media: add a column `video` with the bytes of each clip's file.
 
     Raises:
-        ValueError: media to embed that several clips share, or that are not there.
+        ValueError: media to embed that several clips share, or that are not there; no task of a corpus whose task is not known.
     """
     out, builder_class = Path(out), corpus_builder(name)
+    if tasks is None and builder_class.BUILDER_CONFIGS[0].task is None:
+        known = ", ".join(config.name for config in builder_class.BUILDER_CONFIGS)
+        raise ValueError(f"{name}: what its labels are is for you to say; give --task, one of {known}.")
     tasks = list(tasks or [config.name for config in builder_class.BUILDER_CONFIGS])
     counts, dropped = {}, collections.Counter()
     for task in tasks:

@@ -1,12 +1,14 @@
 """Reading the pickles that some corpora come as, without running what they may hold."""
 
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 
 _reconstruct = np.zeros(0).__reduce__()[0]  # numpy's own functions, without a private import
 _from_buffer = np.zeros(0).__reduce_ex__(5)[0]
+_scalar = np.float64(0).__reduce__()[0]
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -16,14 +18,18 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# What a pickled numpy array is made of, by the names that numpy 1 and numpy 2 write.
+# What containers and numpy arrays are made of, by the names that Python 2 and 3, numpy 1 and 2 write.
 _ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): OrderedDict,
 }
+for _builtins in ("builtins", "__builtin__"):
+    _ADMITTED |= {(_builtins, kind.__name__): kind for kind in (set, frozenset)}
 for _core in ("numpy.core", "numpy._core"):
     _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _ADMITTED[f"{_core}.multiarray", "scalar"] = _scalar
     _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 

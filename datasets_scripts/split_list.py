@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # Whatever a release or a paper's repository calls a split.
@@ -10,6 +11,7 @@ SPLIT_NAMES = {
     "dev": "validation", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 SPLITS = ("train", "validation", "test")
+NAMED = 5  # ids that a message names
 
 
 def split_name(word: str) -> str | None:
@@ -72,6 +74,38 @@ def read_split_list(path: Path) -> dict[str, list[str]]:
     return {split: lists[split] for split in SPLITS}
 
 
+def deal_out(
+    path: Path, clips: Mapping[str, dict], normalize: Callable[[str], str], dropped: Mapping[str, str]
+) -> dict[str, list[dict]]:
+    """Split -> the clips that a list puts there, in its order.
+
+    Args:
+        path: as in `read_split_list`.
+        clips: clip id -> clip.
+        normalize: clip id out of an id as it is listed.
+        dropped: id -> why a row of the annotation is no clip.
+
+    Raises:
+        ValueError: the list names clips that are not there, or one clip in two spellings.
+    """
+    lists = {split: [(listed, normalize(listed)) for listed in ids] for split, ids in read_split_list(path).items()}
+    spelled: dict[str, str] = {}
+    for ids in lists.values():
+        for listed, clip in ids:
+            if clip in spelled:
+                raise ValueError(f"{path}: {spelled[clip]!r} and {listed!r} are both clip {clip}; expected each once.")
+            spelled[clip] = listed
+    unknown = [clip for clip in spelled if clip not in clips]
+    if unknown:
+        first = ", ".join(
+            spelled[clip] + (f" ({dropped[clip]})" if clip in dropped else "") for clip in unknown[:NAMED]
+        )
+        raise ValueError(
+            f"{path} lists {len(unknown)} ids that the corpus does not have: {first}; its ids are like {', '.join(list(clips)[:2]) or 'none'}."
+        )
+    return {split: [clips[clip] for _, clip in ids] for split, ids in lists.items()}
+
+
 def _from_json(path: Path) -> dict[str, list[str]]:
     content = json.loads(path.read_text(encoding="utf-8"))
     lists = {split_name(word): ids for word, ids in content.items()} if isinstance(content, dict) else {None: []}
@@ -98,4 +132,4 @@ def _from_csv(path: Path) -> dict[str, list[str]]:
     return lists
 
 
-__all__ = ["SPLITS", "read_split_list", "split_list_files", "split_name"]
+__all__ = ["SPLITS", "deal_out", "read_split_list", "split_list_files", "split_name"]

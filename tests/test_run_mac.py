@@ -81,6 +81,8 @@ def test_a_run_leaves_everything(world):
     assert {"eval_loss", "test_mae", "test_acc2_neg_pos", "test_acc2_neg_nonneg", "train_loss"} <= results.keys()
     record = json.loads((world["run"] / "run.json").read_text())
     assert record["training"]["label_start_epoch"] == 1 and record["seed"] == 42
+    splits = json.loads((world["run"] / "splits.json").read_text())
+    assert splits == {split: clips["id"][:] for split, clips in world["clips"].items()}
 
 
 def test_metrics_are_those_of_the_predictions(world):

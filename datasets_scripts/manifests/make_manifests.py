@@ -34,7 +34,7 @@ def counts(name: str, data_dir: Path, source: str, options: dict) -> dict:
         corpus = builder.build()
         tasks[config.name] = {
             "counts": {split: len(clips) for split, clips in corpus.items()},
-            "labels": {split: label_histogram(clips) for split, clips in corpus.items()},
+            "labels": {split: label_histogram(clips, config.task.label_names) for split, clips in corpus.items()},
             "label_names": list(config.task.label_names),
             "label_range": config.task.label_range,
         }

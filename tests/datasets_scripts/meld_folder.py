@@ -4,6 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+from ..media_files import numbered, tone, write_media
+
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime".split(
     ","
 )
@@ -53,3 +55,25 @@ def add_clip(folder: Path, place: str, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
+
+
+def write_meld(folder: Path, with_media: bool = False) -> Path:
+    """The release of 2018 with its clips one level down: one test utterance has a corrected clip beside the wrong one, and two clips have no row.
+
+    With media each clip is a real one; without, they are empty files, and one of validation is missing.
+    """
+    make_meld(folder, "controls", "MELD.Raw/{split}/{split}_sent_emo.csv")
+    places = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+    for split, place in places.items():
+        inner = f"MELD.Raw/{split}/{place}"
+        names = [f"dia{dialogue}_utt{utterance}" for *_, dialogue, utterance in ROWS[split]]
+        if split == "dev" and not with_media:
+            names = names[1:]
+        if split == "test":
+            names += ["final_videos_testdia0_utt1", "dia93_utt5", "dia108_utt1"]
+        for name in names:
+            path = add_clip(folder, inner, name)
+            if with_media:
+                write_media(path, 0.6, 25, lambda number: numbered(number, 64, 48), tone())
+            path.with_name(f"._{name}.mp4").write_bytes(b"\0\x05\x16\x07")
+    return folder

@@ -1,5 +1,7 @@
 """CH-SIMS and CH-SIMS v2 in each of their layouts, and the real annotation."""
 
+import pickle
+
 import pytest
 
 from datasets_scripts import load_corpus
@@ -54,6 +56,8 @@ def test_the_unsupervised_part_is_refused(tmp_path, load):
         (["video_9", "0001", "x", 1.2, "", "", "", "", "train"], "row 8: label is '1.2'; expected a score from -1 to 1"),
         (["video_9", "0001", "x", 0.2, "", "", "", "", "all"], "row 8: mode is 'all'; expected train, valid or test"),
         (["video_9", "0001", "x", "", "", "", "", "", "train"], "row 8: there is no label"),
+        (["video_9", "0001", "x", 0.2], "row 8 has 4 cells, .* expected video_id, clip_id"),
+        (["video_9", "0001", "x", "y", 0.2, "", "", "", "", "train"], "row 8 has 10 cells, .* a comma stands in quotes"),
     ],
 )  # fmt: skip
 def test_damaged_rows_are_named(tmp_path, load, row, message):
@@ -62,6 +66,55 @@ def test_damaged_rows_are_named(tmp_path, load, row, message):
         file.write(",".join(map(str, row)) + "\n")
     with pytest.raises(ValueError, match=message):
         load("ch_sims", folder)
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "message"),
+    [
+        ("train_index", "row\n0\n", "train_index.csv: its columns are .'row'.; expected index"),
+        ("train_index", "index\nx\n", "train_index.csv: index 'x'; the tables have 7 rows"),
+        ("train_index", "index\n7\n", "train_index.csv: index '7'; the tables have 7 rows"),
+        ("train_index", "index\n0\n1\n2\n3\n4\n5\n6\n", "val_index.csv: index . is in train already"),
+        ("sentiment/label_A", "video_id,clip_id,label\nvideo_0001,1,0.0\n", "label_A.csv lists other clips than .*label_M.csv"),
+        ("sentiment/label_M", "video_id,clip_id\n", "label_M.csv: its columns are .*; expected video_id, clip_id, label"),
+    ],
+)  # fmt: skip
+def test_tables_that_contradict_each_other(tmp_path, load, table, content, message):
+    folder = write_ch_sims(tmp_path / "sims", "metadata")
+    (folder / f"metadata/{table}.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load("ch_sims", folder)
+
+
+def test_rows_in_no_split_are_told(tmp_path, load):
+    folder = write_ch_sims(tmp_path / "sims", "metadata")
+    path = folder / "metadata/train_index.csv"
+    first, *others = path.read_text().split()[1:]
+    path.write_text(f"index\n{first}\n")
+    assert len(load("ch_sims", folder)["train"]) == 1
+    dropped = corpus_builder("ch_sims")(None, folder, tmp_path / "cache").dropped_clips("train")
+    train = [row for row in sorted(SIMS, key=lambda row: (row[1], row[0])) if row[-1] == "train"]
+    assert dropped == {f"{row[0]}_{row[1]}": "in no index of a split" for row in train[1:]} and len(others) == len(
+        dropped
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda parts: [], "part 'all' holds list; expected train, valid and test"),
+        (lambda parts: {"train": {}}, "part 'train' holds dict; expected train, valid and test, each with as many id, raw_text"),
+        (lambda parts: {"other": parts["train"]}, "part 'other' holds 3 lists of .3, 3, 3.; expected train, valid and test"),
+        (lambda parts: {"train": parts["train"] | {"raw_text": ["a"]}}, "part 'train' holds 3 lists of .3, 1, 3."),
+        (lambda parts: {"train": parts["train"] | {"id": ["a", "b", "c"]}}, "train 0: id 'a'; expected <video_id>._.<clip_id>"),
+        (lambda parts: {"train": parts["train"] | {"regression_labels_T": [1, 2, 0]}}, "train 1: label_T is '2'; expected a score"),
+    ],
+)  # fmt: skip
+def test_pickles_of_another_form(tmp_path, load, change, message):
+    path = write_ch_sims(tmp_path / "sims", "pickle") / "Processed/unaligned_39.pkl"
+    path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))
+    with pytest.raises(ValueError, match=message):
+        load("ch_sims", tmp_path / "sims")
 
 
 @pytest.mark.parametrize(

@@ -145,17 +145,40 @@ def test_clips_without_media_are_counted(tmp_path, load, caplog):
 
 
 class Twins(CorpusBuilder):
+    """A corpus whose clips are what a test says."""
+
     BUILDER_CONFIGS = [CorpusConfig(name="sentiment", task=task_specification("synthetic"))]
+    IDS: dict[str, list[str]] = {}
 
     @classmethod
     def find_files(cls, folder, config):
         return CorpusFiles({})
 
     def clips(self, split):
-        yield from (make_clip("same", 0.5), make_clip("same", 1.5))
+        yield from (make_clip(id, 0.5) for id in self.IDS[split])
+
+    def dropped_clips(self, split):
+        return {"lost": "it has no label"} if split == "train" else {}
 
 
-def test_an_id_that_occurs_twice_is_refused(tmp_path):
-    with pytest.raises(datasets.exceptions.DatasetGenerationError) as caught:
-        Twins(None, tmp_path, tmp_path / "cache").download_and_prepare()
-    assert "'same' occurs twice in train" in str(caught.value.__cause__)
+@pytest.mark.parametrize(
+    "train, validation, message",
+    [
+        (["a", "a"], ["b"], "clip id 'a' occurs twice in train; ids are unique"),
+        (["a", "c"], ["b"], "clip id 'c' occurs in train and in test; ids are unique"),
+        (["a"], [], "a split has no clips .train 1, validation 0, test 1.; .* rows that are no clips: 1 .it has no label."),
+    ],
+)  # fmt: skip
+def test_splits_that_cannot_be_used(tmp_path, monkeypatch, train, validation, message):
+    """A clip of two splits would be trained on and tested on."""
+    monkeypatch.setattr(Twins, "IDS", {"train": train, "validation": validation, "test": ["c"]})
+    with pytest.raises(ValueError, match=message):
+        Twins(None, tmp_path, tmp_path / "cache").build()
+
+
+def test_an_id_that_is_in_two_splits_is_not_dealt_out_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(Twins, "IDS", {"train": ["a", "c"], "validation": ["b"], "test": ["c"]})
+    path = tmp_path / "list.json"
+    path.write_text('{"train": ["a"], "validation": ["b"], "test": ["c"]}')
+    with pytest.raises(ValueError, match="clip id 'c' occurs in train and in test"):
+        Twins(None, tmp_path, tmp_path / "cache", ids_file=str(path)).build()

@@ -1,5 +1,8 @@
 """CMU-MOSEI in each of its layouts, the joins of its label file, and the real annotation."""
 
+import csv
+import json
+import shutil
 import time
 
 import h5py
@@ -39,7 +42,10 @@ def test_sentiment_in_every_layout(tmp_path, load, layout):
         media = row["media"]
         if layout == "full":
             assert media["path"].endswith(f"{video}.mp4")
-            assert (media["start"], media["end"]) == (max(0.0, start), end)  # a negative start begins with the file
+            assert (media["start"], media["end"]) == (
+                start,
+                end,
+            )  # the reader of media begins a negative start with the file
         else:
             assert media["path"].endswith(f"{clip}.mp4") and media["start"] is None
 
@@ -85,6 +91,83 @@ def test_a_join_that_cannot_be_right_is_refused(tmp_path, load):
         load(folder, "emotion")
     with pytest.raises(ValueError, match='join is \'order\'; expected "time", "sorted_ids"'):
         load(folder, "emotion", join="order")
+
+
+@pytest.mark.parametrize(
+    ("layout", "join", "message"),
+    [
+        ("mmsa+csd", "time", "compares times with the transcripts, and there are none"),
+        ("csd+transcripts", "sorted_ids", "sorts the clip ids of label.csv, and there is none"),
+    ],
+)
+def test_a_join_without_its_files_is_refused(tmp_path, load, layout, join, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        load(write_mosei(tmp_path / "mosei", layout), "emotion", join=join)
+
+
+@pytest.mark.parametrize("layout", ["mturk", "full"])
+def test_the_table_with_videos_in_the_other_layout(tmp_path, load, layout):
+    """`label.csv` beside CMU's videos: clips of their own, or full videos cut by the times of the transcripts."""
+    folder = write_mosei(tmp_path / "mosei", layout)
+    shutil.copy(write_mosei(tmp_path / "table", "mmsa") / "label.csv", folder)
+    found = rows_of(load(folder))
+    assert found[f"{UNMATCHED}_1"]["media"]["path"] == "" and len(found) == len(MOSEI) + 1
+    for video, clip, start, end, *_ in MOSEI:
+        media = found[f"{video}_{clip}"]["media"]
+        if layout == "full":
+            assert media["path"].endswith(f"Full/Combined/{video}.mp4") and (media["start"], media["end"]) == (
+                start,
+                end,
+            )
+        else:
+            assert media["path"].endswith(f"Segmented/Combined/{video}_{clip}.mp4") and media["start"] is None
+
+
+def edit_answers(folder, row: int, column: str, value: str) -> None:
+    """Write another answer of the three workers from a row on."""
+    path = folder / "Raw/Labels/Batch_1_batch_results.csv"
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    for place in range(row, row + 3):
+        rows[place][rows[0].index(column)] = value
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "value", "reason"),
+    [
+        ("emotion", "Answer.fear", "", "nobody rated fear"),
+        ("emotion", "Answer.fear", "4", "fear 4 is out of range"),
+        ("sentiment", "Answer.sentiment", "n/a", "nobody rated sentiment"),
+        ("sentiment", "Answer.sentiment", "-3.5", "sentiment -3.5 is out of range"),
+    ],
+)
+def test_answers_that_are_no_label_are_told(tmp_path, load, task, column, value, reason):
+    folder = write_mosei(tmp_path / "mosei", "mturk")
+    edit_answers(folder, 1, column, value)
+    first = f"{MOSEI[0][0]}_{MOSEI[0][1]}"
+    assert first not in rows_of(load(folder, task)) and first in rows_of(
+        load(folder, "emotion" if task == "sentiment" else None)
+    )
+    builder = corpus_builder("mosei")(task, folder, tmp_path / "cache")
+    assert builder.dropped_clips("train") == {first: reason}
+
+
+def test_an_answer_about_no_clip_is_named(tmp_path, load):
+    folder = write_mosei(tmp_path / "mosei", "mturk")
+    edit_answers(folder, 4, "Input.CLIP", "ten")
+    with pytest.raises(ValueError, match="Batch_1_batch_results.csv, line 5: Input.CLIP is 'ten'; expected the number"):
+        load(folder)
+
+
+def test_a_listed_clip_that_has_no_emotions(tmp_path, load):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"train": [f"{UNMATCHED}_1"], "valid": [f"{DASH}_2"], "test": [f"{DASH}_10"]}))
+    folder = write_mosei(tmp_path / "mosei", "mmsa+csd")
+    assert load(folder, ids_file=str(path))["train"]["id"] == [f"{UNMATCHED}_1"]
+    with pytest.raises(ValueError, match=f"lists 1 ids .*: {UNMATCHED}_1 .no emotion labels in the label file."):
+        load(folder, "emotion", ids_file=str(path))
 
 
 def test_emotions_need_a_file_that_has_them(tmp_path, load):
@@ -154,6 +237,9 @@ def test_real_intervals_join_by_sorted_ids(real):
     assert all(found[id][0] == pytest.approx(value) for id, value in real[1].items())
 
 
-def test_the_list_of_another_paper(real, shared, load):
-    corpus = load(real[0], ids_file=str(shared / "corpora/cmu_mosei/mesm"))
+@pytest.mark.parametrize("task", ["sentiment", "emotion"])
+def test_the_list_of_another_paper(real, shared, load, task):
+    folder = shared / "corpora/cmu_mosei/mesm"
+    corpus = load(real[0], task, ids_file=str(folder))
     assert {split: len(corpus[split]) for split in SPLITS} == {"train": 14524, "validation": 1765, "test": 4188}
+    assert corpus["test"]["id"] == (folder / "test_split.txt").read_text().split()

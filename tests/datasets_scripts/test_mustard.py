@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from datasets_scripts import load_corpus, task_specification
-from datasets_scripts.mustard import read_folds, repair_text
+from datasets_scripts.mustard import Mustard, read_folds, repair_text
 from datasets_scripts.restricted_pickle import load_restricted
 from datasets_scripts.stratified_split import stratified_parts
+
+from .mustard_folder import REPAIRED, write_mustard
+from .pickles import Malicious
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def ids(splits) -> list[str]:
 
 def test_the_seeded_split(corpus, entries):
     splits = corpus()
-    assert sizes(splits) == [554, 68, 68] and set(ids(splits)) == set(entries)
+    assert sizes(splits) == [554, 68, 68] == list(Mustard.TABLE_II["sarcasm"].values()) and set(ids(splits)) == set(
+        entries
+    )
     assert [sum(clips["label"]) for clips in splits.values()] == [277, 34, 34]
     assert all(clip["label"] == entries[clip["id"]]["sarcasm"] for clip in splits["train"])
     assert ids(corpus(split_seed=1)) != ids(splits) == ids(corpus(split_seed=0))
@@ -82,35 +87,34 @@ def test_the_task():
     assert task.label_names == ("not_sarcastic", "sarcastic") and task.is_binary and task.metrics == "weighted"
 
 
-def small_mustard(folder, count=20):
-    """MUStARD's files with other numbers: `count` utterances, folds as JSON, two clips of which one is litter."""
-    shows = ("FRIENDS", "BBT")
-    rows = {
-        f"1_{index}": {
-            "utterance": "Hey.", "speaker": "X", "context": ["a"], "context_speakers": ["Y"], "show": shows[index % 2], "sarcasm": index % 4 > 1,
-        }
-        for index in range(count)
-    }  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    (folder / "sarcasm_data.json").write_text(json.dumps(rows))
-    parts = [list(range(fold, count, 5)) for fold in range(5)]
-    folds = [{"train": sorted(set(range(count)) - set(part)), "test": part} for part in parts]
-    (folder / "split_indices.json").write_text(json.dumps(folds))
-    place = folder / "mmsd_raw_data/utterances_final"
-    place.mkdir(parents=True)
-    (place / "1_5.mp4").touch()
-    (place / "._1_6.mp4").touch()
-    return folder
-
-
-def test_folds_as_json_and_clips_in_place(tmp_path):
-    folder = small_mustard(tmp_path / "mustard")
+def test_folds_as_json_or_pickle_and_clips_in_place(tmp_path):
+    folder = write_mustard(tmp_path / "mustard")
     splits = load_corpus("mustard", folder, "sarcasm", cache_dir=tmp_path / "cache", fold=1)
     assert splits["test"]["id"] == ["1_1", "1_6", "1_11", "1_16"] and sizes(splits) == [14, 2, 4]
-    paths = {clip["id"]: clip["media"]["path"] for split in splits.values() for clip in split}
-    assert {clip: path for clip, path in paths.items() if path} == {
-        "1_5": str(folder / "mmsd_raw_data/utterances_final/1_5.mp4")
+    clips = {clip["id"]: clip for split in splits.values() for clip in split}
+    # Neither the clips of the context nor litter, and none for the one that is missing.
+    place = folder / "mmsd_raw_data/utterances_final"
+    assert {id: clip["media"]["path"] for id, clip in clips.items()} == {
+        id: str(place / f"{id}.mp4") if id != "1_0" else "" for id in clips
     }
+    assert [clips[f"1_{index}"]["text"] for index in REPAIRED] == list(REPAIRED.values())
+    (folder / "split_indices.json").unlink()
+    assert ids(load_corpus("mustard", folder, cache_dir=tmp_path / "cache", fold=1)) == ids(splits)
+
+
+def test_the_seeded_split_of_another_number_of_clips(tmp_path):
+    """In the proportions of 554 / 68 / 68, by hand: 20 * 68 / 690 = 1.97."""
+    splits = load_corpus("mustard", write_mustard(tmp_path / "mustard"), cache_dir=tmp_path / "cache")
+    assert sizes(splits) == [16, 2, 2] and sum(splits["validation"]["label"]) == sum(splits["test"]["label"]) == 1
+
+
+def test_a_list_of_ids_as_the_split(corpus, entries, tmp_path):
+    keys = list(entries)
+    listed = {"train": keys[::2], "dev": keys[1:300:2], "test": keys[301::2]}
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps(listed))
+    splits = corpus(ids_file=str(path))
+    assert [splits[split]["id"] for split in ("train", "validation", "test")] == list(listed.values())
 
 
 @pytest.mark.parametrize(
@@ -122,18 +126,11 @@ def test_folds_as_json_and_clips_in_place(tmp_path):
     ],
 )
 def test_splits_that_cannot_be_made(tmp_path, options, error, message):
-    folder = small_mustard(tmp_path / "mustard")
-    (folder / "split_indices.json").unlink()
+    folder = write_mustard(tmp_path / "mustard")
+    for suffix in ("json", "p"):
+        (folder / f"split_indices.{suffix}").unlink()
     with pytest.raises(error, match=message):
         load_corpus("mustard", folder, cache_dir=tmp_path / "cache", **options)
-
-
-class Malicious:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def test_a_malicious_pickle_does_not_run(tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from datasets_scripts import load_corpus
-from datasets_scripts.split_list import read_split_list
+from datasets_scripts.corpus import CorpusBuilder
+from datasets_scripts.split_list import deal_out, read_split_list
 
 from .meld_folder import add_clip, make_meld
 
@@ -72,8 +73,27 @@ def test_a_list_deals_the_clips_out_anew(tmp_path, load):
     path.write_text(json.dumps({"train": [ids[0]], "dev": [ids[1]], "test": [ids[2]]}))
     assert load(ids_file=str(path))["train"]["id"] == [ids[0]]
     path.write_text(json.dumps({"train": [ids[0], "dia99"], "dev": [], "test": ["x"]}))
-    with pytest.raises(ValueError, match="lists 2 ids that meld does not have: dia99, x; its ids are like"):
+    with pytest.raises(ValueError, match="lists 2 ids that the corpus does not have: dia99, x; its ids are like"):
         load(ids_file=str(path))
+
+
+def test_a_list_in_the_spelling_of_another_paper(tmp_path):
+    """MMSA's lists part video and clip by `$_$`."""
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"train": ["v$_$1"], "valid": ["v_2"], "test": ["v_w$_$3_0"]}))
+    clips = {id: {"id": id} for id in ("v_1", "v_2", "v_w_3_0", "v_4")}
+    found = deal_out(path, clips, CorpusBuilder.normalize_id, {})
+    assert {split: [clip["id"] for clip in part] for split, part in found.items()} == {
+        "train": ["v_1"], "validation": ["v_2"], "test": ["v_w_3_0"],
+    }  # fmt: skip
+    path.write_text(json.dumps({"train": ["v$_$1"], "valid": ["v_2"], "test": ["v_1"]}))
+    with pytest.raises(ValueError, match="'v._.1' and 'v_1' are both clip v_1; expected each once"):
+        deal_out(path, clips, CorpusBuilder.normalize_id, {})
+    path.write_text(json.dumps({"train": ["v_5"], "valid": ["v_6"]}))
+    with pytest.raises(
+        ValueError, match="lists 2 ids that the corpus does not have: v_5 .no label., v_6; its ids are like v_1, v_2"
+    ):
+        deal_out(path, clips, CorpusBuilder.normalize_id, {"v_5": "no label"})
 
 
 def test_max_seconds_is_a_limit(load):

@@ -1,0 +1,124 @@
+"""What the labels in a table of somebody's own clips mean for each task."""
+
+import math
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+
+from .clip_table import SCORES, SEPARATOR, Row
+
+BINARY = {"humor": ("not_humorous", "humorous"), "sarcasm": ("not_sarcastic", "sarcastic")}
+BINARY_WORDS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1}
+TASKS = ("sentiment", "emotion", *BINARY)
+
+
+def task_of(
+    task: str, rows: list[Row] | None, label_range=None, label_names=None, multi_label: bool | None = None
+) -> TaskSpecification:  # fmt: skip
+    """What a table predicts.
+
+    Args:
+        task: one of `TASKS`.
+        rows: of the table; None where there is none to read classes from.
+        label_range, label_names, multi_label: options of `VideoFolderConfig`.
+
+    Raises:
+        ValueError: an option of another task, or classes that cannot be known.
+    """
+    options = {"label_range": ("sentiment", label_range), "label_names": ("emotion", label_names)}
+    options["multi_label"] = ("emotion", multi_label)
+    for option, (owner, value) in options.items():
+        if value is not None and task != owner:
+            raise ValueError(f"video_folder: the option {option} belongs to the task {owner}; found it with {task}.")
+    if task == "sentiment":
+        return _regression(label_range)
+    if task in BINARY:
+        return TaskSpecification(task, "single_label_classification", BINARY[task], metrics="weighted")
+    if rows is None and (label_names is None or multi_label is None):
+        raise ValueError("video_folder: the classes of emotion are in the table; give data_dir.")
+    if multi_label is None:
+        multi_label = any(_is_list(row) for row in rows)
+    if label_names is None:
+        label_names = sorted({word for row in rows for word in label_words(row)}, key=_class_order)
+    names = tuple(map(str, label_names))
+    if multi_label:
+        return TaskSpecification(task, "multi_label_classification", names, metrics="multi_label")
+    return TaskSpecification(task, "single_label_classification", names, metrics="conversation")
+
+
+def _regression(label_range) -> TaskSpecification:
+    label_range = (-3.0, 3.0) if label_range is None else tuple(label_range)
+    if len(label_range) != 2 or not label_range[0] < label_range[1]:
+        raise ValueError(f"video_folder: label_range is {label_range}; expected (lowest, highest).")
+    family = "sims" if label_range == (-1, 1) else "mosi"
+    return TaskSpecification("sentiment", "regression", ("sentiment",), label_range, metrics=family)
+
+
+def _class_order(word: str) -> tuple:
+    """Numbers by value, before names by letter."""
+    try:
+        return (0, float(word), word)
+    except ValueError:
+        return (1, math.inf, word)
+
+
+def _is_list(row: Row) -> bool:
+    label = row.cells.get("label")
+    return isinstance(label, list) or SEPARATOR in str(label)
+
+
+def label_words(row: Row) -> list[str]:
+    """The classes that a row names; whole numbers without a decimal point, however they were written."""
+    return [str(int(float(word))) if word.removesuffix(".0").isdecimal() else word for word in row.several("label")]
+
+
+def label_of(row: Row, task: TaskSpecification):
+    """The label of a row as the clip schema has it: a score, a class name or a multi-hot list.
+
+    Raises:
+        ValueError: a label that the task does not have.
+    """
+    if task.is_regression:
+        low, high = task.label_range
+        score = row.number("label", f"a number from {low:g} to {high:g} (option label_range)", low, high)
+        if score is None:
+            raise row.error("label", f"a number from {low:g} to {high:g}")
+        return score
+    expected = f"one of {', '.join(task.label_names)}"
+    words = label_words(row)
+    if task.name in BINARY:
+        word = words[0].lower() if len(words) == 1 else ""
+        found = (
+            [BINARY_WORDS[word]] if word in BINARY_WORDS else _positions(word.replace(" ", "_").replace("-", "_"), task)
+        )
+        if not found:
+            raise row.error("label", f"0, 1, true, false or {expected}")
+        return task.label_names[found[0]]
+    unknown = [word for word in words if word not in task.label_names]
+    if task.is_multi_label:
+        if unknown:
+            raise row.error("label", f"some of {', '.join(task.label_names)}, with {SEPARATOR} between them")
+        return [int(name in words) for name in task.label_names]
+    if len(words) != 1 or unknown:
+        raise row.error("label", expected)
+    return words[0]
+
+
+def _positions(word: str, task: TaskSpecification) -> list[int]:
+    return [index for index, name in enumerate(task.label_names) if name == word]
+
+
+def scores_of(row: Row, task: TaskSpecification) -> dict[str, float | None]:
+    """The scores of single modalities.
+
+    Raises:
+        ValueError: one out of the range, or of a task without scores.
+    """
+    if not task.is_regression:
+        for column in SCORES:
+            if column in row.cells:
+                raise row.error(
+                    column, f"nothing: {task.name} has classes, and these columns are scores of the task sentiment"
+                )
+        return {}
+    low, high = task.label_range
+    return {column: row.number(column, f"a number from {low:g} to {high:g}", low, high) for column in SCORES}

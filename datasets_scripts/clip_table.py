@@ -1,0 +1,153 @@
+"""The table of somebody's own clips, CSV or JSON lines: found, read, and checked cell by cell."""
+
+import csv
+import difflib
+import io
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from .corpus_files import find_one
+
+logger = logging.getLogger(__name__)
+
+NAMES = ("clips.csv", "metadata.csv", "clips.jsonl", "metadata.jsonl")
+SCORES = ("label_text", "label_audio", "label_vision")
+COLUMNS = (
+    "file", "text", "label", "start", "end", "split", "speaker", "video", "context", *SCORES, "crop", "id",
+)  # fmt: skip
+SEPARATOR = "|"  # between several labels, and between the utterances of a context
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Args:
+        place: where it is, for messages: the file and the row as a spreadsheet or an editor counts it.
+        cells: column -> what is written there; empty cells are left out.
+    """
+
+    place: str
+    cells: dict
+
+    def error(self, column: str, expected: str) -> ValueError:
+        """An error that names the cell and says what it holds and what was expected."""
+        found = f"{self.cells[column]!r}" if column in self.cells else "an empty cell"
+        return ValueError(f"{self.place}, column {column}: found {found}; expected {expected}.")
+
+    def word(self, column: str) -> str:
+        """The cell as text with single spaces; "" where it is empty."""
+        return " ".join(str(self.cells.get(column, "")).split())
+
+    def number(self, column: str, expected: str, lowest: float = -math.inf, highest: float = math.inf) -> float | None:
+        """The cell as a number within bounds; None where it is empty.
+
+        Raises:
+            ValueError: it is none; the message says `expected`.
+        """
+        if column not in self.cells:
+            return None
+        try:
+            value = float(self.cells[column])
+        except (TypeError, ValueError):
+            raise self.error(column, expected) from None
+        if not math.isfinite(value) or not lowest <= value <= highest:
+            raise self.error(column, expected)
+        return value
+
+    def several(self, column: str) -> list[str]:
+        """The cell as a list: a list of JSON, or text with | between the parts."""
+        value = self.cells.get(column, [])
+        parts = value if isinstance(value, list) else str(value).split(SEPARATOR)
+        return [word for word in (" ".join(str(part).split()) for part in parts) if word]
+
+
+def find_table(folder: Path) -> Path:
+    """The table in a folder: `clips.csv`, `metadata.csv`, the same as `.jsonl`, or else the only CSV or JSON-lines file.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists what is there.
+        ValueError: there are several and none has one of these names.
+    """
+    if not any((folder / name).is_file() for name in NAMES) and folder.is_dir():
+        entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+        tables = sorted(path.name for path in entries if path.suffix.lower() in (".csv", ".jsonl") and path.is_file())
+        if len(tables) > 1:
+            raise ValueError(
+                f"{folder} holds several tables, {', '.join(tables)}; name the one with the clips {NAMES[0]}."
+            )
+        if tables:
+            return folder / tables[0]
+    return find_one(folder, NAMES, "table of clips")
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of a CSV file with a header, or of a file of JSON lines.
+
+    Raises:
+        ValueError: not UTF-8, no such table, no rows, or a column that looks like a mistyped one.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 at byte {error.start}; save it as «CSV UTF-8».") from None
+    columns, rows = _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
+    if not rows:
+        raise ValueError(f"{path} has no rows; expected one a clip.")
+    _check_columns(path, columns)
+    return rows
+
+
+def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    """The header, and the rows that are not blank."""
+    records = list(csv.reader(io.StringIO(text, newline="")))
+    header = [name.strip() for name in records[0]] if records else []
+    if len(set(header)) < len(header) or "" in header:
+        raise ValueError(f"{path} has the header {header}; expected names that differ, such as file, text, label.")
+    rows = []
+    for number, record in enumerate(records[1:], start=2):
+        if any(cell.strip() for cell in record):
+            place = f"{path}, row {number}"
+            if len(record) > len(header):
+                raise ValueError(
+                    f'{place} has {len(record)} cells, the header {len(header)}; put text that holds a comma in quotes: "...".'
+                )
+            rows.append(Row(place, {name: cell.strip() for name, cell in zip(header, record) if cell.strip()}))
+    return header, rows
+
+
+def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    """Every name that some object has, and the rows."""
+    columns, rows = {}, []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            place = f"{path}, row {number}"
+            try:
+                cells = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{place} is no JSON: {error}; expected one object a line.") from None
+            if not isinstance(cells, dict):
+                raise ValueError(f'{place} holds {type(cells).__name__}; expected an object such as {{"file": ...}}.')
+            columns |= dict.fromkeys(cells)
+            rows.append(Row(place, {name: cell for name, cell in cells.items() if cell not in (None, "")}))
+    return list(columns), rows
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    """A mistyped column would be silently unused: refuse it. Other columns of one's own are fine."""
+    own = [column for column in columns if column not in COLUMNS]
+    for column in own:
+        near = difflib.get_close_matches(column.lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.75)
+        if near:
+            raise ValueError(
+                f"{path} has the column {column!r}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
+            )
+    if not {"file", "text"} & set(columns) or "label" not in columns:
+        raise ValueError(
+            f"{path} has the columns {', '.join(columns)}; expected label, and file or text or both. Cells are parted by commas."
+        )
+    if own:
+        logger.info("%s: the columns %s are not used", path, ", ".join(own))

@@ -1,0 +1,210 @@
+"""Clips of one's own: a folder of media files and a table that says what is in them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import datasets
+
+from .clip_labels import TASKS, label_of, scores_of, task_of
+from .clip_table import Row, find_table, read_table
+from .corpus import CorpusBuilder, CorpusConfig, make_clip
+from .corpus_files import CorpusFiles
+from .split_list import SPLITS, split_name
+from .stratified_split import grouped_parts
+
+logger = logging.getLogger(__name__)
+
+SHARES = (0.8, 0.1, 0.1)
+TASK_OPTIONS = ("label_range", "label_names", "multi_label")  # those that say what is predicted
+
+
+@dataclass
+class VideoFolderConfig(CorpusConfig):
+    """What the labels of the table are, and how to split it where it does not say.
+
+    Args:
+        label_range: (lowest, highest) score of `sentiment`; labels outside are an error. None: (-3, 3).
+        label_names: the classes of `emotion` in the order of their ids; None: those of the table, sorted.
+        multi_label: `emotion`: whether a clip may have several classes or none; None: whether a label of the table holds a `|`.
+        split_seed: draws the split 80/10/10, by speaker where every row names one, else by video.
+        context: give each clip the earlier utterances of the column `context`.
+    """
+
+    label_range: Sequence[float] | None = None
+    label_names: Sequence[str] | None = None
+    multi_label: bool | None = None
+    split_seed: int = 0
+    context: bool = True
+
+
+class VideoFolder(CorpusBuilder):
+    """Clips of one's own: media files and one table, `clips.csv`, `metadata.csv`, the same as `.jsonl`, or the only such file in the folder.
+
+    A row is a clip. Columns, of which `label` and one of `file` and `text` are needed; an empty cell is absent:
+
+        file        path of the media file below the folder; several rows may be cuts of one file
+        text        what is said
+        label       a score; a class, or several with | between them; 0, 1, true, false or the class for humor and sarcasm
+        start, end  seconds of the cut
+        split       train, validation (val, valid, dev) or test, in every row or in none
+        speaker     who speaks: no speaker falls into two splits where the split is drawn
+        video       what the clip is part of, the file by default: no video falls into two splits where no speakers are named
+        context     what was said before, oldest first, with | between the utterances
+        label_text, label_audio, label_vision   scores of one modality, for `sentiment`
+        crop        left or right: the half of the picture that shows the speaker
+        id          unique; the file's name and the start by default
+
+    The classes of `emotion` are read from the table, so `task_specification` needs `data_dir` here.
+    """
+
+    BUILDER_CONFIG_CLASS = VideoFolderConfig
+    BUILDER_CONFIGS = [VideoFolderConfig(name=name) for name in TASKS]
+    TABLE_II = {}
+    EXPECTED = {}
+    DIFFERENCE = {}
+    TERMS = "your own clips: what the people in them agreed to"
+    REDISTRIBUTION = True
+    TEXT_ALONE_IS_MEANT = True
+    MAY_LACK_SPLITS = True  # a table of clips to predict holds test clips alone
+    CITATION = ""
+
+    @classmethod
+    def task_config(cls, task, data_dir=None, **options):
+        """The configuration of a task; the table in `data_dir` says what the classes are.
+
+        Raises:
+            ValueError: unknown task, an option that does not fit it, or no `data_dir` where the classes are asked for.
+        """
+        config = super().task_config(task)
+        rows = read_table(find_table(Path(data_dir).expanduser())) if data_dir is not None else None
+        own = {name: options.get(name) for name in TASK_OPTIONS}
+        return replace(config, task=task_of(config.name, rows, **own))
+
+    @classmethod
+    def find_files(cls, folder, config):
+        table = find_table(folder)
+        media = {}
+        for index, row in enumerate(read_table(table), start=1):
+            path = media_path(folder, row)
+            if path is not None:
+                media[clip_id(row, index)] = path
+        return CorpusFiles({"clips": table}, media)
+
+    def _info(self):
+        # The library makes the configuration anew from its name.
+        own = {name: getattr(self.config, name) for name in TASK_OPTIONS}
+        self.config.task = task_of(self.config.name, self._rows, **own)
+        return super()._info()
+
+    def as_dataset(self, split=None, **options):
+        """As in the library, which cannot read a split without clips: a table may hold test clips alone."""
+        if split is None:
+            return datasets.DatasetDict({name: self.as_dataset(name, **options) for name in SPLITS})
+        if not self.info.splits[split].num_examples:
+            return datasets.Dataset.from_dict({name: [] for name in self.info.features}, features=self.info.features)
+        return super().as_dataset(split, **options)
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        return read_table(self.files.annotations["clips"])
+
+    @cached_property
+    def _indices(self) -> dict[str, list[int]]:
+        """Split -> rows."""
+        everything = list(range(len(self._rows)))
+        if self.config.ids_file:  # the base deals the clips out
+            return dict.fromkeys(SPLITS, []) | {"train": everything}
+        if not any("split" in row.cells for row in self._rows):
+            return dict(zip(SPLITS, draw_split(self._rows, self.config.split_seed)))
+        splits = [split_name(row.word("split")) for row in self._rows]
+        for row, split in zip(self._rows, splits):
+            if split is None:
+                raise row.error("split", "train, validation or test, in every row or in none")
+        return {split: [index for index in everything if splits[index] == split] for split in SPLITS}
+
+    def clips(self, split) -> Iterator[dict]:
+        ids = self._ids
+        for index in self._indices[split]:
+            yield self._clip(self._rows[index], ids[index])
+
+    def _clip(self, row: Row, id: str) -> dict:
+        start = row.number("start", "seconds from 0 on", lowest=0.0)
+        end = row.number("end", "seconds from the start on", lowest=start or 0.0)
+        crop = row.word("crop") or None
+        if crop not in (None, "left", "right"):
+            raise row.error("crop", "left, right or nothing")
+        clip = make_clip(
+            id, label_of(row, self.config.task), row.word("text"), self.files.media.get(id), video_id=video_of(row, id),
+            speaker=row.word("speaker"), context=row.several("context") if self.config.context else [],
+            **scores_of(row, self.config.task),
+        )  # fmt: skip
+        clip["media"] |= {"start": start, "end": end, "crop": crop}
+        return clip
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        """The clip ids of all rows.
+
+        Raises:
+            ValueError: two rows have the same.
+        """
+        ids = [clip_id(row, index) for index, row in enumerate(self._rows, start=1)]
+        first: dict[str, Row] = {}
+        for id, row in zip(ids, self._rows):
+            if id in first:
+                raise row.error("id", f"another one than {id!r}, which {first[id].place} has; give each clip its own")
+            first[id] = row
+        return ids
+
+
+def media_path(folder: Path, row: Row) -> Path | None:
+    """The media file of a row; None where it names none.
+
+    Raises:
+        ValueError: it is not below the folder, or a row without file has no text either.
+    """
+    name = str(row.cells.get("file", "")).strip()
+    if not name:
+        if not row.word("text"):
+            raise row.error("file", "a media file, or else words in the column text")
+        return None
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
+        raise row.error(
+            "file", f"a file below {folder}; correct the name, or leave the cell empty to use the words alone"
+        )
+    return path
+
+
+def clip_id(row: Row, number: int) -> str:
+    """The id that the row gives, or else the file's name without ending and the start of the cut; of words alone the row's number."""
+    file = str(row.cells.get("file", "")).strip()
+    name = Path(file).with_suffix("").as_posix() if file else f"row_{number}"
+    start = row.number("start", "seconds from 0 on", lowest=0.0)
+    return row.word("id") or (name if start is None else f"{name}_{start:.10g}")
+
+
+def video_of(row: Row, id: str) -> str:
+    """What the clip is part of."""
+    return row.word("video") or str(row.cells.get("file", "")).strip() or id
+
+
+def draw_split(rows: list[Row], seed: int) -> list[list[int]]:
+    """Indices of the rows in train, validation and test: 80/10/10, no speaker divided, or else no video.
+
+    Raises:
+        ValueError: fewer than three of them.
+    """
+    by_speaker = all(row.word("speaker") for row in rows)
+    groups = [row.word("speaker") if by_speaker else video_of(row, str(index)) for index, row in enumerate(rows)]
+    kind = "speaker" if by_speaker else "video"
+    if len(set(groups)) < len(SHARES):
+        raise ValueError(
+            f"the {len(rows)} clips have {len(set(groups))} different values of {kind}, of which none goes into two splits; give the column split, "
+            f"or clips of at least three: {', '.join(sorted(set(groups)))}."
+        )
+    logger.info("video_folder: the split is drawn by %s with split_seed %d", kind, seed)
+    return grouped_parts(groups, SHARES, seed)

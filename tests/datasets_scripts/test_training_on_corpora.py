@@ -1,0 +1,60 @@
+"""One epoch of `run_mac.py` on every corpus, from a folder in its release's layout with real media to predictions for every test clip."""
+
+import csv
+import json
+
+import pytest
+
+import run_mac
+from datasets_scripts import load_corpus
+from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from tests.conftest import PROJECT
+
+from .cmu_folder import write_mosei, write_mosi
+from .iemocap_folder import write_iemocap
+from .meld_folder import write_meld
+from .mustard_folder import write_mustard
+from .sims_folder import write_ch_sims, write_ch_sims_v2
+from .ur_funny_folder import write_ur_funny
+from .video_folder_folder import write_video_folder
+
+RECIPE = str(PROJECT / "examples/recipes/synthetic_sentiment.yaml")
+# name -> corpus, task, writer, options, a metric of the task
+CASES = {
+    "mosi": ("mosi", "sentiment", write_mosi, {}, "test_acc2_neg_pos"),
+    "mosi, cut from full videos": ("mosi", "sentiment", lambda f, with_media: write_mosi(f, "full", with_media), {}, "test_mae"),
+    "mosei emotion": ("mosei", "emotion", lambda f, with_media: write_mosei(f, "mmsa+csd", with_media), {}, "test_w_f1"),
+    "ch_sims": ("ch_sims", "sentiment", write_ch_sims, {}, "test_sims_acc2"),
+    "ch_sims_v2": ("ch_sims_v2", "sentiment", write_ch_sims_v2, {}, "test_sims_acc5"),
+    "iemocap": ("iemocap", "emotion", write_iemocap, {}, "test_w_f1"),
+    "meld": ("meld", "emotion", write_meld, {"max_seconds": 20}, "test_w_f1"),
+    "ur_funny": ("ur_funny", "humor", write_ur_funny, {}, "test_w_f1"),
+    "mustard": ("mustard", "sarcasm", write_mustard, {"fold": 1}, "test_w_f1"),
+    "own videos": ("video_folder", "sentiment", write_video_folder, {}, "test_mae"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    vision, audio = save_tiny_towers(folder / "towers")
+    words = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
+    return ["--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_epoch(tmp_path, models, case):
+    corpus, task, write, options, metric = CASES[case]
+    write(tmp_path / "corpus", with_media=True)
+    run_mac.main([
+        RECIPE, "--corpus", corpus, "--task", task, "--data_dir", str(tmp_path / "corpus"), "--corpus_options", json.dumps(options), *models,
+        "--on_error", "mask", "--num_train_epochs", "1", "--per_device_train_batch_size", "8", "--extraction_workers", "0", "--disable_tqdm", "true",
+        "--use_cpu", "--output_dir", str(tmp_path / "run"),
+    ])  # fmt: skip
+    results = json.loads((tmp_path / "run/all_results.json").read_text())
+    assert metric in results and results["train_loss"] > 0
+    with open(tmp_path / "run/predictions_test.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(load_corpus(corpus, tmp_path / "corpus", task, **options)["test"])
+    report = json.loads(next((tmp_path / "run/embeddings").glob("report*.json")).read_text())
+    assert report["done"] > 0
