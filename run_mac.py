@@ -25,7 +25,8 @@ from modeling_semanticmac.encoders import embedding_width, encoder_reference, lo
 from modeling_semanticmac.extraction_report import usable_clips
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.run_arguments import parse_arguments
-from modeling_semanticmac.run_record import save_run_record, write_predictions
+from modeling_semanticmac.run_record import recorded_words, save_run_record, write_predictions
+from modeling_semanticmac.seed_runs import SeedRun, summarize
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
@@ -169,7 +170,41 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run with the given arguments, or those of the command line."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parse_arguments(argv)
+    if arguments[1].seeds:
+        run_seeds(argv, *arguments)
+    else:
+        run_once(*arguments)
+
+
+def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
+    """The run once for each seed, in folders `seed_<n>`; one that was stopped goes on where it was. Media are encoded once for all."""
+    folder = Path(training_args.output_dir)
+    embeddings = data_args.embeddings_dir or str(folder / "embeddings")
+    runs = [
+        SeedRun(seed, folder / f"seed_{seed}", recorded_words(model_args, data_args, training_args))
+        for seed in data_args.seeds
+    ]
+    for run in runs:
+        if run.is_finished():
+            logger.info("seed %d is finished: %s", run.seed, run.folder)
+            continue
+        words = ["--seed", str(run.seed), "--output_dir", str(run.folder), "--embeddings_dir", embeddings]
+        model_args, data_args, training_args = parse_arguments([*argv, *words])
+        if training_args.do_train and training_args.resume_from_checkpoint is None and run.folder.is_dir():
+            training_args.resume_from_checkpoint = "last"
+        trainer = run_once(model_args, data_args, training_args)
+        if training_args.should_save:
+            args = trainer.args
+            run.finish(args.metric_for_best_model, trainer.state.best_metric, bool(args.greater_is_better))
+    if training_args.should_save:
+        summarize(runs, folder)
+        print((folder / "seeds.md").read_text(encoding="utf-8"))
+
+
+def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
+    """One run, from its arguments to its results."""
     if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
         raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
     if not training_args.do_train:
@@ -192,6 +227,7 @@ def main(argv: list[str] | None = None) -> None:
         predict(trainer, run)
     if training_args.push_to_hub:
         trainer.push_to_hub()
+    return trainer
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ class DataArguments:
     extraction_batch_size: int = _option("Frames or audio windows that a tower encodes at once.", 32)
     on_error: str = _option("Clips whose media cannot be used: raise, mask (their text alone) or skip.", "raise")
     max_seconds: float | None = _option("Longer clips are not encoded.")
+    seeds: list[int] | None = _option(
+        "Run each of these seeds in a folder of its own, skip those that are finished, and report mean and deviation."
+    )
     max_train_samples: int | None = _option("Use only the first clips of the training set (for debugging).")
     max_eval_samples: int | None = _option("Use only the first clips of validation (for debugging).")
     max_predict_samples: int | None = _option("Use only the first clips of test (for debugging).")

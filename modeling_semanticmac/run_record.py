@@ -55,6 +55,16 @@ def save_run_record(output_dir: str, model_args, data_args, training_args) -> No
     write_json(Path(output_dir) / "run.json", record)
 
 
+# What may differ between two runs that are the same but for their seed.
+INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank"}  # fmt: skip
+
+
+def recorded_words(model_args, data_args, training_args) -> tuple[str, ...]:
+    """The resolved arguments as `name=value`, sorted, without seed, folders and what is only shown."""
+    values = {**asdict(model_args), **asdict(data_args), **training_args.to_sanitized_dict()}
+    return tuple(sorted(f"{name}={value}" for name, value in values.items() if name not in INCIDENTAL))
+
+
 def predicted(task: TaskSpecification, logits: np.ndarray) -> list:
     """What a user reads for each clip: the score, the class name, or the names of the present labels joined by "|".
 
