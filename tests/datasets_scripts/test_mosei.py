@@ -123,12 +123,12 @@ def test_the_table_with_videos_in_the_other_layout(tmp_path, load, layout):
             assert media["path"].endswith(f"Segmented/Combined/{video}_{clip}.mp4") and media["start"] is None
 
 
-def edit_answers(folder, row: int, column: str, value: str) -> None:
-    """Write another answer of the three workers from a row on."""
+def edit_answers(folder, row: int, column: str, value: str, workers: int = 3) -> None:
+    """Write another answer of so many workers, from a row on."""
     path = folder / "Raw/Labels/Batch_1_batch_results.csv"
     with open(path, newline="") as file:
         rows = list(csv.reader(file))
-    for place in range(row, row + 3):
+    for place in range(row, row + workers):
         rows[place][rows[0].index(column)] = value
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows(rows)
@@ -152,6 +152,14 @@ def test_answers_that_are_no_label_are_told(tmp_path, load, task, column, value,
     )
     builder = corpus_builder("mosei")(task, folder, tmp_path / "cache")
     assert builder.dropped_clips("train") == {first: reason}
+
+
+@pytest.mark.parametrize("value", ["", "nan", "inf"])
+def test_a_worker_without_an_answer_does_not_count(tmp_path, load, value):
+    """The workers say 0.5, 1 and 1.5 of the first clip; without the first one the mean is 1.25."""
+    folder = write_mosei(tmp_path / "mosei", "mturk")
+    edit_answers(folder, 1, "Answer.sentiment", value, workers=1)
+    assert rows_of(load(folder))[f"{MOSEI[0][0]}_{MOSEI[0][1]}"]["label"] == 1.25
 
 
 def test_an_answer_about_no_clip_is_named(tmp_path, load):
