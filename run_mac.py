@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
+from datasets_scripts.corpus import corpus_builder
 from datasets_scripts.sealed_test import SealedCorpus
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.atomic_files import write_json
@@ -24,6 +25,7 @@ from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_towers
 from modeling_semanticmac.extraction_report import usable_clips
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
+from modeling_semanticmac.report import write_report
 from modeling_semanticmac.run_arguments import parse_arguments
 from modeling_semanticmac.run_record import recorded_words, save_run_record, write_predictions
 from modeling_semanticmac.seed_runs import SeedRun, summarize
@@ -225,6 +227,8 @@ def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
         trainer.save_metrics("eval", metrics)
     if training_args.do_predict:
         predict(trainer, run)
+    if training_args.should_save:
+        write_report(Path(training_args.output_dir), corpus_builder(data_args.corpus).expected_counts(run.task.name))
     if training_args.push_to_hub:
         trainer.push_to_hub()
     return trainer

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
+from .clip_schema import clip_features, limited, make_clip
 from .corpus_files import CorpusFiles
 from .split_list import SPLITS, deal_out, split_list_files
 
@@ -39,38 +40,6 @@ BUILDERS = {
     "video_folder": "VideoFolder",
 }
 NAMED = 5  # clips that a message names
-
-
-def clip_features(task: TaskSpecification) -> datasets.Features:
-    """The columns of a clip, one row an utterance, with the label of the task.
-
-    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: all of it), `crop` says which half
-    of the picture shows the speaker (none: all of it). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
-    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, none where they are not annotated.
-    """
-    if task.is_regression:
-        label = datasets.Value("float32")
-    elif task.is_multi_label:
-        label = datasets.List(datasets.Value("int8"), length=task.num_labels)
-    else:
-        label = datasets.ClassLabel(names=list(task.label_names))
-    text, seconds, score = datasets.Value("string"), datasets.Value("float64"), datasets.Value("float32")
-    media = {"path": text, "start": seconds, "end": seconds, "crop": text}
-    columns = {"id": text, "video_id": text, "speaker": text, "media": media, "text": text}
-    columns |= {"context": datasets.List(text), "label": label}
-    columns |= {"label_text": score, "label_audio": score, "label_vision": score}
-    return datasets.Features(columns)
-
-
-def make_clip(id: str, label, text: str = "", media: Path | None = None, **columns) -> dict:
-    """A clip with every column of the schema; what is not given is absent."""
-    clip = {"id": id, "video_id": id, "speaker": "", "text": text, "context": [], "label": label}
-    clip |= {"label_text": None, "label_audio": None, "label_vision": None}
-    clip["media"] = {"path": str(media) if media else "", "start": None, "end": None, "crop": None}
-    unknown = columns.keys() - clip.keys()
-    if unknown:
-        raise ValueError(f"a clip has no column {sorted(unknown)}; it has {', '.join(clip)}.")
-    return clip | columns
 
 
 @dataclass
@@ -233,7 +202,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     def _generate_examples(self, split):
         for index, clip in enumerate(self._listed[split] if self.config.ids_file else self._unique_clips(split)):
             if self.config.max_seconds is not None and clip["media"]["path"]:
-                clip["media"] = _limited(clip["media"], self.config.max_seconds)
+                clip["media"] = limited(clip["media"], self.config.max_seconds)
             yield index, clip
 
     def _unique_clips(self, split: str) -> Iterator[dict]:
@@ -261,12 +230,6 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         message = "%s: splits are those of %s; %d of %d clips are not listed and left out"
         logger.info(message, self.corpus_name(), path.name, left_out, len(clips))
         return listed
-
-
-def _limited(media: dict, max_seconds: float) -> dict:
-    """The cut, at most so long. An end without a start is a limit to the reader of media, and no promise."""
-    end = (media["start"] or 0.0) + max_seconds
-    return media | {"end": end if media["end"] is None else min(media["end"], end)}
 
 
 def corpus_builder(name: str) -> type[CorpusBuilder]:
@@ -352,3 +315,16 @@ def _unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}.{hint}"
+
+
+__all__ = [
+    "BUILDERS",
+    "SPLITS",
+    "CorpusBuilder",
+    "CorpusConfig",
+    "clip_features",
+    "corpus_builder",
+    "load_corpus",
+    "make_clip",
+    "task_specification",
+]

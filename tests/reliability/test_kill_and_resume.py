@@ -7,10 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pyarrow.parquet as pq
+import pytest
 import torch
+from tqdm.auto import tqdm
 
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
@@ -20,6 +23,15 @@ from tests.extraction_cases import clip, tiny_processor, tiny_towers, write_clip
 KILLS = 20
 SHARD_CLIPS = 3
 HALF = {"rtol": 2e-3, "atol": 2e-3}
+
+
+@pytest.fixture(autouse=True)
+def own_progress_lock():
+    """Forked processes share the lock of progress bars; one that is killed while it draws would keep it for ever."""
+    lock = tqdm.get_lock()
+    tqdm.set_lock(threading.RLock())
+    yield
+    tqdm.set_lock(lock)
 
 
 def run(clips, folder, progress=None, num_workers=1):

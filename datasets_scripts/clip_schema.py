@@ -1,0 +1,48 @@
+"""The columns that the clips of every corpus have."""
+
+from pathlib import Path
+
+import datasets
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+
+
+def clip_features(task: TaskSpecification) -> datasets.Features:
+    """The columns of a clip, one row an utterance, with the label of the task.
+
+    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: all of it), `crop` says which half
+    of the picture shows the speaker (none: all of it). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
+    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, none where they are not annotated.
+    """
+    if task.is_regression:
+        label = datasets.Value("float32")
+    elif task.is_multi_label:
+        label = datasets.List(datasets.Value("int8"), length=task.num_labels)
+    else:
+        label = datasets.ClassLabel(names=list(task.label_names))
+    text, seconds, score = datasets.Value("string"), datasets.Value("float64"), datasets.Value("float32")
+    media = {"path": text, "start": seconds, "end": seconds, "crop": text}
+    columns = {"id": text, "video_id": text, "speaker": text, "media": media, "text": text}
+    columns |= {"context": datasets.List(text), "label": label}
+    columns |= {"label_text": score, "label_audio": score, "label_vision": score}
+    return datasets.Features(columns)
+
+
+def make_clip(id: str, label, text: str = "", media: Path | None = None, **columns) -> dict:
+    """A clip with every column of the schema; what is not given is absent."""
+    clip = {"id": id, "video_id": id, "speaker": "", "text": text, "context": [], "label": label}
+    clip |= {"label_text": None, "label_audio": None, "label_vision": None}
+    clip["media"] = {"path": str(media) if media else "", "start": None, "end": None, "crop": None}
+    unknown = columns.keys() - clip.keys()
+    if unknown:
+        raise ValueError(f"a clip has no column {sorted(unknown)}; it has {', '.join(clip)}.")
+    return clip | columns
+
+
+def limited(media: dict, max_seconds: float) -> dict:
+    """The cut, at most so long. An end without a start is a limit to the reader of media, and no promise."""
+    end = (media["start"] or 0.0) + max_seconds
+    return media | {"end": end if media["end"] is None else min(media["end"], end)}
+
+
+__all__ = ["clip_features", "limited", "make_clip"]
