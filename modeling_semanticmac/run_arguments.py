@@ -87,6 +87,9 @@ class DataArguments:
     embeddings_dir: str | None = _option("Folder of the embedding store (default: <output_dir>/embeddings).")
     extraction_workers: int | None = _option("Processes that decode media (default: by the number of cores).")
     extraction_batch_size: int = _option("Frames or audio windows that a tower encodes at once.", 32)
+    media: str = _option(
+        "required, or optional: the same as --on_error mask, for corpora whose media are absent.", "required"
+    )
     on_error: str = _option("Clips whose media cannot be used: raise, mask (their text alone) or skip.", "raise")
     max_seconds: float | None = _option("Longer clips are not encoded.")
     seeds: list[int] | None = _option(
@@ -97,6 +100,10 @@ class DataArguments:
     max_predict_samples: int | None = _option("Use only the first clips of test (for debugging).")
 
     def __post_init__(self):
+        if self.media not in ("required", "optional"):
+            raise ValueError(f"media is {self.media!r}; expected required or optional.")
+        if self.media == "optional" and self.on_error == "raise":
+            self.on_error = "mask"
         self.options = json.loads(self.corpus_options) if self.corpus_options else {}
         if not isinstance(self.options, dict):
             raise ValueError(

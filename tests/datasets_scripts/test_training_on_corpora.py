@@ -12,7 +12,7 @@ from tests.conftest import PROJECT
 
 from .cmu_folder import write_mosei, write_mosi
 from .iemocap_folder import write_iemocap
-from .meld_folder import write_meld
+from .meld_folder import make_meld, write_meld
 from .mustard_folder import write_mustard
 from .sims_folder import write_ch_sims, write_ch_sims_v2
 from .ur_funny_folder import write_ur_funny
@@ -58,3 +58,27 @@ def test_one_epoch(tmp_path, models, case):
     assert len(rows) == len(load_corpus(corpus, tmp_path / "corpus", task, **options)["test"])
     report = json.loads(next((tmp_path / "run/embeddings").glob("report*.json")).read_text())
     assert report["done"] > 0
+
+
+def test_media_may_be_absent_altogether(tmp_path, models):
+    """The tables of MELD alone: every clip's text is used, and the report says that no file was there."""
+    make_meld(tmp_path / "corpus")
+    words = [
+        RECIPE,
+        "--corpus",
+        "meld",
+        "--task",
+        "emotion",
+        "--data_dir",
+        str(tmp_path / "corpus"),
+        *models,
+        "--num_train_epochs",
+        "1",
+    ]
+    words += ["--extraction_workers", "0", "--disable_tqdm", "true", "--use_cpu", "--output_dir", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match="no file"):
+        run_mac.main(words)
+    run_mac.main([*words, "--media", "optional"])
+    report = json.loads((tmp_path / "run/embeddings/report_train.json").read_text())
+    assert report["failed"] == {"no file": report["total"]} and report["total"] == 4
+    assert len((tmp_path / "run/predictions_test.csv").read_text().splitlines()) == 3
