@@ -11,6 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
+import numpy as np
 from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
@@ -24,6 +25,7 @@ from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_towers
 from modeling_semanticmac.extraction_report import usable_clips
+from modeling_semanticmac.metrics import class_scores, compute_metrics, tune_thresholds
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.report import write_report
 from modeling_semanticmac.run_arguments import parse_arguments
@@ -156,12 +158,28 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
     trainer.save_state()
 
 
+def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
+    """The score above which each label counts as present, by its F1 on validation."""
+    clips = trainer.eval_dataset
+    if clips is None:
+        clips = run.split("validation", run.data_args.max_eval_samples)
+        trainer.data_collator.store = run.store
+    found = trainer.predict(clips, metric_key_prefix="tuning")
+    return tune_thresholds(class_scores(found.predictions[0]), found.label_ids)
+
+
 def predict(trainer: SemanticMACTrainer, run: Run) -> None:
-    """Open the test split, report its metrics, write one row a clip."""
+    """Open the test split, report its metrics, write one row a clip. Thresholds of several labels are tuned on validation before."""
+    thresholds = tuned_thresholds(trainer, run) if run.task.is_multi_label else None
     run.corpus.open_test(run.choice)
     clips = run.split("test", run.data_args.max_predict_samples)
     trainer.data_collator.store = run.store  # now with the test clips
     found = trainer.predict(clips)
+    if thresholds is not None:
+        tuned = compute_metrics(run.task, found.predictions[0], found.label_ids, thresholds)
+        found.metrics.update({f"test_{name}": value for name, value in tuned.items() if "_tuned" in name})
+        names = zip(run.task.label_names, thresholds)
+        found.metrics.update({f"test_threshold_{name}": float(value) for name, value in names})
     trainer.log_metrics("test", found.metrics)
     trainer.save_metrics("test", {**found.metrics, "test_opened": run.corpus.opened})
     if trainer.is_world_process_zero():

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from sklearn.metrics import f1_score
 from transformers import AutoModelForVideoClassification, AutoProcessor
 
 import run_mac
@@ -148,6 +149,40 @@ def test_classes(world, tmp_path, task):
     assert state["best_metric"] == pytest.approx(
         max(row["eval_w_f1"] for row in state["log_history"] if "eval_w_f1" in row)
     )
+    assert ("test_b_f1_tuned" in results) == (task == "emotion")
+
+
+def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monkeypatch):
+    """Tuned before the test split is opened, and applied to it as scikit-learn would."""
+    words = [
+        *world["common"],
+        "--task",
+        "emotion",
+        "--num_train_epochs",
+        "1",
+        "--modalities",
+        "text",
+        "--output_dir",
+        str(tmp_path),
+    ]
+    runs, make = [], run_mac.tuned_thresholds
+
+    def tuned(trainer, run):
+        assert run.corpus.opened is None
+        runs.append((make(trainer, run), run.task.label_names))
+        return runs[0][0]
+
+    monkeypatch.setattr(run_mac, "tuned_thresholds", tuned)
+    run_mac.main([RECIPE, *world["models"][:2], *words])
+    thresholds, names = runs[0]
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    assert [results[f"test_threshold_{name}"] for name in names] == pytest.approx(thresholds.tolist())
+    found = rows(tmp_path / "predictions_test.csv")
+    for name, threshold in zip(names, thresholds):
+        labels = [name in row["label"].split("|") for row in found]
+        predictions = [float(row[f"probability_{name}"]) > threshold for row in found]
+        expected = f1_score(labels, predictions, zero_division=0)
+        assert results[f"test_b_f1_tuned_{name}"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
