@@ -143,6 +143,10 @@ def _settle(folder: Path, asked: dict) -> dict:
                 )
         return held
     others = [name for name in os.listdir(folder) if not name.startswith(".")]
+    if (
+        others and path.is_file()
+    ):  # somebody else has begun since the first look; the settings are what is written first
+        return _settle(folder, asked)
     if others:
         raise ValueError(
             f"{folder} is not empty and holds no synthetic corpus ({', '.join(sorted(others)[:5])}); give an empty folder."

@@ -1,7 +1,8 @@
 """The synthetic corpus: what is planted, what follows from it, what is on disk, and that random towers can find it."""
 
 import csv
-import threading
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
@@ -276,12 +277,24 @@ def test_two_who_ask_at_the_same_time_render_once(tmp_path, monkeypatch):
         synthetic_rendering, "render_clip", lambda path, *args: (rendered.append(path), original(path, *args))
     )
     sizes = {"train": 3, "validation": 1, "test": 1}
-    threads = [threading.Thread(target=render, args=(tmp_path, 1), kwargs=sizes) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(render, tmp_path, 1, **sizes) for _ in range(3)]
+    assert [future.result() for future in found] == [tmp_path] * 3
     assert len(rendered) == 5 == len(list((tmp_path / "clips").iterdir()))
+
+
+def test_who_looks_while_another_begins_waits_for_it(tmp_path, monkeypatch):
+    """The settings appear between the first look for them and the look into the folder."""
+    sizes = {"train": 1, "validation": 1, "test": 1}
+    listed = os.listdir
+
+    def begun_meanwhile(folder):
+        monkeypatch.setattr(os, "listdir", listed)
+        render(tmp_path, 1, **sizes)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "listdir", begun_meanwhile)
+    assert render(tmp_path, 1, **sizes) == tmp_path and len(list((tmp_path / "clips").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
