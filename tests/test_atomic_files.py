@@ -1,4 +1,6 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,3 +26,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_whole(tmp_path / "x.json", fail)
     assert (tmp_path / "x.json").read_text() == "1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_two_threads_may_write_the_same_file(tmp_path):
+    """Each has a temporary file of its own until both are written."""
+    barrier = threading.Barrier(2, timeout=10)
+
+    def write(path):
+        path.write_text("whole")
+        barrier.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(write_whole, tmp_path / "file", write) for _ in range(2)]:
+            future.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "whole"
