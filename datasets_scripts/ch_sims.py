@@ -15,6 +15,11 @@ from .restricted_pickle import load_restricted
 from .split_list import split_name
 
 RANGE = (-1.0, 1.0)
+SENTIMENT = [
+    CorpusConfig(
+        name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), RANGE, metrics="sims")
+    )
+]
 DIGITS = 4  # of a clip's file name
 PLACES = ("", "CH-SIMS/", "SIMS/")
 MODALITIES = {"M": "label", "T": "label_T", "A": "label_A", "V": "label_V"}
@@ -38,12 +43,7 @@ class ChSims(CorpusBuilder):
     59 of the 60 videos have clips in train and in test.
     """
 
-    BUILDER_CONFIG_CLASS = CorpusConfig
-    BUILDER_CONFIGS = [
-        CorpusConfig(
-            name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), RANGE, metrics="sims")
-        )
-    ]
+    BUILDER_CONFIGS = SENTIMENT
     TABLE_II = {"sentiment": {"train": 1368, "validation": 456, "test": 457}}
     TERMS = "no licence is published with the data; research use by the paper"
     CITATION = """@inproceedings{yu2020chsims,

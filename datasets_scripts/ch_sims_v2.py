@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from functools import cached_property
 
-from modeling_semanticmac.configuration_semanticmac import TaskSpecification
-
-from .ch_sims import RANGE
-from .corpus import CorpusBuilder, CorpusConfig
+from .ch_sims import RANGE, SENTIMENT
+from .corpus import CorpusBuilder
 from .corpus_files import CorpusFiles, find_one
 from .mmsa_layout import LabelRow, mmsa_clips, raw_media, read_label_csv
 
@@ -25,12 +23,7 @@ class ChSimsV2(CorpusBuilder):
     train and in test.
     """
 
-    BUILDER_CONFIG_CLASS = CorpusConfig
-    BUILDER_CONFIGS = [
-        CorpusConfig(
-            name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), RANGE, metrics="sims")
-        )
-    ]
+    BUILDER_CONFIGS = SENTIMENT
     TABLE_II = {"sentiment": {"train": 2722, "validation": 647, "test": 1034}}
     TERMS = "no licence is published with the data"
     CITATION = """@inproceedings{liu2022chsimsv2,

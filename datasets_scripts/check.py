@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from modeling_semanticmac.media_decoding import MediaError, open_media
 
-from .corpus import SPLITS, CorpusBuilder, corpus_builder
+from .corpus import SPLITS, CorpusBuilder, clips_without_media, corpus_builder
 
 SHOWN = 8  # examples of a finding in the table; the JSON has all
 CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
@@ -114,7 +114,7 @@ def check_corpus(
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
     corpus = builder.build()
     root = Path(builder.config.data_dir)
-    task_name = builder.config.name.split("-")[0]
+    task_name = builder.config.name
     names = builder.config.task.label_names
     required = media == "required" and not builder.TEXT_ALONE_IS_MEANT
     result = CorpusCheck(
@@ -128,10 +128,10 @@ def check_corpus(
         difference=builder.DIFFERENCE.get(task_name, ""),
         labels={split: label_histogram(clips, names) for split, clips in corpus.items()},
     )
-    found = [_counts(result), *_media_findings(builder, corpus, required), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
+    found = [*_counts(result), *_media_findings(builder, corpus, required), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
     if probe:
         found += _probe(corpus, result.media)
-    result.findings = [finding for finding in found if finding is not None]
+    result.findings = found
     return result
 
 
@@ -162,20 +162,17 @@ def label_histogram(clips: datasets.Dataset, names: Sequence[str]) -> dict[str, 
     return {str(score): counts[score] for score in sorted(counts)}
 
 
-def _counts(result: CorpusCheck) -> Finding | None:
+def _counts(result: CorpusCheck) -> list[Finding]:
     differing = [
         split for split, count in result.counts.items() if result.expected and result.expected.get(split) != count
     ]
-    return Finding("splits whose size is not the expected one", differing) if differing else None
+    return [Finding("splits whose size is not the expected one", differing)] if differing else []
 
 
 def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, required: bool) -> list[Finding]:
     ids = {clip for split in corpus.values() for clip in split["id"]}
-    absent = [
-        clip for split in corpus.values() for clip, media in zip(split["id"], split["media"]) if not media["path"]
-    ]
     known = builder.KNOWN_BAD_MEDIA
-    missing = [clip for clip in absent if clip not in known]
+    missing = [clip for clip in clips_without_media(corpus) if clip not in known]
     bad = [f"{clip} ({known[clip]})" for clip in known if clip in ids]
     extra = sorted(set(builder.files.media) - ids)
     found = []

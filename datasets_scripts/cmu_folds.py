@@ -11,6 +11,14 @@ SCORES = (-3.0, 3.0)
 TERMS = "CMU's terms: research use; the videos are their YouTube users'; SDK code and folds under an MIT-style licence"
 
 
+NO_FOLD = "its video is in no standard fold"
+
+
+def segment_id(video: str, number: str) -> str:
+    """`<video_id>_<n>`; `<video_id>[k]`, as the SDK names its entries, where the number is "[k]"."""
+    return f"{video}{number}" if number.startswith("[") else f"{video}_{number}"
+
+
 @cache
 def standard_folds(corpus: str) -> Mapping[str, str]:
     """Video id -> split, as in the CMU-MultimodalSDK (`manifests/<corpus>_folds.json`)."""

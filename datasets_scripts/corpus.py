@@ -187,6 +187,14 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             )
         return self.as_dataset()
 
+    def as_dataset(self, split=None, **options):
+        """As in the library, which cannot read a split without clips."""
+        if split is None:
+            return datasets.DatasetDict({name: self.as_dataset(name, **options) for name in SPLITS})
+        if not self.info.splits[split].num_examples:
+            return datasets.Dataset.from_dict({name: [] for name in self.info.features}, features=self.info.features)
+        return super().as_dataset(split, **options)
+
     @classmethod
     def normalize_id(cls, listed: str) -> str:
         """The clip id that an id of a published list means. Lists of MMSA write `<video_id>$_$<clip_id>`."""
@@ -279,7 +287,7 @@ def task_specification(name: str, task: str | None = None, **options) -> TaskSpe
     return corpus_builder(name).task_config(task, **options).task
 
 
-def _without_media(corpus: datasets.DatasetDict) -> list[str]:
+def clips_without_media(corpus: datasets.DatasetDict) -> list[str]:
     """Ids of the clips that have no media file."""
     silent = []
     for clips in corpus.values():
@@ -290,7 +298,7 @@ def _without_media(corpus: datasets.DatasetDict) -> list[str]:
 
 
 def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None:
-    missing = [clip for clip in _without_media(corpus) if clip not in builder.KNOWN_BAD_MEDIA]
+    missing = [clip for clip in clips_without_media(corpus) if clip not in builder.KNOWN_BAD_MEDIA]
     if missing:
         raise FileNotFoundError(
             f"{builder.corpus_name()}: {len(missing)} of {sum(map(len, corpus.values()))} clips have no media file ({', '.join(missing[:NAMED])}); "
@@ -300,7 +308,7 @@ def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None
 
 def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
     """How many clips have no media file, and which ones where they are few."""
-    silent = _without_media(corpus)
+    silent = clips_without_media(corpus)
     if not silent:
         return ""
     total = sum(map(len, corpus.values()))
@@ -323,6 +331,7 @@ __all__ = [
     "CorpusBuilder",
     "CorpusConfig",
     "clip_features",
+    "clips_without_media",
     "corpus_builder",
     "load_corpus",
     "make_clip",

@@ -10,7 +10,7 @@ import numpy as np
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
-from .cmu_folds import SCORES, TERMS, standard_folds
+from .cmu_folds import NO_FOLD, SCORES, TERMS, segment_id, standard_folds
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one, media_in
 from .csd_file import read_csd
@@ -52,7 +52,7 @@ class Clip:
 
     @property
     def id(self) -> str:
-        return f"{self.video}{self.number}" if self.number.startswith("[") else f"{self.video}_{self.number}"
+        return segment_id(self.video, self.number)
 
 
 class Mosei(CorpusBuilder):
@@ -125,8 +125,10 @@ class Mosei(CorpusBuilder):
 
     @cached_property
     def _clips(self) -> list[Clip]:
-        clips = read_clips(self.files.annotations)
-        return _with_emotions(clips, self.files.annotations, self.config.join) if self._asks_emotions else clips
+        annotations = self.files.annotations
+        lines = read_lines(annotations)
+        clips = read_clips(annotations, lines)
+        return _with_emotions(clips, annotations, lines, self.config.join) if self._asks_emotions else clips
 
     @property
     def _asks_emotions(self) -> bool:
@@ -149,7 +151,7 @@ class Mosei(CorpusBuilder):
         dropped = {}
         for row in self._clips:
             if row.split is None and split == "train":
-                dropped[row.id] = "its video is in no standard fold"
+                dropped[row.id] = NO_FOLD
             elif row.split == split and (reason := self._trouble(row)):
                 dropped[row.id] = reason
         return dropped
@@ -185,7 +187,7 @@ def _media(folder: Path, root: Path, annotations: dict[str, Path]) -> dict[str, 
     if full:
         media |= {
             row.id: full[row.video]
-            for row in read_clips(annotations)
+            for row in read_clips(annotations, read_lines(annotations))
             if row.id not in media and row.video in full and row.start is not None
         }
     return media
@@ -197,12 +199,11 @@ def read_lines(annotations: dict[str, Path]) -> dict[str, dict[str, Line]]:
     return {path.stem: {line.clip: line for line in read_transcript(path)} for path in paths}
 
 
-def read_clips(annotations: dict[str, Path]) -> list[Clip]:
-    """The labelled clips from label.csv, else the SDK's label file, else the MTurk answers."""
+def read_clips(annotations: dict[str, Path], lines: dict[str, dict[str, Line]]) -> list[Clip]:
+    """The labelled clips from label.csv, else the SDK's label file, else the MTurk answers; `lines` as `read_lines` gives."""
     if "labels" in annotations:
-        lines = read_lines(annotations)
         return [_of_row(row, lines) for row in read_label_csv(annotations["labels"], SCORES)]
-    folds, lines, clips = standard_folds("mosei"), read_lines(annotations), []
+    folds, clips = standard_folds("mosei"), []
     if "csd" in annotations:
         for video, entries in read_csd(annotations["csd"], width=7).items():
             spoken = lines.get(video, {})
@@ -234,7 +235,9 @@ def _answers(annotations: dict[str, Path]) -> dict[tuple[str, str], np.ndarray]:
     return read_mturk(path for role, path in annotations.items() if role.startswith("answers of "))
 
 
-def _with_emotions(clips: list[Clip], annotations: dict[str, Path], join: str | None) -> list[Clip]:
+def _with_emotions(
+    clips: list[Clip], annotations: dict[str, Path], lines: dict[str, dict[str, Line]], join: str | None
+) -> list[Clip]:
     """The clips of label.csv with the emotions of the label file or of the MTurk answers; others have them already."""
     if "labels" not in annotations:
         return clips
@@ -242,7 +245,6 @@ def _with_emotions(clips: list[Clip], annotations: dict[str, Path], join: str | 
         answers = _answers(annotations)
         rated = {f"{video}_{number}": values[1:] for (video, number), values in answers.items()}
         return [replace(clip, emotions=rated.get(clip.id)) for clip in clips]
-    lines = read_lines(annotations)
     by_video: dict[str, dict[str, Clip]] = defaultdict(dict)
     for clip in clips:
         by_video[clip.video][clip.number] = clip

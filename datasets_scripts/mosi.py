@@ -8,11 +8,11 @@ from pathlib import Path
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
-from .cmu_folds import SCORES, TERMS, standard_folds
+from .cmu_folds import NO_FOLD, SCORES, TERMS, segment_id, standard_folds
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one, media_in
 from .csd_file import read_csd, words_between
-from .mmsa_layout import mmsa_clips, raw_media, read_label_csv, score
+from .mmsa_layout import LabelRow, mmsa_clips, raw_media, read_label_csv, score
 
 # Where the file that tells a layout lies.
 MMSA = ("label.csv", "MOSI/label.csv")
@@ -34,7 +34,7 @@ class Segment:
 
     @property
     def id(self) -> str:
-        return f"{self.video}{self.number}" if self.number.startswith("[") else f"{self.video}_{self.number}"
+        return segment_id(self.video, self.number)
 
 
 class Mosi(CorpusBuilder):
@@ -51,7 +51,6 @@ class Mosi(CorpusBuilder):
     entries are ordered is not known. The split is the standard one by videos.
     """
 
-    BUILDER_CONFIG_CLASS = CorpusConfig
     BUILDER_CONFIGS = [CorpusConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORES, metrics="mosi"))]  # fmt: skip
     TABLE_II = {"sentiment": {"train": 1284, "validation": 229, "test": 686}}
     TERMS = TERMS
@@ -88,6 +87,10 @@ class Mosi(CorpusBuilder):
         )
 
     @cached_property
+    def _rows(self) -> list[LabelRow]:
+        return read_label_csv(self.files.annotations["labels"], SCORES)
+
+    @cached_property
     def _segments(self) -> list[Segment]:
         annotations = self.files.annotations
         return read_scores(annotations["scores"]) if "scores" in annotations else read_csd_segments(annotations["csd"])
@@ -104,7 +107,7 @@ class Mosi(CorpusBuilder):
 
     def clips(self, split) -> Iterator[dict]:
         if "labels" in self.files.annotations:
-            yield from mmsa_clips(read_label_csv(self.files.annotations["labels"], SCORES), split, self.files.media)
+            yield from mmsa_clips(self._rows, split, self.files.media)
             return
         folds = standard_folds("mosi")
         for segment in self._segments:
@@ -122,9 +125,7 @@ class Mosi(CorpusBuilder):
         if "labels" in self.files.annotations or split != "train":
             return {}
         folds = standard_folds("mosi")
-        return {
-            segment.id: "its video is in no standard fold" for segment in self._segments if segment.video not in folds
-        }
+        return {segment.id: NO_FOLD for segment in self._segments if segment.video not in folds}
 
 
 def _cmu_files(scores: Path) -> CorpusFiles:

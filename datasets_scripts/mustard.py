@@ -61,7 +61,6 @@ class Mustard(CorpusBuilder):
     ]  # fmt: skip
 
     TABLE_II = {"sarcasm": {"train": 554, "validation": 68, "test": 68}}
-    DIFFERENCE = {}
     TERMS = "annotations MIT; the clips are cut from TV series"
     REDISTRIBUTION = False
     CITATION = """@inproceedings{castro2019mustard,

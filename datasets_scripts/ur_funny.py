@@ -56,7 +56,6 @@ class UrFunny(CorpusBuilder):
     ]
     TABLE_II = {"humor": {"train": 7614, "validation": 980, "test": 994}}
     EXPECTED = {"humor": {"train": 7614, "validation": 980, "test": 994}}
-    DIFFERENCE = {}
     TERMS = "no licence is published with the annotations; the talks are TED's, CC BY-NC-ND"
     REDISTRIBUTION = False
     CITATION = """@inproceedings{hasan2019urfunny,

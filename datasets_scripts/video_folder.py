@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import datasets
-
 from .clip_labels import TASKS, label_of, scores_of, task_of
 from .clip_table import Row, find_table, read_table
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
@@ -62,14 +60,10 @@ class VideoFolder(CorpusBuilder):
 
     BUILDER_CONFIG_CLASS = VideoFolderConfig
     BUILDER_CONFIGS = [VideoFolderConfig(name=name) for name in TASKS]
-    TABLE_II = {}
-    EXPECTED = {}
-    DIFFERENCE = {}
     TERMS = "your own clips: what the people in them agreed to"
     REDISTRIBUTION = True
     TEXT_ALONE_IS_MEANT = True
     MAY_LACK_SPLITS = True  # a table of clips to predict holds test clips alone
-    CITATION = ""
 
     @classmethod
     def task_config(cls, task, data_dir=None, **options):
@@ -98,14 +92,6 @@ class VideoFolder(CorpusBuilder):
         own = {name: getattr(self.config, name) for name in TASK_OPTIONS}
         self.config.task = task_of(self.config.name, self._rows, **own)
         return super()._info()
-
-    def as_dataset(self, split=None, **options):
-        """As in the library, which cannot read a split without clips: a table may hold test clips alone."""
-        if split is None:
-            return datasets.DatasetDict({name: self.as_dataset(name, **options) for name in SPLITS})
-        if not self.info.splits[split].num_examples:
-            return datasets.Dataset.from_dict({name: [] for name in self.info.features}, features=self.info.features)
-        return super().as_dataset(split, **options)
 
     @cached_property
     def _rows(self) -> list[Row]:

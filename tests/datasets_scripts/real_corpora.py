@@ -8,6 +8,13 @@ import numpy as np
 
 from .cmu_folder import HEADER, MOSEI_HEADER, _annotation, _label_csv
 
+SPLITS = ("train", "validation", "test")
+
+
+def rows_of(corpus) -> dict[str, dict]:
+    """The clips of all splits of a loaded corpus by their id."""
+    return {row["id"]: row for split in SPLITS for row in corpus[split]}
+
 
 def _tsv(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:

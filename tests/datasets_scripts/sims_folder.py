@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.media_files import write_media
 
-HEADER = "video_id clip_id text label label_T label_A label_V annotation mode".split()
+from .cmu_folder import HEADER
 
 # video, clip, text, M, T, A, V, split as the release spells it
 SIMS = [

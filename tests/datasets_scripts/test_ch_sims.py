@@ -8,19 +8,13 @@ from datasets_scripts import load_corpus
 from datasets_scripts.corpus import corpus_builder
 from modeling_semanticmac.metrics import compute_metrics
 
-from .real_corpora import write_real_sims
+from .real_corpora import SPLITS, rows_of, write_real_sims
 from .sims_folder import SIMS, V2, write_ch_sims, write_ch_sims_v2
-
-SPLITS = ("train", "validation", "test")
 
 
 @pytest.fixture
 def load(tmp_path):
     return lambda name, folder, **options: load_corpus(name, folder, cache_dir=tmp_path / "cache", **options)
-
-
-def rows_of(corpus) -> dict[str, dict]:
-    return {row["id"]: row for split in SPLITS for row in corpus[split]}
 
 
 def assert_clips(corpus, expected) -> None:

@@ -13,9 +13,7 @@ from datasets_scripts.corpus import corpus_builder
 from datasets_scripts.mosei_labels import EMOTIONS, by_sorted_ids, read_transcript
 
 from .cmu_folder import DASH, DIGITS, MOSEI, ONLY_IN_FILE, SPARSE, UNMATCHED, write_mosei
-from .real_corpora import write_real_mosei, write_real_mosei_csd
-
-SPLITS = ("train", "validation", "test")
+from .real_corpora import SPLITS, rows_of, write_real_mosei, write_real_mosei_csd
 
 
 @pytest.fixture
@@ -23,10 +21,6 @@ def load(tmp_path):
     return lambda folder, task=None, **options: load_corpus(
         "mosei", folder, task, cache_dir=tmp_path / "cache", **options
     )
-
-
-def rows_of(corpus) -> dict[str, dict]:
-    return {row["id"]: row for split in SPLITS for row in corpus[split]}
 
 
 @pytest.mark.parametrize("layout", ["mmsa", "csd+transcripts", "full", "mturk"])
@@ -241,7 +235,7 @@ def test_real_intervals_join_by_sorted_ids(real):
     from datasets_scripts.mosei import _with_emotions, read_clips
 
     annotations = {"labels": Path(real[0]) / "label.csv", "csd": Path(real[0]) / "CMU_MOSEI_Labels.csd"}
-    found = {clip.id: clip.emotions for clip in _with_emotions(read_clips(annotations), annotations, None)}
+    found = {clip.id: clip.emotions for clip in _with_emotions(read_clips(annotations, {}), annotations, {}, None)}
     assert all(found[id][0] == pytest.approx(value) for id, value in real[1].items())
 
 

@@ -9,18 +9,12 @@ from datasets_scripts.corpus import corpus_builder
 from datasets_scripts.mosi import read_scores, read_transcript
 
 from .cmu_folder import MOSI, write_mosi
-from .real_corpora import write_real_mosi
-
-SPLITS = ("train", "validation", "test")
+from .real_corpora import SPLITS, rows_of, write_real_mosi
 
 
 @pytest.fixture
 def load(tmp_path):
     return lambda folder, **options: load_corpus("mosi", folder, cache_dir=tmp_path / "cache", **options)
-
-
-def rows_of(corpus) -> dict[str, dict]:
-    return {row["id"]: row for split in SPLITS for row in corpus[split]}
 
 
 @pytest.mark.parametrize("layout", ["mmsa", "segmented", "full", "csd"])
