@@ -9,7 +9,7 @@ import datasets
 import yaml
 from datasets.table import embed_table_storage
 
-from modeling_semanticmac.atomic_files import write_whole
+from modeling_semanticmac.atomic_files import write_text, write_whole
 
 from .corpus import CorpusBuilder, corpus_builder
 
@@ -79,7 +79,7 @@ def prepare_corpus(
             dropped.update(builder.dropped_clips(split).values())
         counts[task] = {split: len(clips) for split, clips in corpus.items()}
     card = _card(name, builder_class, counts, dropped, embed_media, out.name)
-    write_whole(out / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+    write_text(out / "README.md", card)
     return out
 
 

@@ -1,9 +1,11 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
+import csv
+import io
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -26,5 +28,16 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Non
 
 def write_json(path: str | os.PathLike, value) -> None:
     """Write JSON, whole or not at all; what JSON does not know is written as its `str`."""
-    text = json.dumps(value, indent=2, sort_keys=True, default=str) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write text in UTF-8 with the line ends that it has, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
+def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a table as CSV in UTF-8 (RFC 4180), whole or not at all."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    write_text(path, text.getvalue())

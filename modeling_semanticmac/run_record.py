@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .affect_heads import SUBTASKS
-from .atomic_files import write_json, write_whole
+from .atomic_files import write_csv, write_json
 from .configuration_semanticmac import TaskSpecification
 
 PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
@@ -114,10 +114,17 @@ def write_predictions(
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
 
-    def write(temporary: Path) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values()))
+    write_csv(path, list(columns), zip(*columns.values()))
 
-    write_whole(path, write)
+
+def read_predictions(path: str | Path) -> list[dict[str, str]]:
+    """The rows that `write_predictions` wrote, in the order of the clips.
+
+    Raises:
+        FileNotFoundError: no predictions lie there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no predictions at {path}; run it with --do_predict.")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

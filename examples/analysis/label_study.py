@@ -27,7 +27,7 @@ sys.path.insert(0, str(PROJECT))
 import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
-from modeling_semanticmac.atomic_files import write_json, write_whole  # noqa: E402
+from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
 
 SETTINGS = {
     "full objective": [],
@@ -120,7 +120,7 @@ def main() -> None:
             results.setdefault(name, []).append(row)
     text = report(results, multimodal)
     write_json(args.output_dir / "label_study.json", {"multimodal": multimodal, "results": results})
-    write_whole(args.output_dir / "label_study.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(args.output_dir / "label_study.md", text)
     print(text)
 
 
