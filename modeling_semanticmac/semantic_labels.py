@@ -1,5 +1,7 @@
 """Semantic-centric label generation: pseudo labels of the sub-tasks S, T, A, V from neighbours, with momentum (section III-E, eq. 13-15)."""
 
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional as F
 
@@ -18,9 +20,25 @@ def label_vectors(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor
     return F.one_hot(labels.long(), task.num_labels).float()
 
 
+class LabelMovement(NamedTuple):
+    """What `label_movement` finds for n clips with k = min(K, n - 1) neighbours.
+
+    Args:
+        movement: Delta y (n, C).
+        weight: mean of exp(-D^2) over a clip's neighbours (n,).
+        distances: D, nearest first (n, k), float64.
+        neighbors: rows of the given features (n, k).
+    """
+
+    movement: torch.Tensor
+    weight: torch.Tensor
+    distances: torch.Tensor
+    neighbors: torch.Tensor
+
+
 def label_movement(
     features: torch.Tensor, labels: torch.Tensor, num_neighbors: int, memory_bytes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> LabelMovement:
     """Eq. (13)-(14): how far each clip's label moves toward the ground truth of its neighbours in feature space.
 
         D_ij = ||z_i - z_j||_2 / sqrt(d)
@@ -34,7 +52,7 @@ def label_movement(
         labels: ground truth (n, C).
 
     Returns:
-        Movement (n, C) and the mean weight of each clip's neighbours (n,); both zero where there is no other clip.
+        Movement and mean weight, both zero where there is no other clip, and the neighbours with their distances.
     """
     distances, neighbors = nearest_neighbors(features, num_neighbors, memory_bytes)
     kept = neighbors.shape[1]
@@ -43,7 +61,8 @@ def label_movement(
     movement = torch.zeros_like(labels)
     for column in range(kept):
         movement += weights[:, column, None] * (labels[neighbors[:, column]] - labels)
-    return movement / max(kept, 1), weights.sum(dim=1) / max(kept, 1)
+    mean_weight = weights.sum(dim=1) / max(kept, 1)
+    return LabelMovement(movement / max(kept, 1), mean_weight, distances / features.shape[1] ** 0.5, neighbors)
 
 
 class SemanticLabels:
@@ -55,6 +74,9 @@ class SemanticLabels:
     n is the epoch, counted from 1 (eq. 15; what the second term multiplies is our reading). The bank holds one detached row a clip and sub-task,
     written as batches pass; the labels of epoch n are made before it starts, from the rows of the epoch before. A clip that lacks a modality, or
     was not seen yet, has no row there: it is nobody's neighbour and keeps its label.
+
+    `neighbors` (4, N, K) and `distances` (4, N, K) tell what the newest labels were made from: rows of the training set and the D of eq. (13), -1 and
+    infinity where there is none. The next labels do not depend on them, so `state_dict` leaves them out.
 
     Args:
         labels: ground truth of the training set, as the corpus gives it: (N,) or (N, C).
@@ -88,6 +110,9 @@ class SemanticLabels:
         self.labels = self.ground_truth.expand(len(SUBTASKS), -1, -1).clone()  # (4, N, C)
         self.features = torch.zeros(len(SUBTASKS), count, width, device=device)  # (4, N, d)
         self.present = torch.zeros(len(SUBTASKS), count, dtype=torch.bool, device=device)  # (4, N)
+        shape = (len(SUBTASKS), count, num_neighbors)
+        self.neighbors = torch.full(shape, -1, dtype=torch.int32, device=device)
+        self.distances = torch.full(shape, float("inf"), device=device)
         self.epoch = 1
 
     def write(self, clip_index: torch.Tensor, embeds: dict[str, torch.Tensor], modality_mask: torch.Tensor) -> None:
@@ -122,16 +147,17 @@ class SemanticLabels:
             if len(rows) == 0:
                 continue
             truth = self.ground_truth[rows]
-            movement, weights = label_movement(
-                self.features[position, rows], truth, self.num_neighbors, self.memory_bytes
-            )
-            target = truth + movement
+            found = label_movement(self.features[position, rows], truth, self.num_neighbors, self.memory_bytes)
+            kept = found.neighbors.shape[1]
+            self.neighbors[position, rows, :kept] = rows[found.neighbors].to(torch.int32)
+            self.distances[position, rows, :kept] = found.distances.to(self.distances.dtype)
+            target = truth + found.movement
             if self.momentum:
                 history = (epoch - 1) / (epoch + 1)
                 target = history * self.labels[position, rows] + (1 - history) * target
             self.labels[position, rows] = target
-            report[f"weight_{subtask}"] = weights.mean().item()
-            report[f"movement_{subtask}"] = movement.abs().sum(dim=1).mean().item()
+            report[f"weight_{subtask}"] = found.weight.mean().item()
+            report[f"movement_{subtask}"] = found.movement.abs().sum(dim=1).mean().item()
             report[f"differs_{subtask}"] = self._differs(target, truth).float().mean().item()
         return report
 

@@ -11,6 +11,7 @@ from transformers import EvalPrediction, Trainer
 from .affect_heads import SUBTASKS, subtask_embeds
 from .atomic_files import write_json, write_whole
 from .gather_with_gradient import gather_rows
+from .label_history import LabelHistoryWriter
 from .metrics import compute_metrics
 from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
 from .semantic_labels import SemanticLabels
@@ -48,6 +49,7 @@ class SemanticMACTrainer(Trainer):
         super().__init__(model=model, args=args, train_dataset=number_clips(train_dataset), **kwargs)
         self.class_weight: torch.Tensor | None = None
         self.label_state: SemanticLabels | None = None
+        self.label_history: LabelHistoryWriter | None = None
         if train_dataset is not None:
             labels = torch.as_tensor(np.asarray(train_dataset["label"]))
             self._seen = torch.zeros(len(labels), dtype=torch.bool, device=args.device)
@@ -56,6 +58,8 @@ class SemanticMACTrainer(Trainer):
                 self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
             if args.pseudo_labels == "generated":
                 self.label_state = self._new_label_state(labels)
+                if self.is_world_process_zero():
+                    self.label_history = LabelHistoryWriter(args.output_dir, train_dataset["id"], self.label_state)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_steps = 0
 
@@ -118,8 +122,10 @@ class SemanticMACTrainer(Trainer):
         return {"M": labels, **self.label_state.targets(clip_index)}
 
     def _advance_labels(self) -> None:
-        """Make the pseudo labels of an epoch before its first step. In the middle of an epoch, resumed or not, this does nothing."""
+        """Make the pseudo labels of an epoch before its first step, and keep them. In the middle of an epoch, resumed or not, this does nothing."""
         report = self.label_state.advance(int(self.state.epoch or 0) + 1)
+        if self.label_history is not None:
+            self.label_history.keep()
         if report:
             self.log({f"labels/{name}": value for name, value in report.items()})
 
@@ -255,6 +261,8 @@ class SemanticMACTrainer(Trainer):
                     f"{path} holds no pseudo labels: that run had another --pseudo_labels. Resume with the same."
                 )
             self.label_state.load_state_dict(state)
+        if self.label_history is not None:
+            self.label_history.resume()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

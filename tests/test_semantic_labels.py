@@ -80,7 +80,7 @@ def test_movement_equals_scikit_learn_with_the_same_weights():
     """A K-neighbour regression with Gaussian weights, multiplied by the sum of the weights, is sum_j w_j y_j."""
     generator = torch.Generator().manual_seed(0)
     features, labels = torch.randn(80, 6, generator=generator), torch.randn(80, 2, generator=generator)
-    movement, weights = label_movement(features, labels, 5, 2**20)
+    movement, weights, distances, neighbors = label_movement(features, labels, 5, 2**20)
     for i in range(0, 80, 7):
         others = [j for j in range(80) if j != i]
         kernel = KNeighborsRegressor(

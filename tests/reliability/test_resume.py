@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.collator import SemanticMACCollator
+from modeling_semanticmac.label_history import read_label_history
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
 from tests.test_collator import WordProcessor, fake_store
 from tests.test_trainer_semanticmac import arguments
@@ -61,6 +63,10 @@ def test_every_step(whole, tmp_path, step):
     for name, value in expected.label_state.state_dict().items():
         assert resumed.label_state.state_dict()[name].equal(value), name
     assert logged(resumed) == logged(expected)
+    later = {path.name: path.read_bytes() for path in (tmp_path / "label_history").iterdir()}
+    assert later.keys() == {"clips.json"} | {f"epoch_{epoch}.safetensors" for epoch in (2, 3) if step <= 3 * epoch - 3}
+    for name, content in later.items():
+        assert content == (folder / "label_history" / name).read_bytes(), name
 
 
 def test_the_labels_did_move(whole):
@@ -69,6 +75,18 @@ def test_the_labels_did_move(whole):
     assert state.epoch == 3
     assert not state.labels.equal(state.ground_truth.expand(4, -1, -1))
     assert sum(any(k.startswith("labels/") for k in row) for row in logged(whole[1])) == 2  # epochs 2 and 3
+
+
+def test_the_label_history_is_what_the_run_learnt_from(whole):
+    folder, trainer = whole
+    history = read_label_history(folder)
+    assert history.epochs == [1, 2, 3] and history.ids == [f"clip_{index}" for index in range(CLIPS)]
+    for step in range(1, STEPS + 1):
+        state = load_file(folder / f"checkpoint-{step}" / "label_state.safetensors")
+        epoch = int(state["epoch"])
+        assert epoch == (step + 2) // 3
+        assert history.labels(epoch).tolist() == state["labels"].tolist()
+    assert (history.neighbors(3) == trainer.label_state.neighbors.numpy()).all() and (history.neighbors(3) >= 0).any()
 
 
 def test_batch_size_may_change_at_resume(whole, tmp_path):
