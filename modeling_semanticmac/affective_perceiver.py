@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .attention import FeedForward, attend, merge_heads, split_heads
+from .attention import FeedForward, attend, attention_weights, merge_heads, split_heads
 
 
 class FrameEmbedding(nn.Module):
@@ -49,21 +49,27 @@ class PerceiverLayer(nn.Module):
 
     def forward(self, latents: torch.Tensor, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """P (B, N, d) from P (B, N, d), E (B, T, d) and the mask of valid frames (B, T)."""
-        normed = self.norm_latents(latents)
-        media = torch.cat([self.norm_embeds(embeds), normed], dim=1)  # (B, T + N, d)
-        key_mask = torch.cat([mask.bool(), mask.new_ones(normed.shape[:2]).bool()], dim=1)  # (B, T + N)
-        attended = attend(
-            split_heads(self.query(normed), self.head_width),
-            split_heads(self.key(media), self.head_width),
-            split_heads(self.value(media), self.head_width),
-            key_mask,
-            self.dropout,
-        )  # (B, h, N, d_h)
+        query, key, media, key_mask = self._queries_and_keys(latents, embeds, mask)
+        value = split_heads(self.value(media), self.head_width)
+        attended = attend(query, key, value, key_mask, self.dropout)  # (B, h, N, d_h)
         hidden = self.output(merge_heads(attended))  # (B, N, d)
         if self.residual:
             hidden = hidden + latents
         update = self.feed_forward(self.norm_feed_forward(hidden))
         return update + hidden if self.residual else update
+
+    def attention_weights(self, latents: torch.Tensor, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Weights of MHA for the inputs of `forward`, without dropout: (B, h, N, T + N), each row sums to 1 over valid frames and latents."""
+        query, key, _, key_mask = self._queries_and_keys(latents, embeds, mask)
+        return attention_weights(query, key, key_mask)
+
+    def _queries_and_keys(self, latents, embeds, mask):
+        """Q (B, h, N, d_h), K (B, h, T + N, d_h), [LN(E); LN(P)] (B, T + N, d) and its mask (B, T + N)."""
+        normed = self.norm_latents(latents)
+        media = torch.cat([self.norm_embeds(embeds), normed], dim=1)  # (B, T + N, d)
+        key_mask = torch.cat([mask.bool(), mask.new_ones(normed.shape[:2]).bool()], dim=1)  # (B, T + N)
+        query = split_heads(self.query(normed), self.head_width)
+        return query, split_heads(self.key(media), self.head_width), media, key_mask
 
 
 class AffectivePerceiver(nn.Module):

@@ -25,6 +25,12 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     return weights.to(scores.dtype)
 
 
+def attention_weights(queries: torch.Tensor, keys: torch.Tensor, key_mask: torch.Tensor | None) -> torch.Tensor:
+    """softmax(Q K^T / sqrt(d_h)) among the allowed keys, shapes as in `attend` -> (B, h, L_q, L_k)."""
+    scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # (B, h, L_q, L_k)
+    return masked_softmax(scores, None if key_mask is None else key_mask[:, None, None, :])
+
+
 def attend(
     queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, key_mask: torch.Tensor | None, dropout: nn.Module
 ) -> torch.Tensor:
@@ -39,9 +45,7 @@ def attend(
     Returns:
         (B, h, L_q, d_h).
     """
-    scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # (B, h, L_q, L_k)
-    weights = masked_softmax(scores, None if key_mask is None else key_mask[:, None, None, :])
-    return dropout(weights) @ values  # (B, h, L_q, d_h)
+    return dropout(attention_weights(queries, keys, key_mask)) @ values  # (B, h, L_q, d_h)
 
 
 def split_heads(hidden: torch.Tensor, head_width: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .attention import FeedForward, attend, merge_heads, split_heads
+from .attention import FeedForward, attend, attention_weights, merge_heads, split_heads
 
 
 def bridge_pooling_weights(mask: torch.Tensor, num_bridge_tokens: int) -> torch.Tensor:
@@ -57,16 +57,31 @@ class GatedBridgeAttention(nn.Module):
         self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
     ) -> torch.Tensor:
         """What the queries (B, L_q, d) take from the keys (B, L_k, d); masks (B, L_q), (B, L_k) say which tokens are valid."""
-        query = split_heads(self.query(queries), self.head_width)  # (B, h, L_q, d_h)
-        key = split_heads(self.key(keys), self.head_width)  # (B, 1 or h, L_k, d_h)
+        query, bridge, key = self._queries_and_keys(queries, keys, query_mask)
         value = split_heads(self.value(keys), self.head_width)
-        if self.num_bridge_tokens is None:
+        if bridge is None:
             return self.output(merge_heads(attend(query, key, value, key_mask, self.dropout)))
-        pooling = bridge_pooling_weights(query_mask, self.num_bridge_tokens).to(query.dtype)  # (B, n_b, L_q)
-        bridge = pooling[:, None] @ query  # (B, h, n_b, d_h)
         # Right to left: the L_q x L_k matrix A_i is never formed.
         context = attend(bridge, key, value, key_mask, self.dropout)  # (B, h, n_b, d_h)
         return self.output(merge_heads(attend(query, bridge, context, None, nn.Identity())))  # (B, L_q, d)
+
+    def attention_weights(
+        self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """The matrices A_i for the inputs of `forward`, without dropout: (B, h, L_q, L_k), each row sums to 1 over the valid keys."""
+        query, bridge, key = self._queries_and_keys(queries, keys, query_mask)
+        if bridge is None:
+            return attention_weights(query, key, key_mask)
+        return attention_weights(query, bridge, None) @ attention_weights(bridge, key, key_mask)
+
+    def _queries_and_keys(self, queries, keys, query_mask):
+        """Q (B, h, L_q, d_h), the bridge tokens (B, h, n_b, d_h) or None, and K (B, 1 or h, L_k, d_h)."""
+        query = split_heads(self.query(queries), self.head_width)
+        key = split_heads(self.key(keys), self.head_width)
+        if self.num_bridge_tokens is None:
+            return query, None, key
+        pooling = bridge_pooling_weights(query_mask, self.num_bridge_tokens).to(query.dtype)  # (B, n_b, L_q)
+        return query, pooling[:, None] @ query, key
 
 
 class GateProjection(nn.Linear):
