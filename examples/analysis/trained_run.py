@@ -1,0 +1,161 @@
+"""What every analysis starts from: the model, the clips of a split and their representations, from the folder of a run or from a model."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import datasets
+import torch
+from transformers import AutoModelForVideoClassification
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from datasets_scripts import load_corpus  # noqa: E402
+from modeling_semanticmac.collator import SemanticMACCollator  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
+from modeling_semanticmac.embedding_extraction import extract_embeddings  # noqa: E402
+from modeling_semanticmac.embedding_store import EmbeddingStore, read_fingerprint  # noqa: E402
+from modeling_semanticmac.extraction_report import usable_clips  # noqa: E402
+from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor  # noqa: E402
+from modeling_semanticmac.representations import Representations, load_or_represent  # noqa: E402
+from modeling_semanticmac.run_arguments import DataArguments  # noqa: E402
+
+
+def run_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that every analysis takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a run of run_mac.py, or a model: its folder or its name on the Hub")
+    parser.add_argument("--data_dir", help="folder of the corpus (default: that of the run)")
+    parser.add_argument("--split", default="train", help="train, validation or test (default: %(default)s)")
+    parser.add_argument("--output_dir", type=Path, help="for the pictures (default: <run>/analysis)")
+    parser.add_argument("--corpus", help="name of the corpus (default: that of the run)")
+    parser.add_argument("--task", help="task of the corpus (default: that of the run)")
+    parser.add_argument(
+        "--embeddings_dir", help="embedding store (default: that of the run, else <output_dir>/embeddings)"
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="clips at once (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of whatever an analysis draws (default: %(default)s)")
+    return parser
+
+
+@dataclass
+class TrainedRun:
+    """A model and the clips that it is looked at with; the heavy parts are made when they are first needed.
+
+    Args:
+        name: the folder of the run, or the model's name.
+        data: which clips and how they are used, as `run_mac.py` takes it.
+        split: of the corpus.
+        output_dir: for pictures; representations are kept in its folder `representations`.
+        batch_size: clips passed through the model at once.
+    """
+
+    name: str
+    data: DataArguments
+    split: str
+    output_dir: Path
+    batch_size: int = 64
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "TrainedRun":
+        """From what `run_parser` read; what is not given is what the run's own `run.json` says.
+
+        Raises:
+            ValueError: neither the arguments nor a run say which clips to use.
+        """
+        record = Path(args.run) / "run.json"
+        recorded = json.loads(record.read_text(encoding="utf-8"))["data"] if record.is_file() else {}
+        known = {field.name for field in fields(DataArguments)}
+        given = {name: getattr(args, name) for name in ("data_dir", "corpus", "task", "embeddings_dir")}
+        values = {name: value for name, value in recorded.items() if name in known}
+        values |= {name: value for name, value in given.items() if value is not None}
+        if not values.get("corpus") or not values.get("data_dir"):
+            raise ValueError(f"there is no {record} to say which clips to use; give --corpus and --data_dir.")
+        if args.output_dir is None and not record.is_file():
+            raise ValueError(f"{args.run} is no folder of a run; give --output_dir.")
+        output_dir = args.output_dir or Path(args.run) / "analysis"
+        if not values.get("embeddings_dir"):
+            values["embeddings_dir"] = str((Path(args.run) if record.is_file() else output_dir) / "embeddings")
+        return cls(args.run, DataArguments(**values), args.split, output_dir, args.batch_size)
+
+    @cached_property
+    def model(self):
+        """The head, in evaluation mode, on a GPU where there is one."""
+        model = AutoModelForVideoClassification.from_pretrained(self.name).eval()
+        return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def task(self) -> TaskSpecification:
+        return self.model.config.task
+
+    @cached_property
+    def processor(self) -> SemanticMACProcessor:
+        return SemanticMACProcessor.from_pretrained(self.name)
+
+    @cached_property
+    def _split_clips(self) -> datasets.Dataset:
+        corpus = load_corpus(self.data.corpus, self.data.data_dir, self.data.task, **self.data.options)
+        if self.split not in corpus:
+            raise ValueError(f"no split {self.split!r} in {self.data.corpus}; expected {', '.join(corpus)}.")
+        clips = corpus[self.split]
+        limits = {"train": "max_train_samples", "validation": "max_eval_samples", "test": "max_predict_samples"}
+        limit = getattr(self.data, limits[self.split])
+        return clips if limit is None else clips.select(range(min(limit, len(clips))))
+
+    @cached_property
+    def store(self) -> EmbeddingStore | None:
+        """Embeddings of the split, those that were missing encoded now; None where only text is used."""
+        used = [modality for modality in ("vision", "audio") if modality in self.data.modalities]
+        if not used:
+            return None
+        folder, clips = Path(self.data.embeddings_dir), self._split_clips
+        if read_fingerprint(folder):
+            store = EmbeddingStore.open(folder)
+            if all(clip in store for clip in clips["id"]):
+                return store  # without loading the towers
+        extract_embeddings(
+            clips,
+            self.processor,
+            {modality: self.model.semanticmac.get_encoder(modality) for modality in used},
+            folder,
+            batch_size=self.data.extraction_batch_size,
+            num_workers=self.data.extraction_workers,
+            max_seconds=self.data.max_seconds,
+        )
+        return EmbeddingStore.open(folder)
+
+    @cached_property
+    def clips(self) -> datasets.Dataset:
+        """Those of the split that the run uses.
+
+        Raises:
+            ValueError: the corpus has no such split, or clips could not be encoded and the run's `on_error` is "raise".
+        """
+        clips = self._split_clips
+        return clips if self.store is None else usable_clips(clips, self.store, self.data.on_error)
+
+    @cached_property
+    def collator(self) -> SemanticMACCollator:
+        """Batches as the run makes them."""
+        data = self.data
+        return SemanticMACCollator(
+            self.processor, self.task, self.store, data.modalities, data.use_context, data.max_length
+        )
+
+    @cached_property
+    def representations(self) -> Representations:
+        """Of all clips of the split; kept in `<output_dir>/representations/<split>.safetensors`."""
+        path = self.output_dir / "representations" / f"{self.split}.safetensors"
+        return load_or_represent(path, self.model, self.clips, self.collator, self.batch_size)
+
+    @property
+    def title(self) -> str:
+        """What a picture says of where it comes from."""
+        return f"{self.data.corpus} {self.task.name}, {self.split} split"
+
+
+__all__ = ["TrainedRun", "run_parser"]
