@@ -6,7 +6,7 @@ Figures are made without pyplot: no global state, no display, safe in threads.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
+from matplotlib import font_manager, rc_context
 from matplotlib.figure import Figure
 
 from .atomic_files import write_csv, write_whole
@@ -23,9 +23,9 @@ STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 150,
     "svg.hashsalt": "semanticmac",  # the same picture twice is the same file twice
-    "font.sans-serif": ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"],
-    "font.family": "sans-serif",
 }  # fmt: skip
+# The first has Latin letters, the others Chinese, Japanese and Korean: a letter is taken from the first font that is installed and has it.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS")
 
 
 def new_figure(width: float = 7.0, height: float = 4.0) -> Figure:
@@ -35,7 +35,9 @@ def new_figure(width: float = 7.0, height: float = 4.0) -> Figure:
 
 def picture_style():
     """Context in which axes get the package's look."""
-    return rc_context(STYLE)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    # A list of families is searched letter by letter; `font.sans-serif` would be searched once, for all letters.
+    return rc_context({**STYLE, "font.family": [name for name in FONTS if name in installed]})
 
 
 def save_picture(

@@ -1,9 +1,21 @@
 import csv
+import warnings
 
 import numpy as np
+import pytest
+from matplotlib import font_manager
 from PIL import Image
 
-from modeling_semanticmac.picture_style import COLORS, CYCLE, DASHES, MARKERS, new_figure, picture_style, save_picture
+from modeling_semanticmac.picture_style import (
+    COLORS,
+    CYCLE,
+    DASHES,
+    FONTS,
+    MARKERS,
+    new_figure,
+    picture_style,
+    save_picture,
+)
 
 
 def draw(stem):
@@ -29,3 +41,13 @@ def test_no_two_modalities_share_a_sign():
     for signs in (COLORS, MARKERS):
         assert len(set(signs.values())) == len(signs) == 5
     assert len(set(zip(COLORS.values(), DASHES.values()))) == 5 and len(set(CYCLE)) == len(CYCLE)
+
+
+def test_chinese_words_are_written_where_a_font_has_them(tmp_path):
+    if not {font.name for font in font_manager.fontManager.ttflist} & set(FONTS[1:]):
+        pytest.skip("needs a font with Chinese letters")
+    with picture_style(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of every letter that no font has
+        figure = new_figure(2, 1)
+        figure.suptitle("film 电影 映画 é")
+        save_picture(figure, tmp_path / "words")
