@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForVideoClassification,
     AutoProcessor,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .affect_heads import (
     SemanticMACForAffect,
@@ -26,6 +27,7 @@ from .feature_extraction_imagebind import ImageBindFeatureExtractor
 from .image_processing_imagebind import ImageBindImageProcessor
 from .modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 from .modeling_semanticmac import SemanticMACModel, SemanticMACOutput
+from .pipeline_semanticmac import TASK, SemanticMACPipeline
 from .processing_semanticmac import SemanticMACProcessor
 
 AutoConfig.register("imagebind_vision", ImageBindVisionConfig)
@@ -41,6 +43,11 @@ AutoImageProcessor.register(
 )
 AutoFeatureExtractor.register(ImageBindAudioConfig, ImageBindFeatureExtractor)
 AutoProcessor.register(SemanticMACConfig, SemanticMACProcessor)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=SemanticMACPipeline, pt_model=AutoModelForVideoClassification, type="multimodal"
+)
+# The library asks to trust a checkpoint that names a pipeline of its own, even where that very pipeline is registered.
+SemanticMACConfig.keeps_custom_pipelines = False
 
 # What is saved carries the code that loads it: `trust_remote_code=True` then works where this package is not installed.
 SemanticMACConfig.register_for_auto_class()
@@ -66,6 +73,7 @@ __all__ = [
     "SemanticMACForSentimentAnalysis",
     "SemanticMACModel",
     "SemanticMACOutput",
+    "SemanticMACPipeline",
     "SemanticMACProcessor",
     "TaskSpecification",
 ]

@@ -85,6 +85,21 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
     def _check_task(cls, config: SemanticMACConfig) -> None:
         """Raise ValueError where the task does not fit a named class; the general class takes every task."""
 
+    def save_pretrained(self, save_directory, **kwargs):
+        """As the base class, with the name and the code of `pipeline("video-affect", ...)`."""
+        # Imported here, for the pipeline needs the heads; that it is imported at all makes the library copy its files.
+        from .pipeline_semanticmac import CUSTOM_PIPELINES
+
+        before = getattr(self.config, "custom_pipelines", None)
+        self.config.custom_pipelines = CUSTOM_PIPELINES
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            if before is None:
+                del self.config.custom_pipelines
+            else:
+                self.config.custom_pipelines = before
+
     def get_input_embeddings(self):
         return self.semanticmac.get_input_embeddings()
 

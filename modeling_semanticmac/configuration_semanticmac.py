@@ -128,6 +128,7 @@ class SemanticMACConfig(PreTrainedConfig):
         dropout: probability in attention weights, feed-forward layers and predictors.
         initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
         task_name, problem_type, id2label, label_range, metrics: the task, see [`TaskSpecification`].
+        label_thresholds: of several labels: the probability above which each counts as present, in the order of the labels; None: 0.5.
 
     Raises:
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
@@ -135,6 +136,9 @@ class SemanticMACConfig(PreTrainedConfig):
 
     model_type = "semanticmac"
     sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
+    keeps_custom_pipelines = (
+        True  # as read from a checkpoint; False where the package is imported and registers its pipeline
+    )
     keys_to_ignore_at_inference = ["multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask"]
 
     text_config: PreTrainedConfig | dict | None = None
@@ -164,8 +168,11 @@ class SemanticMACConfig(PreTrainedConfig):
     task_name: str = "sentiment"
     label_range: list | tuple | None = None
     metrics: str | None = None
+    label_thresholds: list | tuple | None = None
 
     def __post_init__(self, **kwargs):
+        if not self.keeps_custom_pipelines:
+            kwargs.pop("custom_pipelines", None)
         known = {field.name for field in fields(self)} | _LIBRARY_KEYS
         for name in kwargs:
             if name not in known:
@@ -206,6 +213,14 @@ class SemanticMACConfig(PreTrainedConfig):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
+        if self.label_thresholds is not None and (
+            not self.task.is_multi_label
+            or len(self.label_thresholds) != self.task.num_labels
+            or not all(0 <= threshold < 1 for threshold in self.label_thresholds)
+        ):
+            raise ValueError(
+                f"label_thresholds is {self.label_thresholds}; expected one number in [0, 1) for each label of a task of several labels, or None."
+            )
         _ = self.task  # a task that contradicts itself raises here
 
     @property

@@ -128,7 +128,7 @@ class SemanticMACProcessor(ProcessorMixin):
         if not all(map(is_missing, texts)):
             batch.update(self.encode_text(texts, contexts, max_length, padding))
         for (name, mask), streams in zip(STREAMS, zip(*encoded)):
-            batch.update(_pad(name, mask, streams))
+            batch.update(pad_streams(name, mask, streams))
         if return_tensors == "np":
             batch = {name: value.numpy() for name, value in batch.items()}
         return BatchFeature(batch)
@@ -143,27 +143,34 @@ class SemanticMACProcessor(ProcessorMixin):
         """`text_encoding.encode_text` with the processor's tokenizer and max_length."""
         return encode_text(self.tokenizer, texts, contexts, max_length or self.max_length, padding)
 
-    def encode_media(self, media: str | os.PathLike | bytes | Mapping) -> dict:
+    def encode_media(
+        self, media: str | os.PathLike | bytes | Mapping, modalities: Sequence[str] = ("vision", "audio")
+    ) -> dict:
         """The streams of one clip.
+
+        Args:
+            modalities: which to read; the others are None. None at all: the file is only looked into.
 
         Returns:
             `pixel_values` (T_v, 3, H, W) or None, `input_features` (T_a, 1, M, F) or None, and `report`: path, start, end, duration (seconds),
-            `missing` (the reason for "vision" or "audio" where it is None) and `notes` (what is wrong with the file although it was used).
+            `missing` (the reason for each of the modalities that could not be read) and `notes` (what is wrong with the file although it was used).
 
         Raises:
-            MediaError: neither can be had.
+            MediaError: none of the modalities can be had.
         """
-        encoded, missing, errors = {}, {}, []
+        encoded, missing, errors = {"pixel_values": None, "input_features": None}, {}, []
         with MediaClip(media) as clip:
             readers = (("pixel_values", "vision", self.iter_vision), ("input_features", "audio", self.iter_audio))
             for name, modality, reader in readers:
+                if modality not in modalities:
+                    continue
                 try:
                     encoded[name] = torch.cat(list(reader(clip)))
                 except MediaError as error:
-                    encoded[name], missing[modality] = None, error.reason
+                    missing[modality] = error.reason
                     errors.append(error)
                     logger.info(f"{error} It is left out.")
-            if len(missing) == 2:
+            if errors and len(errors) == len(modalities):
                 raise errors[-1] if errors[0].reason.startswith("no ") else errors[0]
             report = {"path": clip.media.info.path, "start": clip.start, "end": clip.end, "duration": clip.duration}
             return {**encoded, "report": {**report, "missing": missing, "notes": list(clip.notes)}}
@@ -269,15 +276,16 @@ def _require(clip: MediaClip, kind: str) -> None:
         )
 
 
-def _pad(name: str, mask_name: str, streams: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:
-    """Streams (T_i, ...) of the clips to (B, T, ...) and its mask (B, T); nothing where no clip has one."""
+def pad_streams(name: str, mask_name: str, streams: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:
+    """Streams (T_i, ...) of the clips, None where one lacks it, to (B, T, ...) and its mask (B, T); nothing where no clip has one."""
     present = [stream for stream in streams if stream is not None]
     if not present:
         return {}
     empty = present[0][:0]
     padded = pad_sequence([empty if stream is None else stream for stream in streams], batch_first=True)  # (B, T, ...)
     lengths = torch.tensor([0 if stream is None else len(stream) for stream in streams])
-    return {name: padded, mask_name: (torch.arange(padded.shape[1]) < lengths[:, None]).long()}  # (B, T)
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (B, T)
+    return {name: padded, mask_name: mask.to(padded.device)}
 
 
 def _as_batch(text, media, frames, waveform, context) -> list[Sequence]:
@@ -308,4 +316,4 @@ def _as_batch(text, media, frames, waveform, context) -> list[Sequence]:
     return [*rows, context]
 
 
-__all__ = ["SemanticMACProcessor", "frame_times", "window_starts"]
+__all__ = ["SemanticMACProcessor", "frame_times", "pad_streams", "window_starts"]

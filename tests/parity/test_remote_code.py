@@ -7,17 +7,11 @@ import sys
 
 import pytest
 import torch
+from transformers import pipeline
 
-from examples.tiny_models import save_tiny_language_model, save_tiny_towers
-from modeling_semanticmac import (
-    ImageBindFeatureExtractor,
-    ImageBindImageProcessor,
-    SemanticMACForAffect,
-    SemanticMACModel,
-    SemanticMACProcessor,
-)
-from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder
-from tests.tiny import SENTIMENT
+from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel, SemanticMACProcessor
+from tests.media_files import write_media
+from tests.tiny_checkpoint import save_tiny_checkpoint
 
 # Refuses the package by its name, so that only the code in the folder can answer.
 SCRIPT = """
@@ -29,7 +23,7 @@ class Refuse(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Refuse())
 import torch
 torch.set_num_threads(1)
-from transformers import AutoModel, AutoModelForVideoClassification, AutoProcessor
+from transformers import AutoModel, AutoModelForVideoClassification, AutoProcessor, pipeline
 folder = sys.argv[1]
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 inputs = processor(text="good day", waveform=torch.linspace(-1, 1, 20000).sin().numpy(), sampling_rate=16000,
@@ -37,7 +31,12 @@ inputs = processor(text="good day", waveform=torch.linspace(-1, 1, 20000).sin().
 with torch.no_grad():
     head = AutoModelForVideoClassification.from_pretrained(folder, trust_remote_code=True).eval()(**inputs)
     base = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()(**inputs)
-print(json.dumps({"logits": head.logits.flatten().tolist(), "subtasks": head.subtask_logits.flatten().tolist(),
+clips = [{"video": sys.argv[2], "text": "good day"}, {"text": "bad"}]
+pipe = pipeline(model=folder, trust_remote_code=True, device="cpu")  # the checkpoint names its task
+pipe.save_pretrained(sys.argv[3])
+again = pipeline("video-affect", model=sys.argv[3], trust_remote_code=True, device="cpu")
+assert not type(pipe).__module__.startswith("modeling_semanticmac") and again(clips) == pipe(clips)
+print(json.dumps({"pipeline": pipe(clips, batch_size=2), "logits": head.logits.flatten().tolist(), "subtasks": head.subtask_logits.flatten().tolist(),
                   "multimodal": base.multimodal_embeds.flatten().tolist()}))
 """
 
@@ -45,24 +44,7 @@ print(json.dumps({"logits": head.logits.flatten().tolist(), "subtasks": head.sub
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A complete tiny checkpoint: head, processor, towers, code."""
-    root = tmp_path_factory.mktemp("remote")
-    towers = dict(zip(("vision", "audio"), save_tiny_towers(root / "towers")))
-    language_model = save_tiny_language_model(root / "language_model", ["good bad day talk"], hidden_size=32)
-    encoders = {modality: load_encoder({"name_or_path": path}, modality) for modality, path in towers.items()}
-    fields = {f"{m}_encoder": encoder_reference(towers[m], encoder) for m, encoder in encoders.items()}
-    fields |= {f"{m}_width": embedding_width(encoder) for m, encoder in encoders.items()}
-    torch.manual_seed(0)
-    model = SemanticMACForAffect.from_language_model(
-        language_model, **SENTIMENT.config_fields(), hidden_size=32, **fields
-    )
-    model.save_pretrained(root / "model", include_encoders=True)
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(language_model)
-    SemanticMACProcessor(ImageBindImageProcessor(), ImageBindFeatureExtractor(), tokenizer).save_pretrained(
-        root / "model"
-    )
-    return root / "model"
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("remote"))
 
 
 def answers(folder):
@@ -80,13 +62,21 @@ def answers(folder):
 
 
 def test_the_folder_answers_without_the_package(folder, tmp_path):
+    clip = write_media(tmp_path / "clip.mp4")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    found = subprocess.run([sys.executable, str(script), str(folder)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
+    found = subprocess.run([sys.executable, str(script), str(folder), str(clip), str(tmp_path / "again")], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
     assert found.returncode == 0, found.stderr[-3000:]
     there = json.loads(found.stdout.strip().splitlines()[-1])
+    results = pipeline("video-affect", model=str(folder), device="cpu")(
+        [{"video": str(clip), "text": "good day"}, {"text": "bad"}]
+    )
+    for one, other in zip(there.pop("pipeline"), results, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+        assert {**one, "score": 0, "subtasks": 0} == {**other, "score": 0, "subtasks": 0}
+        assert list(one["subtasks"]) == list(other["subtasks"])
     for name, expected in answers(folder).items():
         torch.testing.assert_close(torch.tensor(there[name]), expected.flatten(), atol=1e-6, rtol=1e-5)
 

@@ -1,0 +1,298 @@
+"""`pipeline("video-affect", model=...)`: a video of a speaking person in, what it expresses out, by the whole and by each modality.
+
+Legend: B clips of a batch, T frames or sound windows, C outputs.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sized
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Pipeline
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+
+from .affect_heads import SUBTASKS
+from .affect_result import affect_result
+from .clip_input import as_clip, fetch, is_address, media_files, source_name
+from .clip_sampling import MediaClip
+from .media_info import MediaError
+from .processing_semanticmac import pad_streams
+from .semantic_interaction import MODALITIES
+from .text_encoding import is_missing
+
+TASK = "video-affect"
+VIEWS = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
+STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
+MAX_SECONDS = 600.0
+ON_ERROR = ("raise", "skip")
+READING, RESULTS = ("allow_download", "max_seconds"), ("on_error", "timings")  # arguments by the step that takes them
+# How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
+CUSTOM_PIPELINES = {
+    TASK: {
+        "impl": "pipeline_semanticmac.SemanticMACPipeline",
+        "pt": ["AutoModelForVideoClassification"],
+        "type": "multimodal",
+    }
+}
+
+
+class SemanticMACPipeline(Pipeline):
+    """Sentiment, emotion, humour or sarcasm of clips, from their files.
+
+        pipe = pipeline("video-affect", model="org/semanticmac-mosei")
+        pipe({"video": "clip.mp4", "text": "I did not expect that."})
+
+    Also as arguments of `pipeline(...)`, for every call:
+
+    Args:
+        batch_size: clips that go through the model together (default 1); results do not depend on it.
+        num_workers: processes that decode (default 0: this one).
+        on_error: "raise", or "skip": in the place of a clip that cannot be used stands {"error": a sentence, "media": its name}.
+        allow_download: let an http(s) URL be downloaded, into memory.
+        max_seconds: longer clips are an error, since all frames of a clip are held at once; None: any length.
+        timings: add to each result what its stages took.
+        dtype: of `pipeline(...)`: below float32 the towers run in autocast.
+    """
+
+    _load_processor = True
+    _load_tokenizer = _load_feature_extractor = _load_image_processor = _load_video_processor = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        kind = self.model.config.model_type
+        if kind != "semanticmac" or not hasattr(self.model, "predictors"):
+            raise ValueError(
+                f"the model is a {type(self.model).__name__} ({kind}); {TASK} needs a SemanticMAC model with its predictors."
+            )
+
+    def __call__(self, inputs, **kwargs):
+        """Predict one clip, or several.
+
+        Args:
+            inputs: a path; the bytes of a file; an http(s) URL, with `allow_download=True`; a dict with any of `video` (a file whose picture and sound are
+                used), `audio` (a file whose sound is used, in place of the video's), `text`, `context` (earlier utterances, oldest first), `start` and
+                `end` (seconds, of both files), `crop` ("left" or "right" half of the picture); a list, generator or dataset of these; or a
+                folder, for all video and sound files in it.
+            kwargs: any of the arguments of the class but dtype.
+
+        Returns:
+            A dict for one clip, a list for a list or a folder, an iterator for a generator or a dataset. A result is of plain JSON types: `task`;
+            what `affect_result` gives; `subtasks`, the same for "shared" and for each of "text", "audio", "vision" that was there; `modalities`,
+            those used; `media`: `path`, `start`, `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and `audio`, the path
+            of a separate sound file; None without media. With `timings=True` also `timings`: seconds of "decode" (the clip's own), "encode"
+            (towers; the first time with loading them) and "model", these two an equal share of its batch's.
+
+        Raises:
+            MediaError: a file that cannot be used.
+            ValueError: an input that cannot be understood, or that has nothing that the model reads.
+        """
+        if isinstance(inputs, str | os.PathLike) and os.path.isdir(inputs):
+            inputs = media_files(inputs)
+        if isinstance(inputs, tuple):
+            inputs = list(inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        return super().__call__(inputs, **kwargs)
+
+    def load_encoders(self) -> None:
+        """Load the frozen towers now, which otherwise happens with the first clip that has media."""
+        for modality in self.readable:
+            self.model.base_model.get_encoder(modality).to(self.device)
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Those of "vision" and "audio" for which the model has or names a tower."""
+        base = self.model.base_model
+        named = {modality: getattr(base.config, f"{modality}_encoder") is not None for _, modality in STREAMS}
+        return tuple(modality for modality in named if named[modality] or modality in base._encoders)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, include_encoders: bool | None = None, **kwargs):
+        """Write the model, which names the pipeline and takes its code along, and the processor.
+
+        Args:
+            include_encoders: write the frozen towers too; None: where they came with the checkpoint, which then stays complete.
+        """
+        if include_encoders is None:
+            references = [getattr(self.model.config, f"{modality}_encoder") for _, modality in STREAMS]
+            own = any(reference is not None and reference.get("name_or_path") is None for reference in references)
+            include_encoders = own or None
+        self.model.save_pretrained(save_directory, include_encoders=include_encoders, **kwargs)
+        self.processor.save_pretrained(save_directory, **kwargs)
+
+    def _sanitize_parameters(self, **parameters):
+        unknown = sorted(set(parameters) - {*READING, *RESULTS})
+        if unknown:
+            raise TypeError(f"the pipeline has no argument {unknown[0]!r}; it has {', '.join((*READING, *RESULTS))}.")
+        if parameters.get("on_error", "raise") not in ON_ERROR:
+            raise ValueError(f'on_error is {parameters["on_error"]!r}; expected "raise" or "skip".')
+        reading, results = (
+            {name: parameters[name] for name in names if name in parameters} for names in (READING, RESULTS)
+        )
+        return reading, {}, results
+
+    def run_single(self, inputs, preprocess_params, forward_params, postprocess_params):
+        return next(self.get_iterator([inputs], 0, 1, preprocess_params, forward_params, postprocess_params))
+
+    def get_iterator(
+        self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
+    ) -> Iterator[dict]:
+        """Results in the order of the inputs, a batch at a time.
+
+        The library's own batches cannot hold clips that lack a modality, nor give an error a place.
+        """
+        sized = isinstance(inputs, Sized)
+        read = (PipelineDataset if sized else PipelineIterator)(inputs, self.preprocess, preprocess_params)
+        workers = num_workers if sized else min(num_workers, 1)
+        for clips in DataLoader(read, batch_size, num_workers=workers, collate_fn=list):
+            yield from self._predict(clips, forward_params, **postprocess_params)
+
+    def preprocess(self, given, allow_download: bool = False, max_seconds: float | None = MAX_SECONDS) -> dict:
+        """One clip: `text`, `context`, `pixel_values` (T, 3, H, W), `input_features` (T, 1, M, F) (None where there is none), the report of its media; or
+        its `error`, which would lose its type on the way out of a worker process."""
+        start = time.perf_counter()
+        try:
+            clip = as_clip(given)
+            found = self._read_media(clip, allow_download, max_seconds)
+            if is_missing(clip["text"]) and all(found[name] is None for name, _ in STREAMS):
+                raise ValueError(
+                    f"{source_name(given)}: the clip holds nothing that the model reads, which is {' and '.join(('text', *self.readable))}."
+                )
+        except Exception as error:
+            return {"error": error, "name": source_name(given)}
+        return {**found, "text": clip["text"], "context": clip["context"], "seconds": time.perf_counter() - start}
+
+    def _read_media(self, clip: dict, allow_download: bool, max_seconds: float | None) -> dict:
+        """The streams of a clip and the report of its media, None without."""
+        found = {"pixel_values": None, "input_features": None, "report": None}
+        cut = {name: clip[name] for name in ("start", "end", "crop")}
+        for kind, modalities in (("video", ("vision", "audio")), ("audio", ("audio",))):
+            if clip[kind] is None:
+                continue
+            if kind == "video" and clip["audio"] is not None:
+                modalities = ("vision",)
+            read = self._decode(clip[kind], cut, modalities, allow_download, max_seconds)
+            if found["report"] is not None:  # the sound of another file
+                video, sound = found["report"], read["report"]
+                joined = {"missing": video["missing"] | sound["missing"], "notes": video["notes"] + sound["notes"]}
+                read = {
+                    **read,
+                    "pixel_values": found["pixel_values"],
+                    "report": {**video, **joined, "audio": sound["path"]},
+                }
+            found = read
+        return found
+
+    def _decode(self, source, cut: dict, modalities, allow_download: bool, max_seconds: float | None) -> dict:
+        """What the processor makes of one file, of those modalities that the model reads; errors and report with the name that the user gave."""
+        name = source_name(source)
+        media = {"path": fetch(source, allow_download) if is_address(source) else source, **cut}
+        try:
+            if max_seconds is not None:
+                with MediaClip(media) as opened:
+                    _check_length(name, opened.duration, max_seconds)
+            found = self.processor.encode_media(
+                media, [modality for modality in modalities if modality in self.readable]
+            )
+        except MediaError as error:
+            raise MediaError(name, error.reason, error.message) from error
+        except ValueError:
+            raise
+        except Exception as error:  # whatever a decoder makes of broken bytes
+            found = f"decoding ends with {type(error).__name__}: {error}; copy or convert the file again."
+            raise MediaError(name, "cannot decode", found) from error
+        unread = {modality: "not read by this model" for modality in modalities if modality not in self.readable}
+        report = {**found["report"], "path": name, "missing": found["report"]["missing"] | unread}
+        return {**found, "report": report}
+
+    def _predict(self, clips: list[dict], forward_params: dict, on_error: str = "raise", timings: bool = False):
+        """Results of what `preprocess` gave for B clips, in order."""
+        failed = [clip["error"] for clip in clips if "error" in clip]
+        if failed and on_error == "raise":
+            raise failed[0]
+        usable = [clip for clip in clips if "error" not in clip]
+        results = iter(
+            self.postprocess(self.forward(self._collate(usable), **forward_params), timings) if usable else ()
+        )
+        for clip in clips:
+            yield _error_result(clip) if "error" in clip else next(results)
+
+    def _collate(self, clips: list[dict]) -> dict:
+        """Tokens of all clips; the streams stay apart until the towers have made them small."""
+        texts = [clip["text"] for clip in clips]
+        tokens = {}
+        if not all(map(is_missing, texts)):
+            tokens = self.processor.encode_text(texts, [clip["context"] or () for clip in clips])
+        return {"tokens": dict(tokens), "clips": clips}
+
+    def _forward(self, batch: dict) -> dict:
+        """Towers, then the model: `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), with the clips and the seconds taken."""
+        start = time.perf_counter()
+        inputs = batch["tokens"]
+        for name, modality in STREAMS:
+            inputs.update(self._embed(modality, [clip[name] for clip in batch["clips"]]))
+        encoded = self._clock()
+        output = self.model(**inputs)
+        seconds = {"encode": encoded - start, "model": self._clock() - encoded}
+        kept = {name: output[name] for name in ("logits", "subtask_logits", "modality_mask")}
+        return {
+            **kept,
+            "seconds": seconds,
+            "clips": [{"report": clip["report"], "seconds": clip["seconds"]} for clip in batch["clips"]],
+        }
+
+    def _embed(self, modality: str, streams: list[torch.Tensor | None]) -> dict[str, torch.Tensor]:
+        """Streams (T_i, ...) of B clips to embeddings (B, T, D) and mask (B, T); the tower sees the frames of all clips in full batches."""
+        present = [stream for stream in streams if stream is not None]
+        if not present:
+            return {}
+        frames = torch.cat(present)[None]  # (1, sum T, ...)
+        mask = torch.ones(frames.shape[:2], dtype=torch.long, device=frames.device)
+        dtype = self.model.dtype
+        with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
+            embeds = self.model.base_model.encode_media(modality, frames, mask)[0]  # (sum T, D)
+        parts = iter(embeds.split([len(stream) for stream in present]))
+        return pad_streams(
+            f"{modality}_embeds", f"{modality}_mask", [stream if stream is None else next(parts) for stream in streams]
+        )
+
+    def _clock(self) -> float:
+        """Now, when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def postprocess(self, output: dict, timings: bool = False) -> list[dict]:
+        """Results of B clips."""
+        config, results = self.model.config, []
+        for index, clip in enumerate(output["clips"]):
+            used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]
+            views = zip(VIEWS.values(), output["subtask_logits"][index])
+            subtasks = {view: self._named(logits) for view, logits in views if view == "shared" or view in used}
+            whole = {"task": config.task_name, **self._named(output["logits"][index]), "subtasks": subtasks}
+            results.append({**whole, "modalities": used, "media": clip["report"]})
+            if timings:
+                shares = {stage: seconds / len(output["clips"]) for stage, seconds in output["seconds"].items()}
+                results[-1]["timings"] = {"decode": clip["seconds"], **shares}
+        return results
+
+    def _named(self, logits: torch.Tensor) -> dict:
+        return affect_result(self.model.config.task, logits, self.model.config.label_thresholds)
+
+
+def _check_length(name: str, duration: float, max_seconds: float) -> None:
+    if duration > max_seconds:
+        raise MediaError(
+            name,
+            "over the length limit",
+            f"the clip lasts {duration:.1f} s, the limit is {max_seconds:g} s; cut it with start and end, or give a larger max_seconds.",
+        )
+
+
+def _error_result(clip: dict) -> dict:
+    error = clip["error"]
+    sentence = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return {"error": sentence, "media": clip["name"]}
+
+
+__all__ = ["CUSTOM_PIPELINES", "SemanticMACPipeline"]
