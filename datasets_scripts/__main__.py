@@ -78,7 +78,10 @@ def parser() -> argparse.ArgumentParser:
     )
     three.add_argument("folder", type=Path, help="an empty folder, or one that holds the same corpus")
     for name, value in DEFAULTS.items():
-        three.add_argument(f"--{name}", type=type(value), help=f"default {value:g}")
+        values = value if isinstance(value, list) else [value]
+        usual = " ".join(f"{number:g}" for number in values)
+        count = len(values) if isinstance(value, list) else None
+        three.add_argument(f"--{name}", type=type(values[0]), nargs=count, help=f"default {usual}")
     three.add_argument("--num_proc", type=int, help="processes that render (default: one a core, at most 8)")
     three.set_defaults(run=synthetic)
     return top

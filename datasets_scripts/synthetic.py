@@ -11,6 +11,7 @@ reached here says that the way from file to prediction works, and nothing about 
 import csv
 import io
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -27,11 +28,27 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
 from .corpus import SPLITS, CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles
-from .synthetic_scores import CLASSES, EMOTIONS, SCORE_RANGE, emotion_label, plant_clip, sarcasm_label, sentiment_label
+from .synthetic_scores import (
+    CLASSES,
+    EMOTIONS,
+    LABEL_WEIGHTS,
+    SCORE_RANGE,
+    emotion_label,
+    plant_clip,
+    sarcasm_label,
+    sentiment_label,
+)
 
 RENDERING = 1  # raise it when the same settings give other clips, so that an old folder is not taken for a new one
 CLIPS_PER_SPEAKER = 6
-DEFAULTS = {"train": 240, "validation": 60, "test": 60, "seed": 0, "contradiction_share": 1 / 3}
+DEFAULTS = {
+    "train": 240,
+    "validation": 60,
+    "test": 60,
+    "seed": 0,
+    "contradiction_share": 1 / 3,
+    "label_weights": list(LABEL_WEIGHTS),
+}
 LABELS = {"sentiment": sentiment_label, "emotion": emotion_label, "sarcasm": sarcasm_label}
 COLUMNS = ("id", "split", "speaker", "text", "label_text", "label_audio", "label_vision", "contradicts")
 
@@ -44,6 +61,8 @@ class SyntheticConfig(CorpusConfig):
         train, validation, test: numbers of clips; 240, 60, 60.
         seed: of everything; 0.
         contradiction_share: clips in which one modality contradicts the other two; 1/3.
+        label_weights: how strong words, voice and face are in the label of task sentiment, parts of 1; 0.45, 0.30, 0.25. They change no
+            clip, only its label.
         num_proc: processes that render; see [`render`].
     """
 
@@ -52,6 +71,7 @@ class SyntheticConfig(CorpusConfig):
     test: int | None = None
     seed: int | None = None
     contradiction_share: float | None = None
+    label_weights: list[float] | None = None
     num_proc: int | None = None
 
 
@@ -77,11 +97,16 @@ class Synthetic(CorpusBuilder):
         return CorpusFiles({"settings": folder / "corpus.json", "clips": folder / "clips.csv"}, paths)
 
     def clips(self, split) -> Iterator[dict]:
+        label = LABELS[self.config.name]
+        if self.config.name == "sentiment":
+            label = partial(
+                sentiment_label, weights=_read_settings(self.files.annotations["settings"])["label_weights"]
+            )
         for row in _read_table(self.files.annotations["clips"].parent):
             if row["split"] == split:
                 scores = tuple(float(row[name]) for name in ("label_text", "label_audio", "label_vision"))
                 yield make_clip(
-                    row["id"], LABELS[self.config.name](scores), row["text"], self.files.media[row["id"]], video_id=row["speaker"],
+                    row["id"], label(scores), row["text"], self.files.media[row["id"]], video_id=row["speaker"],
                     speaker=row["speaker"], label_text=scores[0], label_audio=scores[1], label_vision=scores[2],
                 )  # fmt: skip
 
@@ -94,7 +119,7 @@ def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings)
 
     Args:
         num_proc: processes; None: one a core, at most 8.
-        settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, see [`SyntheticConfig`].
+        settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, `label_weights`, see [`SyntheticConfig`].
 
     Raises:
         ValueError: the folder holds something else, or settings that cannot be.
@@ -134,7 +159,7 @@ def _settle(folder: Path, asked: dict) -> dict:
         )
     path = folder / "corpus.json"
     if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = _read_settings(path)
         for name, value in {**asked, "rendering": RENDERING}.items():
             if held.get(name) != value:
                 raise ValueError(
@@ -159,8 +184,16 @@ def _settle(folder: Path, asked: dict) -> dict:
         )
     if not 0 <= settings["contradiction_share"] <= 1:
         raise ValueError(f"contradiction_share is {settings['contradiction_share']}; expected a share from 0 to 1.")
+    weights = settings["label_weights"]
+    if len(weights) != 3 or min(weights) < 0 or not math.isclose(sum(weights), 1):
+        raise ValueError(f"label_weights are {weights}; expected three numbers from 0 to 1 that add up to 1.")
     write_json(path, settings)
     return settings
+
+
+def _read_settings(path: Path) -> dict:
+    """What `corpus.json` holds; a folder from before there was a setting has its default."""
+    return {**DEFAULTS, **json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _missing_files(folder: Path, settings: dict) -> set[Path]:

@@ -1,5 +1,6 @@
 """What is planted in the clips of the synthetic corpus: three scores, the words that carry one of them, and the labels that follow from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,9 +85,9 @@ def write_text(score: float, generator: np.random.Generator) -> tuple[str, float
     return text, round(sum(valences) / count, 3)
 
 
-def sentiment_label(scores: tuple[float, float, float]) -> float:
-    """The multimodal label: 0.45 words + 0.30 voice + 0.25 face, in [-3, 3]."""
-    return float(np.clip(np.dot(LABEL_WEIGHTS, scores), *SCORE_RANGE))
+def sentiment_label(scores: tuple[float, float, float], weights: Sequence[float] = LABEL_WEIGHTS) -> float:
+    """The multimodal label: 0.45 words + 0.30 voice + 0.25 face, or with the given weights, in [-3, 3]."""
+    return float(np.clip(np.dot(weights, scores), *SCORE_RANGE))
 
 
 def emotion_label(scores: tuple[float, float, float]) -> list[int]:

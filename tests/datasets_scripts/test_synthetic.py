@@ -1,7 +1,9 @@
 """The synthetic corpus: what is planted, what follows from it, what is on disk, and that random towers can find it."""
 
 import csv
+import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import av
@@ -315,6 +317,8 @@ def test_settings_that_cannot_be(tmp_path):
     for settings, message in (
         ({"train": 0}, "at least 1"),
         ({"contradiction_share": 1.5}, "from 0 to 1"),
+        ({"label_weights": [0.5, 0.5, 0.5]}, "add up to 1"),
+        ({"label_weights": [0.5, 0.5]}, "expected three numbers"),
         ({"sed": 1}, "sed"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -333,9 +337,28 @@ def test_share_and_seed_change_what_is_planted():
     assert texts[0] != texts[1]
 
 
+def test_label_weights_change_the_labels_and_no_clip(folder, tmp_path):
+    """Words count nothing, the voice a quarter, the face three quarters."""
+    shutil.copytree(folder, tmp_path / "corpus")
+    settings = json.loads((folder / "corpus.json").read_text())
+    del settings["label_weights"]  # as a folder from before there was this setting
+    (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(settings))
+    usual = load_corpus("synthetic", tmp_path / "corpus", cache_dir=tmp_path / "cache", label_weights=[0.45, 0.3, 0.25])
+    (tmp_path / "corpus" / "corpus.json").write_text(json.dumps({**settings, "label_weights": [0.0, 0.25, 0.75]}))
+    other = load_corpus("synthetic", tmp_path / "corpus", cache_dir=tmp_path / "cache")
+    for split in usual:
+        for before, clip in zip(usual[split], other[split]):
+            assert clip["label"] == pytest.approx(0.25 * clip["label_audio"] + 0.75 * clip["label_vision"])
+            assert {**before, "label": None} == {**clip, "label": None}
+        assert usual[split]["label"] != other[split]["label"]
+    with pytest.raises(ValueError, match="asked for label_weights"):
+        load_corpus("synthetic", tmp_path / "corpus", cache_dir=tmp_path / "cache", label_weights=[1.0, 0.0, 0.0])
+
+
 def test_command_line(tmp_path, capsys):
     words = ["--train", "1", "--validation", "1", "--test", "1", "--num_proc", "1"]
-    main(["synthetic", str(tmp_path / "corpus"), *words])
+    main(["synthetic", str(tmp_path / "corpus"), *words, "--label_weights", "0.2", "0.2", "0.6"])
+    assert json.loads((tmp_path / "corpus" / "corpus.json").read_text())["label_weights"] == [0.2, 0.2, 0.6]
     assert "holds the corpus" in capsys.readouterr().out and len(list((tmp_path / "corpus/clips").iterdir())) == 3
     assert main(["synthetic", str(tmp_path / "corpus"), "--seed", "7"]) == 2
     assert "asked for seed=7" in capsys.readouterr().err
