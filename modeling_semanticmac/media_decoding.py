@@ -191,7 +191,7 @@ class Media:
 
             try:
                 reader = self._reader(TorchcodecSound)
-                if reader.suits(stop * reader.rate):
+                if reader.suits(begin * reader.rate, stop * reader.rate):
                     return resample(reader.pieces(begin * reader.rate, stop * reader.rate), reader.rate, sampling_rate)
             except (RuntimeError, ValueError) as refusal:
                 self._take_over("sound", refusal)

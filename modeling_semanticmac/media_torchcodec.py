@@ -11,8 +11,11 @@ from .media_info import MediaIndex
 
 # Containers in which torchcodec finds each frame by its time (measured: it misses frames in MPEG streams and AVI).
 EXACT_CONTAINERS = {"mov", "matroska"}
-# torchcodec decodes sound from the beginning of the file and returns all of it at once, so a far or long stretch is PyAV's.
-LONGEST_SOUND_SECONDS = 600.0
+# torchcodec decodes sound from the beginning of the file and returns all of it at once, so a far or long stretch is PyAV's. Decoding is about
+# four times as fast (measured), so up to there a whole file is torchcodec's and a cut far behind its beginning is not.
+LONGEST_SOUND_SECONDS, NEAR_SOUND_SECONDS, FASTER = 600.0, 60.0, 4
+# torchcodec reads every packet of a file whenever it opens it (measured: 4 us each), PyAV jumps with the index that is remembered.
+MOST_PACKETS = 10_000
 
 
 def _decoders():
@@ -29,8 +32,8 @@ class TorchcodecFrames:
 
     @staticmethod
     def suits(index: MediaIndex) -> bool:
-        """Whether torchcodec's frames are PyAV's: in some containers it misses frames, and it rounds deeper colours in another way."""
-        return bool(EXACT_CONTAINERS & index.container) and index.bits == 8
+        """Whether torchcodec's frames are PyAV's (in some containers it misses frames, and it rounds deeper colours in another way) and cheaper."""
+        return bool(EXACT_CONTAINERS & index.container) and index.bits == 8 and len(index.video.pts) <= MOST_PACKETS
 
     def __init__(self, source, index: MediaIndex):
         self._times = index.video
@@ -59,9 +62,10 @@ class TorchcodecSound:
         self.rate = round(index.info.audio.rate)
         self._decoder = _decoders().AudioDecoder(_plain(source), stream_index=index.info.audio.stream)
 
-    def suits(self, last: int) -> bool:
-        """Whether sound up to a sample is cheap to decode and comes out right: holes between packets would be closed up."""
-        return last <= LONGEST_SOUND_SECONDS * self.rate and not self._index.audio.gap
+    def suits(self, first: int, last: int) -> bool:
+        """Whether sound from one sample to another is cheap to decode and comes out right: holes between packets would be closed up."""
+        near = max(NEAR_SOUND_SECONDS * self.rate, FASTER * (last - first))
+        return last <= min(near, LONGEST_SOUND_SECONDS * self.rate) and not self._index.audio.gap
 
     def pieces(self, first: int, last: int) -> list[np.ndarray]:
         """Samples first to last, float32, with silence where the stream has none.

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_semanticmac import media_decoding
+from modeling_semanticmac import media_decoding, media_torchcodec
 from modeling_semanticmac.media_decoding import MediaError, decoding_backend, open_media
+from modeling_semanticmac.media_index import index_media
 from tests.media_files import (
     CONTAINERS,
     cut,
@@ -188,6 +189,17 @@ def test_the_backend_is_chosen_once_and_said_in_one_line(monkeypatch, caplog, us
     decoding_backend.cache_clear()
     assert len(asked) <= 2 and len(caplog.records) == 1
     assert ("torchcodec, which is installed" if usable else "PyAV") in caplog.text
+
+
+def test_torchcodec_is_left_out_where_it_would_read_a_long_file_for_a_short_cut(plain, monkeypatch):
+    index = index_media(plain)
+    assert media_torchcodec.TorchcodecFrames.suits(index)
+    monkeypatch.setattr(media_torchcodec, "MOST_PACKETS", 99)
+    assert not media_torchcodec.TorchcodecFrames.suits(index)
+    sound = object.__new__(media_torchcodec.TorchcodecSound)  # without a decoder, which needs FFmpeg's libraries
+    sound._index, sound.rate = index, 1
+    cuts = [(0, 600), (50, 60), (300, 400), (300, 310), (0, 601)]
+    assert [sound.suits(*cut) for cut in cuts] == [True, True, True, False, False]
 
 
 BOTH_BACKENDS = """
