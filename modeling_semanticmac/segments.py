@@ -1,0 +1,56 @@
+"""A stretch of a video that gets a prediction of its own, and fixed windows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SHORTEST_SHARE = 0.1  # of a window; a shorter rest at the end is left out
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a video.
+
+    Args:
+        start, end: seconds, 0 <= start <= end.
+        text: what is said; None where it is not known.
+
+    Raises:
+        ValueError: times that are no such stretch.
+    """
+
+    start: float
+    end: float
+    text: str | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.start <= self.end < float("inf"):
+            raise ValueError(f"a segment from {self.start} s to {self.end} s; expected 0 <= start <= end, in seconds.")
+
+
+def fixed_windows(duration: float, window: float, hop: float | None = None) -> Iterator[Segment]:
+    """Windows of one length, the last one cut at the end; a rest shorter than a tenth of a window is left out.
+
+    Args:
+        duration: seconds of the video.
+        window: seconds of a segment.
+        hop: seconds from one start to the next; None: `window`, so that nothing overlaps.
+
+    Raises:
+        ValueError: a length that is not positive.
+    """
+    hop = window if hop is None else hop
+    for name, value in (("window", window), ("hop", hop)):
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; expected a positive number of seconds.")
+    return _windows(duration, window, hop)
+
+
+def _windows(duration: float, window: float, hop: float) -> Iterator[Segment]:
+    number, end = 0, 0.0
+    while number == 0 or (end < duration and duration - number * hop >= SHORTEST_SHARE * window):
+        end = min(number * hop + window, duration)
+        yield Segment(number * hop, end)
+        number += 1
+
+
+__all__ = ["Segment", "fixed_windows"]
