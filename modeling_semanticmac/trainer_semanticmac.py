@@ -13,6 +13,7 @@ from .atomic_files import write_json, write_whole
 from .gather_with_gradient import gather_rows
 from .label_history import LabelHistoryWriter
 from .metrics import compute_metrics
+from .modality_dropout import drop_modalities
 from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
 from .semantic_labels import SemanticLabels
 from .task_loss import task_loss
@@ -29,7 +30,8 @@ class SemanticMACTrainer(Trainer):
 
     Sub-task M learns the ground truth, S, T, A, V their pseudo labels. Each term is logged by itself (`loss_M`, ... `loss_V`, `loss_intra`,
     `loss_inter`), label generation once an epoch (`labels/...`). The loss between samples sees the global batch of all processes, with gradient;
-    with gradient accumulation it sees one step's micro-batch, not the accumulated batch. On validation and test the loss is that of sub-task M alone, and every clip counts
+    with gradient accumulation it sees one step's micro-batch, not the accumulated batch. With `modality_dropout` clips lack modalities at random in
+    training; what a clip lacks in a step writes no row of the bank. On validation and test the loss is that of sub-task M alone, and every clip counts
     once, the last incomplete batch included. The best model is the one with the lowest validation loss (scores) or the highest validation
     weighted F1 (classes).
 
@@ -86,7 +88,7 @@ class SemanticMACTrainer(Trainer):
         labels = inputs.pop("labels")
         if self.label_state is not None:
             self._advance_labels()
-        output = model(**inputs)
+        output = model(**drop_modalities(inputs, self.args.modality_dropout))
         gathered = self._global_batch(output, labels, clip_index)
         parts = subtask_losses(
             output,

@@ -41,6 +41,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
     sentiment_threshold: float = field(
         default=0.0, metadata={"help": "Scores up to this size are neutral for the loss between samples."}
     )
+    modality_dropout: float = field(
+        default=0.0,
+        metadata={"help": "Probability that a training clip lacks one of its modalities in a step; never all of them."},
+    )
     class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
 
     lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "constant_with_warmup or cosine."})
@@ -74,6 +78,8 @@ class SemanticMACTrainingArguments(TrainingArguments):
         for name in ("intra_weight", "inter_weight", "sentiment_threshold"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.modality_dropout < 1:
+            raise ValueError(f"modality_dropout is {self.modality_dropout}; expected a probability in [0, 1).")
         if self.warmup_epochs < 0:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
         if self.remove_unused_columns:

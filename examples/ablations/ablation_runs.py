@@ -1,0 +1,218 @@
+"""What the scripts of this folder share: a recipe run with extra words over seeds, its models tested anew, and tables with intervals.
+
+Trainings lie in `<output_dir>/<setting>/seed_<n>`, so scripts that share an `--output_dir` train the full model once. Finished runs are kept, one that
+was stopped goes on where it was; a folder that holds a run with other arguments is refused.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import run_mac  # noqa: E402
+from datasets_scripts import task_specification  # noqa: E402
+from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
+from modeling_semanticmac.run_arguments import ModelArguments, parse_arguments  # noqa: E402
+from modeling_semanticmac.run_comparison import CLASSES, SCORES, RunPredictions, compare_runs  # noqa: E402
+from modeling_semanticmac.run_record import recorded_words  # noqa: E402
+from modeling_semanticmac.seed_runs import SeedRun, summarize  # noqa: E402
+
+FULL = "full model"
+# The figures of a table by family of metrics; the JSON holds all.
+SHOWN = {
+    "mosi": ("mae", "pearson", "acc7", "acc2_neg_pos", "f1_neg_pos"),
+    "sims": ("sims_mae", "sims_pearson", "sims_acc5", "sims_acc2", "sims_f1"),
+    "multi_label": ("w_f1", "n_acc", "b_f1"),
+    "conversation": ("w_f1", "w_acc"),
+    "weighted": ("w_f1", "w_acc"),
+}
+NOTE = (
+    "Mean and standard deviation (n - 1) over seeds {seeds}, test split. Differences are to `{reference}`; the interval is the 95 % one of the paired "
+    "bootstrap over {clips} clips, seeds pooled: what other clips might have given. `same sign`: in how many seeds the difference has the sign of "
+    "the mean. `*`: 0 lies outside the interval and all seeds agree; everything else is within noise."
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a table.
+
+    Args:
+        name: what the row says.
+        values: metric -> one value a seed.
+        predictions: of the test clips, a row a seed, in the order of the values.
+    """
+
+    name: str
+    values: dict[str, list[float]]
+    predictions: RunPredictions
+
+
+def ablation_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments that every script here has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        epilog="Every other word goes to run_mac.py and holds for all runs, e.g. --bf16 true, --language_model NAME, --num_train_epochs 5.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", required=True, help="a file of arguments of run_mac.py, e.g. one of examples/recipes"
+    )
+    parser.add_argument("--data_dir", required=True, help="folder of the corpus")
+    parser.add_argument("--output_dir", type=Path, required=True, help="runs and tables; may be shared by scripts")
+    parser.add_argument("--embeddings_dir", help="the embedding store (default: <output_dir>/embeddings)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, with the words for run_mac.py as `words`."""
+    args, args.words = parser.parse_known_args(argv)
+    args.embeddings_dir = args.embeddings_dir or str(args.output_dir / "embeddings")
+    return args
+
+
+def run_words(args: argparse.Namespace, words: Sequence[str] = ()) -> list[str]:
+    """The command line of run_mac.py for a setting; of a name that is given twice the later one counts."""
+    common = ["--data_dir", args.data_dir, "--embeddings_dir", args.embeddings_dir]
+    return [args.recipe, *common, *args.words, *words]
+
+
+def slug(name: str) -> str:
+    """A setting's name as a folder's."""
+    return "".join(letter if letter.isalnum() or letter in "=.-" else "_" for letter in name)
+
+
+def train(args: argparse.Namespace, settings: dict[str, Sequence[str]]) -> dict[str, Path]:
+    """Train and test every setting with every seed, or keep what is finished; returns the settings' folders.
+
+    Args:
+        settings: name -> words for run_mac.py beside the recipe's.
+    """
+    folders = {name: args.output_dir / slug(name) for name in settings}
+    for name, words in (bar := tqdm(settings.items(), desc="Settings", unit=" settings")):
+        bar.set_postfix_str(name)
+        seeds = ["--seeds", *map(str, args.seeds)]
+        run_mac.main([*run_words(args, words), "--output_dir", str(folders[name]), *seeds])
+    return folders
+
+
+def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequence[str] = ()) -> Path:
+    """Test the trained models of a setting on other input, without training; returns the folder of the results.
+
+    Args:
+        models: a setting's folder, with `seed_<n>` in it.
+        folder: where the results go.
+        words: what is other than in training, e.g. `--modalities text`.
+    """
+    runs = []
+    for seed in args.seeds:
+        place = folder / f"seed_{seed}"
+        _, data_args, training_args = parse_arguments(
+            [*run_words(args, words), "--output_dir", str(place), "--seed", str(seed)]
+        )
+        training_args.do_train, training_args.do_eval, training_args.do_predict = False, False, True
+        model = models / f"seed_{seed}"
+        model_args = ModelArguments(model_name_or_path=str(model))
+        with open(model / "model.safetensors", "rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        run = SeedRun(seed, place, (*recorded_words(model_args, data_args, training_args), f"weights={weights}"))
+        runs.append(run)
+        if not run.is_finished():
+            run_mac.run_once(model_args, data_args, training_args)
+            run.finish("loss", None, greater_is_better=False)
+    summarize(runs, folder)
+    return folder
+
+
+def read_result(name: str, folder: Path, seeds: Sequence[int]) -> Result:
+    """The test metrics and predictions of some seeds of a setting."""
+    folders = [folder / f"seed_{seed}" for seed in seeds]
+    found = [json.loads((place / "all_results.json").read_text(encoding="utf-8")) for place in folders]
+    names = [key for key, value in found[0].items() if key.startswith("test_") and isinstance(value, int | float)]
+    values = {key.removeprefix("test_"): [row[key] for row in found] for key in names}
+    return Result(name, values, pool([RunPredictions.read(place) for place in folders], name))
+
+
+def pool(seeds: Sequence[RunPredictions], name: str) -> RunPredictions:
+    """Several seeds as one."""
+    return RunPredictions(name, seeds[0].ids, seeds[0].labels, np.concatenate([seed.predictions for seed in seeds]))
+
+
+def compared(result: Result, reference: Result) -> dict[str, dict]:
+    """Metric -> what `compare_runs` says, with the difference in each seed and how many of them have the sign of the mean."""
+    one, two = reference.predictions, result.predictions
+    found = compare_runs(one, two)
+    for metric, row in found.items():
+        function = {**SCORES, **CLASSES}[metric]
+        values = [[function(seed, run.labels) for seed in run.predictions] for run in (one, two)]
+        row["seed_differences"] = np.subtract(values[1], values[0]).tolist()
+        row["same_sign"] = sum(value * row["difference"] > 0 for value in row["seed_differences"])
+        row["beyond_noise"] = row["significant"] and row["same_sign"] == len(row["seed_differences"])
+    return found
+
+
+def result_table(results: Sequence[Result], reference: Result, family: str) -> tuple[str, list[dict]]:
+    """Markdown and JSON of results, each compared with the reference, which may stand among them.
+
+    Args:
+        family: of the metrics, as the task specification names it.
+    """
+    shown, metric = SHOWN[family], "mae" if reference.predictions.labels.dtype.kind == "f" else "w_f1"
+    lines, records = [], []
+    for result in results:
+        cells = [result.name, *(mean_and_deviation(result.values[name]) for name in shown)]
+        record = {"name": result.name, "values": result.values, "reference": reference.name, "differences": {}}
+        if result is reference:
+            cells += ["", "", ""]
+        else:
+            record["differences"] = compared(result, reference)
+            row = record["differences"][metric]
+            mark = " *" if row["beyond_noise"] else ""
+            interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
+            cells += [
+                f"{row['difference']:+.3f}{mark}",
+                interval,
+                f"{row['same_sign']} of {len(row['seed_differences'])}",
+            ]
+        lines.append(cells)
+        records.append(record)
+    return markdown_table(["", *shown, f"{metric}: difference", "interval", "same sign"], lines), records
+
+
+def write_tables(path: Path, tables: dict[str, tuple[str, list[dict]]], note: str) -> None:
+    """`<path>.md` and `<path>.json`, printed too.
+
+    Args:
+        tables: title -> what `result_table` gives.
+        note: what the columns are.
+    """
+    parts = [f"## {title}\n\n{text}" for title, (text, _) in tables.items()]
+    text = "\n".join([*parts, note]) + "\n"
+    write_json(path.with_suffix(".json"), {title: records for title, (_, records) in tables.items()})
+    write_text(path.with_suffix(".md"), text)
+    print(text)
+
+
+def table_note(args: argparse.Namespace, reference: Result) -> str:
+    """What the columns of `result_table` are."""
+    return NOTE.format(
+        seeds=" ".join(map(str, args.seeds)), reference=reference.name, clips=len(reference.predictions.ids)
+    )
+
+
+def metrics_family(args: argparse.Namespace) -> str:
+    """The family of metrics of the recipe's task."""
+    _, data_args, _ = parse_arguments([*run_words(args), "--output_dir", str(args.output_dir)])
+    return task_specification(
+        data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
+    ).metrics

@@ -1,0 +1,55 @@
+"""What each part of the method is worth: the full model, and one part left out at a time (the paper's Table X).
+
+    python examples/ablations/components.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations
+
+Writes `components.md` and `components.json`. Finished runs are not repeated.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import ablation_runs as runs  # noqa: E402
+
+BLOCKS = {
+    "Affective Perceiver": {
+        "without frame embedding": ["--use_frame_embeddings", "false"],
+        "without layer normalisation": ["--perceiver_norm", "none"],
+        "without residual connection": ["--perceiver_residual", "false"],
+    },
+    "Semantic-centric interaction": {
+        "without modality embedding": ["--use_modality_embeddings", "false"],
+        "without multi-query": ["--multi_query", "false"],
+        "without bridge tokens": ["--use_bridge_tokens", "false"],
+        "without gated ReLU": ["--gate", "none"],
+    },
+    "Label generation": {
+        "without momentum": ["--label_momentum", "false"],
+        "ground truth in place of pseudo labels": ["--pseudo_labels", "ground_truth"],
+        "sub-task M alone": ["--pseudo_labels", "off"],
+    },
+    "Contrastive learning": {
+        "without the loss within samples": ["--intra_weight", "0"],
+        "without the loss between samples": ["--inter_weight", "0"],
+        "without both": ["--intra_weight", "0", "--inter_weight", "0"],
+    },
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train what is missing, then write the tables."""
+    args = runs.parse(runs.ablation_parser(__doc__), argv)
+    settings = {runs.FULL: [], **{name: words for block in BLOCKS.values() for name, words in block.items()}}
+    folders = runs.train(args, settings)
+    results = {name: runs.read_result(name, folder, args.seeds) for name, folder in folders.items()}
+    full, family = results[runs.FULL], runs.metrics_family(args)
+    tables = {
+        title: runs.result_table([full, *(results[name] for name in rows)], full, family)
+        for title, rows in BLOCKS.items()
+    }
+    runs.write_tables(args.output_dir / "components", tables, runs.table_note(args, full))
+
+
+if __name__ == "__main__":
+    main()
