@@ -21,6 +21,7 @@ sys.path.insert(0, str(PROJECT))
 import run_mac  # noqa: E402
 from datasets_scripts import task_specification  # noqa: E402
 from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
 from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
 from modeling_semanticmac.run_arguments import ModelArguments, parse_arguments  # noqa: E402
 from modeling_semanticmac.run_comparison import CLASSES, SCORES, RunPredictions, compare_runs  # noqa: E402
@@ -37,7 +38,7 @@ SHOWN = {
     "weighted": ("w_f1", "w_acc"),
 }
 NOTE = (
-    "Mean and standard deviation (n - 1) over seeds {seeds}, test split. Differences are to `{reference}`; the interval is the 95 % one of the paired "
+    "Mean and standard deviation (n - 1) over seeds {seeds}, test split. Differences are to {reference}; the interval is the 95 % one of the paired "
     "bootstrap over {clips} clips, seeds pooled: what other clips might have given. `same sign`: in how many seeds the difference has the sign of "
     "the mean. `*`: 0 lies outside the interval and all seeds agree; everything else is within noise."
 )
@@ -161,29 +162,23 @@ def compared(result: Result, reference: Result) -> dict[str, dict]:
     return found
 
 
-def result_table(results: Sequence[Result], reference: Result, family: str) -> tuple[str, list[dict]]:
-    """Markdown and JSON of results, each compared with the reference, which may stand among them.
+def result_table(rows: Sequence[tuple[Result, Result | None]], family: str) -> tuple[str, list[dict]]:
+    """Markdown and JSON of results, each with what it is compared with (None: with nothing).
 
     Args:
         family: of the metrics, as the task specification names it.
     """
-    shown, metric = SHOWN[family], "mae" if reference.predictions.labels.dtype.kind == "f" else "w_f1"
+    shown, metric = SHOWN[family], "mae" if rows[0][0].predictions.labels.dtype.kind == "f" else "w_f1"
     lines, records = [], []
-    for result in results:
-        cells = [result.name, *(mean_and_deviation(result.values[name]) for name in shown)]
-        record = {"name": result.name, "values": result.values, "reference": reference.name, "differences": {}}
-        if result is reference:
-            cells += ["", "", ""]
-        else:
-            record["differences"] = compared(result, reference)
-            row = record["differences"][metric]
-            mark = " *" if row["beyond_noise"] else ""
-            interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
-            cells += [
-                f"{row['difference']:+.3f}{mark}",
-                interval,
-                f"{row['same_sign']} of {len(row['seed_differences'])}",
-            ]
+    for result, reference in rows:
+        cells = [result.name, *(mean_and_deviation(result.values[name]) for name in shown), "", "", ""]
+        record = {"name": result.name, "values": result.values, "reference": None, "differences": {}}
+        if reference is not None:
+            record |= {"reference": reference.name, "differences": compared(result, reference)}
+            found = record["differences"][metric]
+            mark, seeds = " *" if found["beyond_noise"] else "", len(found["seed_differences"])
+            interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
+            cells[-3:] = f"{found['difference']:+.3f}{mark}", interval, f"{found['same_sign']} of {seeds}"
         lines.append(cells)
         records.append(record)
     return markdown_table(["", *shown, f"{metric}: difference", "interval", "same sign"], lines), records
@@ -203,16 +198,16 @@ def write_tables(path: Path, tables: dict[str, tuple[str, list[dict]]], note: st
     print(text)
 
 
-def table_note(args: argparse.Namespace, reference: Result) -> str:
-    """What the columns of `result_table` are."""
-    return NOTE.format(
-        seeds=" ".join(map(str, args.seeds)), reference=reference.name, clips=len(reference.predictions.ids)
-    )
+def table_note(args: argparse.Namespace, reference: str, clips: int) -> str:
+    """What the columns of `result_table` are; `reference` says in words what differences are to."""
+    return NOTE.format(seeds=" ".join(map(str, args.seeds)), reference=reference, clips=clips)
 
 
-def metrics_family(args: argparse.Namespace) -> str:
-    """The family of metrics of the recipe's task."""
-    _, data_args, _ = parse_arguments([*run_words(args), "--output_dir", str(args.output_dir)])
-    return task_specification(
-        data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
-    ).metrics
+def resolved(args: argparse.Namespace, words: Sequence[str] = ()):
+    """The model, data and training arguments of a setting."""
+    return parse_arguments([*run_words(args, words), "--output_dir", str(args.output_dir)])
+
+
+def task_of(data_args) -> TaskSpecification:
+    """The task that data arguments name."""
+    return task_specification(data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options)

@@ -43,12 +43,12 @@ def main(argv: list[str] | None = None) -> None:
     settings = {runs.FULL: [], **{name: words for block in BLOCKS.values() for name, words in block.items()}}
     folders = runs.train(args, settings)
     results = {name: runs.read_result(name, folder, args.seeds) for name, folder in folders.items()}
-    full, family = results[runs.FULL], runs.metrics_family(args)
-    tables = {
-        title: runs.result_table([full, *(results[name] for name in rows)], full, family)
-        for title, rows in BLOCKS.items()
-    }
-    runs.write_tables(args.output_dir / "components", tables, runs.table_note(args, full))
+    full, family = results[runs.FULL], runs.task_of(runs.resolved(args)[1]).metrics
+    tables = {}
+    for title, block in BLOCKS.items():
+        tables[title] = runs.result_table([(full, None), *((results[name], full) for name in block)], family)
+    note = runs.table_note(args, "the full model", len(full.predictions.ids))
+    runs.write_tables(args.output_dir / "components", tables, note)
 
 
 if __name__ == "__main__":
