@@ -139,8 +139,11 @@ def read_result(name: str, folder: Path, seeds: Sequence[int]) -> Result:
     """The test metrics and predictions of some seeds of a setting."""
     folders = [folder / f"seed_{seed}" for seed in seeds]
     found = [json.loads((place / "all_results.json").read_text(encoding="utf-8")) for place in folders]
-    names = [key for key, value in found[0].items() if key.startswith("test_") and isinstance(value, int | float)]
-    values = {key.removeprefix("test_"): [row[key] for row in found] for key in names}
+    values = {
+        key.removeprefix("test_"): [row[key] for row in found]
+        for key, value in found[0].items()
+        if key.startswith("test_") and isinstance(value, int | float) and not key.endswith(("time", "_per_second"))
+    }
     return Result(name, values, pool([RunPredictions.read(place) for place in folders], name))
 
 
