@@ -189,6 +189,8 @@ def test_a_checkpoint_is_safetensors_and_json(tmp_path):
         ({"regression_loss": "huber"}, "expected l1 or mse"),
         ({"class_weight": "auto"}, "expected none or balanced"),
         ({"warmup_epochs": -1.0}, "expected 0 or more"),
+        ({"modality_dropout": 1.0}, r"expected a probability in \[0, 1\)"),
+        ({"modality_dropout": -0.1}, r"expected a probability in \[0, 1\)"),
         ({"remove_unused_columns": True}, "must be False"),
     ],
 )

@@ -8,9 +8,9 @@ Writes `components.md` and `components.json`. Finished runs are not repeated.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import ablation_runs as runs  # noqa: E402
+from examples.ablations import ablation_runs as runs  # noqa: E402
 
 BLOCKS = {
     "Affective Perceiver": {

@@ -13,10 +13,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import ablation_runs as runs  # noqa: E402
-
+from examples.ablations import ablation_runs as runs  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
 
 

@@ -10,9 +10,9 @@ Writes `frame_counts.md` and `frame_counts.json`. Finished runs are not repeated
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import ablation_runs as runs  # noqa: E402
+from examples.ablations import ablation_runs as runs  # noqa: E402
 
 COUNTS = (5, 100)
 VARYING = "varying number of frames"

@@ -26,13 +26,12 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import ablation_runs as runs  # noqa: E402
-from feature_files import select_features  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from datasets_scripts import load_corpus  # noqa: E402
 from datasets_scripts.sealed_test import SealedCorpus  # noqa: E402
+from examples.ablations import ablation_runs as runs  # noqa: E402
+from examples.ablations.feature_files import select_features  # noqa: E402
 from modeling_semanticmac import SemanticMACForAffect, TaskSpecification  # noqa: E402
 from modeling_semanticmac.collator import pad_stream  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore  # noqa: E402
