@@ -9,6 +9,14 @@ from .configuration_semanticmac import TaskSpecification
 # Half the width of the neutral band around the middle of the scale, as a share of half the scale: what rounds to 0 in the seven classes of
 # [-3, 3], and the middle class of three in [-1, 1] (CH-SIMS).
 NEUTRAL_SHARE = {"mosi": 1 / 6, "sims": 1 / 10}
+# What a reader calls the prediction of the whole and those of the sub-tasks, in the order in which they are shown.
+VIEWS = {
+    "multimodal": "all together",
+    "shared": "what all share",
+    "text": "words alone",
+    "audio": "voice alone",
+    "vision": "face alone",
+}
 PRESENT = 0.5  # a label with a higher probability is present, where no thresholds were tuned
 
 
@@ -47,4 +55,4 @@ def polarity(task: TaskSpecification, score: float) -> str:
     return "negative" if distance <= -band else "positive" if distance > band else "neutral"
 
 
-__all__ = ["affect_result", "polarity"]
+__all__ = ["VIEWS", "affect_result", "polarity"]

@@ -22,7 +22,7 @@ from .semantic_interaction import MODALITIES
 from .text_encoding import is_missing
 
 TASK = "video-affect"
-VIEWS = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
+SUBTASK_NAMES = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
 STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
 MAX_SECONDS = 600.0
 ON_ERROR = ("raise", "skip")
@@ -267,7 +267,7 @@ class SemanticMACPipeline(Pipeline):
         config, results = self.model.config, []
         for index, clip in enumerate(output["clips"]):
             used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]
-            views = zip(VIEWS.values(), output["subtask_logits"][index])
+            views = zip(SUBTASK_NAMES.values(), output["subtask_logits"][index])
             subtasks = {view: self._named(logits) for view, logits in views if view == "shared" or view in used}
             whole = {"task": config.task_name, **self._named(output["logits"][index]), "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})

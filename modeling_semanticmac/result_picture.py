@@ -4,16 +4,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from .affect_result import VIEWS
 from .picture_style import COLORS, CYCLE, new_figure, picture_style
-
-# Rows from the top: what a reader calls each view, and its colour.
-VIEWS = {
-    "multimodal": "all together",
-    "shared": "what all share",
-    "text": "words alone",
-    "audio": "voice alone",
-    "vision": "face alone",
-}
 
 
 def result_bars(result: Mapping) -> Figure:

@@ -69,3 +69,10 @@ def test_binary_and_selection():
     assert SARCASM.is_binary and not EMOTIONS.is_binary and not SENTIMENT.is_binary
     assert SENTIMENT.minimize and not SARCASM.minimize
     assert (SENTIMENT.num_labels, SARCASM.num_labels, EMOTIONS.num_labels) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("task, thresholds", [(SENTIMENT, [0.5]), (EMOTIONS, [0.5]), (EMOTIONS, [0.5, 0.5, 1.0])])
+def test_thresholds_are_one_for_each_of_several_labels(task, thresholds):
+    with pytest.raises(ValueError, match="label_thresholds"):
+        tiny_config(task, label_thresholds=thresholds)
+    assert tiny_config(EMOTIONS, label_thresholds=[0.1, 0.2, 0.3]).label_thresholds == [0.1, 0.2, 0.3]

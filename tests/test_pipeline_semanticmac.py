@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,7 +12,9 @@ from transformers import pipeline
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACPipeline, SemanticMACProcessor
 from modeling_semanticmac.media_info import MediaError
+from tests.conftest import PROJECT
 from tests.media_files import random_bytes, tone, write_media
+from tests.tiny import EMOTIONS
 from tests.tiny_checkpoint import save_tiny_checkpoint
 
 
@@ -249,6 +252,36 @@ def test_a_model_that_reads_only_words(tmp_path, media):
     assert found["score"] == words({"text": "good day"})["score"]
     with pytest.raises(ValueError, match="nothing that the model reads, which is text"):
         words(str(media / "both.mp4"))
+
+
+def test_several_labels_use_the_thresholds_that_the_configuration_has(tmp_path):
+    labels = pipeline("video-affect", model=str(save_tiny_checkpoint(tmp_path, EMOTIONS, modalities=())), device="cpu")
+    found = labels({"text": "good day"})
+    shares = found["probabilities"]
+    assert list(shares) == ["happy", "sad", "angry"]
+    assert found["labels"] == [name for name in shares if shares[name] > 0.5]
+    labels.model.config.label_thresholds = [(1 + shares["happy"]) / 2, shares["sad"] / 2, 0.0]
+    found = labels({"text": "good day"})
+    assert found["labels"] == ["sad", "angry"] and "angry" in found["subtasks"]["text"]["labels"]
+    labels.save_pretrained(tmp_path / "saved")
+    again = pipeline("video-affect", model=str(tmp_path / "saved"), device="cpu")
+    assert again({"text": "good day"}) == found
+
+
+def test_the_example(checkpoint, media, pipe, monkeypatch, capsys):
+    video = str(media / "both.mp4")
+    monkeypatch.setattr("sys.argv", ["predict.py", video, str(checkpoint), "good", "day"])
+    runpy.run_path(str(PROJECT / "examples" / "predict.py"), run_name="__main__")
+    expected = pipe({"video": video, "text": "good day"})
+    first, *views = capsys.readouterr().out.splitlines()
+    assert first == f"all together: {expected['score']}"
+    assert [view.partition(":")[0] for view in views] == ["shared", "text", "audio", "vision"]
+
+
+def test_another_kind_of_model_is_refused(pipe):
+    base = pipe.model.base_model
+    with pytest.raises(ValueError, match="needs a SemanticMAC model with its predictors"):
+        SemanticMACPipeline(model=base, processor=pipe.processor, device=-1)
 
 
 def test_files_and_threads_are_given_back(pipe, media):

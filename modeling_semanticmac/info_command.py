@@ -1,0 +1,221 @@
+"""`semanticmac info`: what a model is, from its files and without loading its weights."""
+
+import argparse
+import json
+import os
+import textwrap
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, ModelCard
+from transformers import AutoProcessor, PreTrainedConfig
+from transformers.utils import cached_file
+
+from .affect_heads import SemanticMACForAffect
+from .configuration_semanticmac import SemanticMACConfig
+
+EXAMPLES = """examples:
+  semanticmac info RUN
+  semanticmac info org/semanticmac-mosei --json -
+"""
+SIZES = "hidden_size num_attention_heads num_latents num_bridge_tokens num_perceiver_layers num_interaction_layers max_frames num_crops".split()
+SAMPLING = "frames_per_second num_frames vision_window audio_window max_length".split()
+IMAGEBIND_LICENSE = "cc-by-nc-sa-4.0 where the weights are Meta's (non-commercial)"
+CARD_FIELDS = "license base_model datasets language".split()
+
+
+def add_info_parser(commands) -> None:
+    """Add the command to those of `semanticmac`."""
+    parser = commands.add_parser(
+        "info",
+        help="say what a model is",
+        description="What a model predicts, of what it is made, how it samples clips and what it was trained on.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
+    parser.add_argument("--json", choices=("-",), help="- writes JSON to standard output, in place of the table")
+    parser.set_defaults(run=run_info)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print what is known of the model; raises as `model_info`."""
+    found = model_info(args.model)
+    print(json.dumps(found, indent=2) if args.json else info_text(found))
+    return 0
+
+
+def load_config(model: str) -> SemanticMACConfig:
+    """The configuration of a SemanticMAC model.
+
+    Raises:
+        ValueError: there is none, in one sentence.
+    """
+    try:
+        kind = PreTrainedConfig.get_config_dict(model)[0].get("model_type")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{model}: no model can be read there ({first_line(error)}); give the folder of a run, or a name on the Hub."
+        ) from error
+    if kind != "semanticmac":
+        raise ValueError(
+            f"{model}: this is {'a model of type ' + kind if kind else 'no model'}; expected a SemanticMAC model."
+        )
+    return SemanticMACConfig.from_pretrained(model)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, without its full stop; the name of its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+
+
+def model_info(model: str) -> dict:
+    """What is known of a model, by subject: `model`, `task`, `labels`, `parts`, `sizes`, `sampling`, `training` and `card` (None where nothing is written down).
+
+    Raises:
+        ValueError: no such model.
+    """
+    config = load_config(model)
+    task = config.task
+    with torch.device("meta"):
+        parameters = sum(weight.numel() for weight in SemanticMACForAffect(config).parameters())
+    text = config.text_config
+    sizes = {
+        "parameters": parameters,
+        "language_model_width": text.hidden_size,
+        "vision_width": config.vision_width,
+        "audio_width": config.audio_width,
+    }
+    return {
+        "model": model,
+        "task": {
+            "name": task.name,
+            "problem_type": task.problem_type,
+            "label_range": task.label_range and list(task.label_range),
+        },
+        "labels": list(task.label_names),
+        "modalities": ["text", *(m for m in ("audio", "vision") if getattr(config, f"{m}_encoder"))],
+        "parts": model_parts(config, model),
+        "sizes": sizes | {name: getattr(config, name) for name in SIZES},
+        "sampling": _sampling(model),
+        "training": _training(model),
+        "card": _card(model),
+    }
+
+
+def model_parts(config: SemanticMACConfig, home: str) -> list[dict]:
+    """The pretrained parts of a model: `role`, `name` (None: in the model's own repository), `revision`, `kind`, `license`.
+
+    Args:
+        home: folder or repository of the model.
+    """
+    text = config.text_config
+    language = {"name_or_path": getattr(text, "_name_or_path", None) or None}
+    parts = [_part("language model", language, text.model_type)]
+    for modality in ("vision", "audio"):
+        reference = getattr(config, f"{modality}_encoder")
+        if reference is not None:
+            parts.append(_part(f"{modality} encoder", reference, _tower_kind(reference, home)))
+    return parts
+
+
+def _part(role: str, reference: dict, kind: str | None) -> dict:
+    name, revision = reference.get("name_or_path"), reference.get("revision")
+    if (kind or "").startswith("imagebind"):
+        known = IMAGEBIND_LICENSE
+    else:
+        known = _hub_license(name, revision) if name and not os.path.exists(name) else None
+    return {"role": role, "name": name, "revision": revision, "kind": kind, "license": known}
+
+
+def _tower_kind(reference: dict, home: str) -> str | None:
+    where = {name: reference[name] for name in ("revision", "subfolder") if reference.get(name)}
+    try:
+        return PreTrainedConfig.get_config_dict(reference.get("name_or_path") or home, **where)[0].get("model_type")
+    except (OSError, ValueError):  # a folder of another machine, or no network
+        return None
+
+
+def _hub_license(name: str, revision: str | None) -> str | None:
+    try:
+        return HfApi().model_info(name, revision=revision, timeout=10).card_data.get("license")
+    except Exception:  # nothing is worth failing for that the Hub does not say now
+        return None
+
+
+def _sampling(model: str) -> dict | None:
+    """How the processor samples clips."""
+    try:
+        processor = AutoProcessor.from_pretrained(model)
+    except (OSError, ValueError):
+        return None
+    return {name: getattr(processor, name) for name in SAMPLING}
+
+
+def _training(model: str) -> dict | None:
+    """Corpus, task, modalities, seed and code of the run that made the model."""
+    path = _file(model, "run.json")
+    if path is None:
+        return None
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    data = {name: record["data"].get(name) for name in ("corpus", "task", "modalities")}
+    return {**data, "seed": record.get("seed"), "git_revision": record.get("git_revision")}
+
+
+def _card(model: str) -> dict | None:
+    """What the head of the model card says of licence, base model, data and language."""
+    path = _file(model, "README.md")
+    if path is None:
+        return None
+    data = ModelCard.load(path).data.to_dict()
+    return {name: data[name] for name in CARD_FIELDS if name in data}
+
+
+def _file(model: str, name: str) -> str | None:
+    """Path of a file of the model, from its folder or the Hub; None where there is none."""
+    try:
+        return cached_file(model, name)
+    except OSError:
+        return None
+
+
+def info_text(found: dict) -> str:
+    """`model_info` as lines for a person."""
+    task, sampling, training, sizes = found["task"], found["sampling"], found["training"], found["sizes"]
+    low_high = "" if task["label_range"] is None else " from {:g} to {:g}".format(*task["label_range"])
+    rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{low_high})")]
+    if task["label_range"] is None:
+        rows.append(("labels", ", ".join(found["labels"])))
+    rows.append(("reads", ", ".join(found["modalities"])))
+    for part in found["parts"]:
+        name = part["name"] or "in the model's own repository"
+        revision = f" at {part['revision']}" if part["revision"] else ""
+        rows.append(
+            (
+                part["role"],
+                f"{part['kind'] or 'of unknown kind'}, {name}{revision}; licence: {part['license'] or 'unknown'}",
+            )
+        )
+    rows.append(
+        (
+            "sizes",
+            ", ".join(
+                f"{name} {value:,}" if name == "parameters" else f"{name} {value}" for name, value in sizes.items()
+            ),
+        )
+    )
+    for subject, values in (("sampling", sampling), ("trained on", training), ("model card", found["card"])):
+        said = ", ".join(f"{name} {_words(value)}" for name, value in (values or {}).items() if value is not None)
+        rows.append((subject, said or "not written down"))
+    width = max(len(name) for name, _ in rows) + 2
+    wrap = textwrap.TextWrapper(
+        width=110, subsequent_indent=" " * width, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrap.fill(f"{name:<{width}}{text}") for name, text in rows)
+
+
+def _words(value) -> str:
+    return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+__all__ = ["add_info_parser", "first_line", "info_text", "load_config", "model_info"]
