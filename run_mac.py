@@ -23,8 +23,9 @@ from modeling_semanticmac.atomic_files import write_json
 from modeling_semanticmac.collator import SemanticMACCollator
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
-from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_towers
+from modeling_semanticmac.encoders import commit_of, embedding_width, encoder_reference, load_towers
 from modeling_semanticmac.extraction_report import usable_clips
+from modeling_semanticmac.hub_upload import push_run
 from modeling_semanticmac.metrics import class_scores, compute_metrics, tune_thresholds
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.report import write_report
@@ -51,6 +52,7 @@ class Run:
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
         )
         self.used: dict[str, list[str]] = {}  # split -> ids of the clips that were used
+        self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
         self.uses_media = set(data_args.modalities) != {"text"}
         self.corpus = SealedCorpus(
             load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
@@ -69,7 +71,9 @@ class Run:
     def _build(self):
         """A new model around the language model and, where media are used, the two towers."""
         args = self.model_args
-        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=args.language_model_revision)
+        self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
+        words_revision = self.language_model_commit or args.language_model_revision
+        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=words_revision)
         references = {}
         for modality in ("vision", "audio"):
             if modality not in self.data_args.modalities:
@@ -88,7 +92,7 @@ class Run:
         if "vision" in front_ends:  # the crops of a frame share its place in time
             fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
         model = SemanticMACForAffect.from_language_model(
-            args.language_model, args.language_model_revision, **self.task.config_fields(), **fields
+            args.language_model, words_revision, **self.task.config_fields(), **fields
         )
         model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
@@ -148,10 +152,8 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
         best = Path(trainer.state.best_model_checkpoint).name
         run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
-    local = any(Path(name).is_dir() for name in (run.model_args.vision_encoder, run.model_args.audio_encoder) if name)
-    run.model.include_encoders = (
-        run.model_args.include_encoders if run.model_args.include_encoders is not None else local
-    )
+    asked = run.model_args.include_encoders
+    run.model.include_encoders = run.model.refers_to_folders if asked is None else asked
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -190,6 +192,8 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run with the given arguments, or those of the command line."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for name in ("httpx", "httpx2"):  # one line a request to the Hub
+        logging.getLogger(name).setLevel(logging.WARNING)
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse_arguments(argv)
     if arguments[1].seeds:
@@ -212,6 +216,7 @@ def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
             continue
         words = ["--seed", str(run.seed), "--output_dir", str(run.folder), "--embeddings_dir", embeddings]
         model_args, data_args, training_args = parse_arguments([*argv, *words])
+        push, training_args.push_to_hub = training_args.push_to_hub, False  # the best one, when all are there
         if training_args.do_train and training_args.resume_from_checkpoint is None and run.folder.is_dir():
             training_args.resume_from_checkpoint = "last"
         trainer = run_once(model_args, data_args, training_args)
@@ -219,8 +224,30 @@ def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
             args = trainer.args
             run.finish(args.metric_for_best_model, trainer.state.best_metric, bool(args.greater_is_better))
     if training_args.should_save:
-        summarize(runs, folder)
+        summary = summarize(runs, folder)
         print((folder / "seeds.md").read_text(encoding="utf-8"))
+        if push:
+            push_best(folder, summary, training_args)
+
+
+def push_best(folder: Path, summary: dict, args) -> None:
+    """Push the run of the seed that validation chose.
+
+    Raises:
+        ValueError: none was chosen, since nothing was evaluated on validation.
+    """
+    if summary["best_folder"] is None:
+        raise ValueError(
+            "no seed was chosen on validation, so there is none to push; train with --eval_strategy epoch."
+        )
+    name = args.hub_model_id or folder.resolve().name
+    push_run(
+        folder / summary["best_folder"],
+        name,
+        private=args.hub_private_repo,
+        token=args.hub_token,
+        revision=args.hub_revision,
+    )
 
 
 def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
@@ -232,7 +259,8 @@ def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
     set_seed(training_args.seed)
     run = Run(model_args, data_args, training_args)
     if training_args.should_save:
-        save_run_record(training_args.output_dir, model_args, data_args, training_args)
+        facts = {"corpus": corpus_builder(data_args.corpus).facts(), "language_model_commit": run.language_model_commit}
+        save_run_record(training_args.output_dir, model_args, data_args, training_args, **facts)
     train_clips = run.split("train", data_args.max_train_samples) if training_args.do_train else None
     needs_validation = training_args.do_train or training_args.do_eval
     validation = run.split("validation", data_args.max_eval_samples) if needs_validation else None

@@ -45,6 +45,9 @@ class ChSims(CorpusBuilder):
 
     BUILDER_CONFIGS = SENTIMENT
     TABLE_II = {"sentiment": {"train": 1368, "validation": 456, "test": 457}}
+    TITLE = "CH-SIMS"
+    LANGUAGE = "zh"
+    PEOPLE = "Characters of Chinese films, series and shows, who speak Mandarin; mostly actors."
     TERMS = "no licence is published with the data; research use by the paper"
     CITATION = """@inproceedings{yu2020chsims,
   title = {{CH-SIMS}: A {Chinese} Multimodal Sentiment Analysis Dataset with Fine-grained Annotation of Modality},

@@ -25,6 +25,9 @@ class ChSimsV2(CorpusBuilder):
 
     BUILDER_CONFIGS = SENTIMENT
     TABLE_II = {"sentiment": {"train": 2722, "validation": 647, "test": 1034}}
+    TITLE = "CH-SIMS v2"
+    LANGUAGE = "zh"
+    PEOPLE = "Characters of Chinese films, series and shows, who speak Mandarin; mostly actors."
     TERMS = "no licence is published with the data"
     CITATION = """@inproceedings{liu2022chsimsv2,
   title = {Make Acoustic and Visual Cues Matter: {CH-SIMS} v2.0 Dataset and {AV-Mixup} Consistent Module},

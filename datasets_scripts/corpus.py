@@ -75,6 +75,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
         EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips as reported (where no manifest counts them) and in the paper, and why they differ
         TERMS, REDISTRIBUTION, CITATION  terms in a line, whether they let transcripts and media be passed on, BibTeX
+        TITLE, LANGUAGE, PEOPLE          its name as its authors write it, ISO 639 code, who is in it in a sentence
 
     Args:
         task: name of a configuration; None: the first.
@@ -96,6 +97,9 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     TERMS = ""
     REDISTRIBUTION = False
     CITATION = ""
+    TITLE = ""
+    LANGUAGE: str | None = None
+    PEOPLE = ""
     MAY_LACK_SPLITS = False  # whether a split without clips is no error
     TEXT_ALONE_IS_MEANT = False  # whether a clip without media is one by intention
 
@@ -194,6 +198,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         if not self.info.splits[split].num_examples:
             return datasets.Dataset.from_dict({name: [] for name in self.info.features}, features=self.info.features)
         return super().as_dataset(split, **options)
+
+    @classmethod
+    def facts(cls) -> dict:
+        """What the card of a model that was trained on the corpus says about it."""
+        names = ("title", "language", "people", "terms", "citation")
+        return {name: getattr(cls, name.upper()) or None for name in names}
 
     @classmethod
     def normalize_id(cls, listed: str) -> str:

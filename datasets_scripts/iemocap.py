@@ -89,6 +89,9 @@ class Iemocap(CorpusBuilder):
         "emotion": "Sessions 1 to 4 have 5,758 clips of the six classes, the paper 5,747 in train and validation; which dialogues it held out, "
         "and why 11 clips are missing, is not public. The test clips agree."
     }
+    TITLE = "IEMOCAP"
+    LANGUAGE = "en"
+    PEOPLE = "Ten actors in pairs who play and improvise scenes in English in a laboratory."
     TERMS = "USC release form: academic research, no part may be passed on; ids alone may be written down"
     REDISTRIBUTION = False
     CITATION = """@article{busso2008iemocap,

@@ -80,6 +80,9 @@ class Meld(CorpusBuilder):
         "emotion": "the paper has 224 / 7 / 86 fewer and no list of them is public; 1,102 is the number of validation clips in which a face was "
         "found. Here every row is a clip."
     }
+    TITLE = "MELD"
+    LANGUAGE = "en"
+    PEOPLE = "Characters of the TV series Friends, mostly its six leads, in English; actors."
     TERMS = "annotations GPL-3.0; the clips are cut from a TV series"
     REDISTRIBUTION = False
     CITATION = """@inproceedings{poria2019meld,

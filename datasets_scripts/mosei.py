@@ -87,6 +87,9 @@ class Mosei(CorpusBuilder):
     EXPECTED = {
         "emotion": {"train": 16322, "validation": 1871, "test": 4659}
     }  # label.csv's clips that the label file has
+    TITLE = "CMU-MOSEI"
+    LANGUAGE = "en"
+    PEOPLE = "English-speaking YouTube users who talk to a camera about many things."
     TERMS = TERMS
     CITATION = """@inproceedings{zadeh2018mosei,
   title = {Multimodal Language Analysis in the Wild: {CMU-MOSEI} Dataset and Interpretable Dynamic Fusion Graph},

@@ -53,6 +53,9 @@ class Mosi(CorpusBuilder):
 
     BUILDER_CONFIGS = [CorpusConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORES, metrics="mosi"))]  # fmt: skip
     TABLE_II = {"sentiment": {"train": 1284, "validation": 229, "test": 686}}
+    TITLE = "CMU-MOSI"
+    LANGUAGE = "en"
+    PEOPLE = "English-speaking YouTube users who tell a camera their opinion, mostly of films."
     TERMS = TERMS
     CITATION = """@article{zadeh2016mosi,
   title = {Multimodal Sentiment Intensity Analysis in Videos: Facial Gestures and Verbal Messages},

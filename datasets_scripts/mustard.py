@@ -61,6 +61,9 @@ class Mustard(CorpusBuilder):
     ]  # fmt: skip
 
     TABLE_II = {"sarcasm": {"train": 554, "validation": 68, "test": 68}}
+    TITLE = "MUStARD"
+    LANGUAGE = "en"
+    PEOPLE = "Characters of four TV series in English; actors."
     TERMS = "annotations MIT; the clips are cut from TV series"
     REDISTRIBUTION = False
     CITATION = """@inproceedings{castro2019mustard,

@@ -83,6 +83,9 @@ class Synthetic(CorpusBuilder):
     """
 
     BUILDER_CONFIG_CLASS = SyntheticConfig
+    TITLE = "the synthetic corpus of SemanticMAC"
+    LANGUAGE = "en"
+    PEOPLE = "Nobody: the faces are drawn, the voices computed, the sentences made of a word list."
     BUILDER_CONFIGS = [
         SyntheticConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORE_RANGE, "mosi")),
         SyntheticConfig(name="emotion", task=TaskSpecification("emotion", "multi_label_classification", EMOTIONS, metrics="multi_label")),

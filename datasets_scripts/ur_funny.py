@@ -56,6 +56,9 @@ class UrFunny(CorpusBuilder):
     ]
     TABLE_II = {"humor": {"train": 7614, "validation": 980, "test": 994}}
     EXPECTED = {"humor": {"train": 7614, "validation": 980, "test": 994}}
+    TITLE = "UR-FUNNY v2"
+    LANGUAGE = "en"
+    PEOPLE = "Speakers of TED talks in English, on a stage."
     TERMS = "no licence is published with the annotations; the talks are TED's, CC BY-NC-ND"
     REDISTRIBUTION = False
     CITATION = """@inproceedings{hasan2019urfunny,

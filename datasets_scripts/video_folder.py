@@ -60,6 +60,8 @@ class VideoFolder(CorpusBuilder):
 
     BUILDER_CONFIG_CLASS = VideoFolderConfig
     BUILDER_CONFIGS = [VideoFolderConfig(name=name) for name in TASKS]
+    TITLE = "clips of the author's own"
+    PEOPLE = "Whoever is in the clips of whoever trained the model; its author can tell."
     TERMS = "your own clips: what the people in them agreed to"
     REDISTRIBUTION = True
     TEXT_ALONE_IS_MEANT = True

@@ -3,7 +3,11 @@
 ImageBind's towers are the default; any vision or audio encoder of transformers can take their place, pooled to one vector a frame or window.
 """
 
+import os
+
 import torch
+from huggingface_hub import resolve_revision
+from huggingface_hub.errors import HfHubHTTPError, RevisionResolutionError
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, PreTrainedConfig
 
@@ -28,6 +32,16 @@ def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | Non
     }
 
 
+def commit_of(name_or_path: str, revision: str | None = None) -> str | None:
+    """The commit that a branch or tag of a repository on the Hub stands for now; None for a folder, or where nobody can say."""
+    if os.path.isdir(name_or_path):
+        return None
+    try:
+        return resolve_revision(str(name_or_path), revision=revision).resolved
+    except (HfHubHTTPError, RevisionResolutionError, ValueError):
+        return None  # loading will say what is wrong with the name
+
+
 def load_encoder(reference: dict, modality: str) -> nn.Module:
     """Load a frozen tower in single precision, in evaluation mode, without gradients.
 
@@ -38,6 +52,7 @@ def load_encoder(reference: dict, modality: str) -> nn.Module:
     Raises:
         ValueError: the weights are not those that the reference names, or the checkpoint lacks some.
     """
+    reference = _pinned(reference)
     name, where = reference["name_or_path"], _where(reference)
     config = _load_config(reference)
     model_class = IMAGEBIND[config.model_type][1] if config.model_type in IMAGEBIND else AutoModel
@@ -51,7 +66,10 @@ def load_encoder(reference: dict, modality: str) -> nn.Module:
             f"the {modality} encoder at {name} lacks {len(missing)} weights, {missing[0]!r} among them; they would be random. Name a complete "
             f"checkpoint of {type(model).__name__}."
         )
-    encoder.config._name_or_path = str(name)  # of the part of a model too
+    encoder.config._name_or_path, encoder.config._commit_hash = (
+        str(name),
+        reference["commit"],
+    )  # of the part of a model too
     expected = reference.get("weights_hash")
     if expected is not None and (found := weights_hash(encoder)) != expected:
         raise ValueError(
@@ -84,6 +102,7 @@ def load_towers(references: dict[str, dict], num_crops: int | None = None) -> tu
     Raises:
         ValueError: num_crops for a front end that crops in its own way.
     """
+    references = {modality: _pinned(reference) for modality, reference in references.items()}
     encoders = {modality: load_encoder(reference, modality) for modality, reference in references.items()}
     front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
     front_ends |= {modality: load_front_end(reference, modality) for modality, reference in references.items()}
@@ -92,6 +111,12 @@ def load_towers(references: dict[str, dict], num_crops: int | None = None) -> tu
             raise ValueError(f"--num_crops is ImageBind's; {type(front_ends['vision']).__name__} crops in its own way.")
         front_ends["vision"].num_crops = num_crops
     return encoders, front_ends
+
+
+def _pinned(reference: dict) -> dict:
+    """The reference with its `commit`, which is also its revision where there is one: everything of a tower comes from the same."""
+    commit = commit_of(reference["name_or_path"], reference.get("revision"))
+    return {**reference, "commit": commit, "revision": commit or reference.get("revision")}
 
 
 def _where(reference: dict) -> dict:

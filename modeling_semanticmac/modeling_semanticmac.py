@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 import torch
+from huggingface_hub import create_repo, file_exists, upload_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
@@ -15,6 +16,7 @@ from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import SemanticMACConfig
 from .encoders import embed_batch, load_encoder
 from .gated_bridge_attention import GateProjection
+from .model_card_text import config_card
 from .semantic_interaction import MODALITIES, SemanticInteraction
 
 ENCODER_BATCH = 64
@@ -81,6 +83,12 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
         language_model = AutoModel.from_pretrained(name_or_path, revision=revision, config=config.text_config, **kwargs)
         return cls(config, language_model=language_model)
 
+    @property
+    def refers_to_folders(self) -> bool:
+        """Whether a tower lies in a folder of this machine, where nobody else can load it by reference."""
+        references = (self._reference(modality) for modality in ("vision", "audio"))
+        return any(reference is not None and os.path.isdir(reference["name_or_path"] or "") for reference in references)
+
     def save_pretrained(self, save_directory, include_encoders: bool | None = None, **kwargs):
         """As `PreTrainedModel.save_pretrained`; the frozen towers are kept by reference.
 
@@ -88,25 +96,55 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
             include_encoders: write the towers too, into the sub-folders `vision_encoder/` and `audio_encoder/`, so that the folder is
                 complete. None: as the attribute `include_encoders` says (False), which also serves callers that cannot pass it.
         """
-        base = self.base_model
         include = self.include_encoders if include_encoders is None else include_encoders
-        # The library records the class that is saved; a head's checkpoint must be found by AutoModel as well.
-        base_class = "modeling_semanticmac.SemanticMACModel"
-        self.config.auto_map = {"AutoModel": base_class, **(getattr(self.config, "auto_map", None) or {})}
+        # The library records the class that is saved; a head's checkpoint must be found by AutoModel as well. Of a model from the Hub it holds the
+        # names with that repository before them, where the new one's own files are meant.
+        auto_map = getattr(self.config, "auto_map", None) or {}
+        self.config.auto_map = {name: module.rpartition("--")[2] for name, module in auto_map.items()}
+        self.config.auto_map["AutoModel"] = "modeling_semanticmac.SemanticMACModel"
         references = {key: getattr(self.config, key) for key in ("vision_encoder", "audio_encoder")}
         try:
-            for modality in ("vision", "audio") if include else ():
+            for modality in ("vision", "audio"):
                 key = f"{modality}_encoder"
-                if references[key] is None and modality not in base._encoders:
-                    continue
-                if kwargs.get("is_main_process", True):
-                    base.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
-                weights_hash = (references[key] or {}).get("weights_hash")
-                setattr(self.config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
+                if include and (references[key] is not None or modality in self.base_model._encoders):
+                    if kwargs.get("is_main_process", True):
+                        self.base_model.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
+                    weights_hash = (references[key] or {}).get("weights_hash")
+                    setattr(self.config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
+                elif os.path.realpath(save_directory) != os.path.realpath(self.name_or_path or ""):
+                    setattr(self.config, key, self._reference(modality))
             super().save_pretrained(save_directory, **kwargs)
         finally:
             for key, reference in references.items():
                 setattr(self.config, key, reference)
+
+    def _reference(self, modality: str) -> dict | None:
+        """How the tower is found from anywhere: a tower beside the model by the model's name, one from the Hub by the commit that was loaded."""
+        reference = getattr(self.config, f"{modality}_encoder")
+        if reference is None:
+            return None
+        encoder, name = self.base_model._encoders.get(modality), reference.get("name_or_path") or self.name_or_path
+        commit = getattr(encoder.config, "_commit_hash", None) if encoder is not None else None
+        return {**reference, "name_or_path": name, "revision": commit or reference.get("revision")}
+
+    def push_to_hub(self, repo_id: str, *, include_encoders: bool | None = None, **kwargs):
+        """As `PreTrainedModel.push_to_hub`, with a card that states the task, the licences and the limits where the repository has none yet.
+
+        Args:
+            include_encoders: upload the towers too. None: only where they lie in a folder, in which nobody else can load them.
+            kwargs: of `PreTrainedModel.push_to_hub`.
+        """
+        token, on_main = kwargs.get("token"), not kwargs.get("create_pr") and kwargs.get("revision") is None
+        repo_id = create_repo(repo_id, private=kwargs.get("private"), token=token, exist_ok=True).repo_id
+        if on_main and not file_exists(repo_id, "README.md", token=token):
+            card = config_card(self.config, repo_id, self.name_or_path or None)
+            upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo_id, token=token)
+        before = self.include_encoders
+        self.include_encoders = self.refers_to_folders if include_encoders is None else include_encoders
+        try:
+            return super().push_to_hub(repo_id, **kwargs)
+        finally:
+            self.include_encoders = before
 
 
 def _without_pooler(text_config) -> dict:
@@ -166,8 +204,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
                     f"This model got raw {modality} input, but its configuration names no {modality} encoder. Give {modality}_embeds, set "
                     f"config.{modality}_encoder={{'name_or_path': ...}}, or call set_encoders({modality}=...)."
                 )
-            reference = {**reference, "name_or_path": reference.get("name_or_path") or self.name_or_path}
-            self._encoders[modality] = load_encoder(reference, modality)
+            self._encoders[modality] = load_encoder(self._reference(modality), modality)
         return self._encoders[modality]
 
     def encode_media(self, modality: str, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -41,8 +41,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_run_record(output_dir: str, model_args, data_args, training_args) -> None:
-    """`run.json`: the resolved arguments, the command, the seed, the versions and the git revision."""
+def save_run_record(output_dir: str, model_args, data_args, training_args, **facts) -> None:
+    """`run.json`: the resolved arguments, the command, the seed, the versions and the git revision.
+
+    Args:
+        facts: what else a model card wants to know, by name.
+    """
     record = {
         "model": asdict(model_args),
         "data": asdict(data_args),
@@ -51,12 +55,14 @@ def save_run_record(output_dir: str, model_args, data_args, training_args) -> No
         "seed": training_args.seed,
         "versions": versions(),
         "git_revision": git_revision(),
+        **facts,
     }
     write_json(Path(output_dir) / "run.json", record)
 
 
 # What may differ between two runs that are the same but for their seed.
-INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank"}  # fmt: skip
+INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank",
+              "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy"}  # fmt: skip
 
 
 def recorded_words(model_args, data_args, training_args) -> tuple[str, ...]:

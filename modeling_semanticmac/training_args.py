@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from .task_loss import REGRESSION_LOSSES
 
@@ -56,6 +57,9 @@ class SemanticMACTrainingArguments(TrainingArguments):
     ddp_find_unused_parameters: bool | None = field(
         default=True, metadata={"help": "A batch without a modality leaves its perceiver unused: keep True."}
     )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "When to push to the Hub: end; the model card is made from the finished run."}
+    )
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
     def __post_init__(self):
@@ -63,6 +67,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
         asked = self.do_eval
         super().__post_init__()
         self.do_eval = asked
+        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished run."
+            )
         if self.regression_loss not in REGRESSION_LOSSES:
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
         if self.class_weight not in ("none", "balanced"):

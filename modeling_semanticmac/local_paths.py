@@ -1,0 +1,64 @@
+"""Folders of one machine taken out of what others will read: nobody needs to know whose home the clips lay in, and nothing is found there.
+
+An absolute path keeps its last part; relative paths and addresses stay as they are.
+"""
+
+import re
+
+# At the beginning of a word, after a quote or bracket, or after the "=" of an argument; not within an address.
+_ABSOLUTE = re.compile(r"""(?<![\w.:/\\~<-])(?:~[\w.-]*[/\\]|/|[A-Za-z]:[\\/]|\\\\)[^\s'"`<>|,;)\]}]+""")
+_WHOLE = re.compile(r"(--[\w-]+=)?((?:~[\w.-]*[/\\]|/|[A-Za-z]:[\\/]|\\\\).+)", re.DOTALL)
+
+
+def without_local_paths(value):
+    """A value of JSON (a text, or lists and dicts of them) with every absolute path cut down to its last part.
+
+    A text that is a path as a whole, or `--name=` and a path, may hold blanks; within longer texts a path ends at the first blank.
+    """
+    if isinstance(value, dict):
+        return {name: without_local_paths(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_local_paths(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    whole = _WHOLE.fullmatch(value)
+    if whole and "\n" not in value:
+        return (whole[1] or "") + _last_part(whole[2])
+    return _ABSOLUTE.sub(lambda found: _last_part(found[0]), value)
+
+
+def local_paths(value) -> set[str]:
+    """The absolute paths that are texts of their own in a value of JSON, also behind `--name=`."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return set().union(*map(local_paths, value))
+    whole = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+    return {whole[2]} if whole else set()
+
+
+def without_local_names(value):
+    """A configuration in JSON without the entries that only name a file or folder of this machine; its other texts, tokens among them, stay."""
+    if isinstance(value, list):
+        return [without_local_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: without_local_names(item) for name, item in value.items() if not _names_a_path(name, item)}
+
+
+def _names_a_path(name: str, value) -> bool:
+    return name.endswith(("name_or_path", "_file")) and isinstance(value, str) and bool(_WHOLE.fullmatch(value))
+
+
+def hide_paths(text: str, paths: set[str]) -> str:
+    """A text without the given paths, which may hold blanks, and then without any other absolute path."""
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, _last_part(path))
+    return without_local_paths(text)
+
+
+def _last_part(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or "."
+
+
+__all__ = ["hide_paths", "local_paths", "without_local_names", "without_local_paths"]
