@@ -5,7 +5,7 @@ Legend: B clips of a batch, T frames or sound windows, C outputs.
 
 import os
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
 import torch
 from torch.utils.data import DataLoader
@@ -14,9 +14,8 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .affect_heads import SUBTASKS
 from .affect_result import affect_result
-from .clip_input import as_clip, fetch, is_address, media_files, source_name
-from .clip_sampling import MediaClip
-from .media_info import MediaError
+from .clip_input import media_files, source_name
+from .clip_reading import read_clip
 from .processing_semanticmac import pad_streams
 from .semantic_interaction import MODALITIES
 from .text_encoding import is_missing
@@ -24,9 +23,11 @@ from .text_encoding import is_missing
 TASK = "video-affect"
 SUBTASK_NAMES = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
 STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
-MAX_SECONDS = 600.0
 ON_ERROR = ("raise", "skip")
-READING, RESULTS = ("allow_download", "max_seconds"), ("on_error", "timings")  # arguments by the step that takes them
+READING, RESULTS = (
+    ("modalities", "allow_download", "max_seconds"),
+    ("on_error", "timings"),
+)  # arguments by the step that takes them
 # How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
 CUSTOM_PIPELINES = {
     TASK: {
@@ -49,8 +50,9 @@ class SemanticMACPipeline(Pipeline):
         batch_size: clips that go through the model together (default 1); results do not depend on it.
         num_workers: processes that decode (default 0: this one).
         on_error: "raise", or "skip": in the place of a clip that cannot be used stands {"error": a sentence, "media": its name}.
+        modalities: those of "text", "audio" and "vision" to use where a clip has them (default all).
         allow_download: let an http(s) URL be downloaded, into memory.
-        max_seconds: longer clips are an error, since all frames of a clip are held at once; None: any length.
+        max_seconds: longer clips are an error (default 600), since all frames of a clip are held at once; None: any length.
         timings: add to each result what its stages took.
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
@@ -95,9 +97,9 @@ class SemanticMACPipeline(Pipeline):
             return []
         return super().__call__(inputs, **kwargs)
 
-    def load_encoders(self) -> None:
-        """Load the frozen towers now, which otherwise happens with the first clip that has media."""
-        for modality in self.readable:
+    def load_encoders(self, modalities: Sequence[str] = MODALITIES) -> None:
+        """Load the frozen towers of these modalities now, which otherwise happens with the first clip that has media."""
+        for modality in set(self.readable) & set(modalities):
             self.model.base_model.get_encoder(modality).to(self.device)
 
     @property
@@ -124,6 +126,9 @@ class SemanticMACPipeline(Pipeline):
         unknown = sorted(set(parameters) - {*READING, *RESULTS})
         if unknown:
             raise TypeError(f"the pipeline has no argument {unknown[0]!r}; it has {', '.join((*READING, *RESULTS))}.")
+        unknown = sorted(set(parameters.get("modalities", ())) - set(MODALITIES))
+        if unknown:
+            raise ValueError(f"modalities has {unknown[0]!r}; expected some of {', '.join(MODALITIES)}.")
         if parameters.get("on_error", "raise") not in ON_ERROR:
             raise ValueError(f'on_error is {parameters["on_error"]!r}; expected "raise" or "skip".')
         reading, results = (
@@ -147,63 +152,14 @@ class SemanticMACPipeline(Pipeline):
         for clips in DataLoader(read, batch_size, num_workers=workers, collate_fn=list):
             yield from self._predict(clips, forward_params, **postprocess_params)
 
-    def preprocess(self, given, allow_download: bool = False, max_seconds: float | None = MAX_SECONDS) -> dict:
-        """One clip: `text`, `context`, `pixel_values` (T, 3, H, W), `input_features` (T, 1, M, F) (None where there is none), the report of its media; or
-        its `error`, which would lose its type on the way out of a worker process."""
+    def preprocess(self, given, **parameters) -> dict:
+        """One clip as `read_clip` gives it, with the `seconds` that took; or its `error`, which would lose its type on the way out of a worker process."""
         start = time.perf_counter()
         try:
-            clip = as_clip(given)
-            found = self._read_media(clip, allow_download, max_seconds)
-            if is_missing(clip["text"]) and all(found[name] is None for name, _ in STREAMS):
-                raise ValueError(
-                    f"{source_name(given)}: the clip holds nothing that the model reads, which is {' and '.join(('text', *self.readable))}."
-                )
+            clip = read_clip(given, self.processor, ("text", *self.readable), **parameters)
         except Exception as error:
             return {"error": error, "name": source_name(given)}
-        return {**found, "text": clip["text"], "context": clip["context"], "seconds": time.perf_counter() - start}
-
-    def _read_media(self, clip: dict, allow_download: bool, max_seconds: float | None) -> dict:
-        """The streams of a clip and the report of its media, None without."""
-        found = {"pixel_values": None, "input_features": None, "report": None}
-        cut = {name: clip[name] for name in ("start", "end", "crop")}
-        for kind, modalities in (("video", ("vision", "audio")), ("audio", ("audio",))):
-            if clip[kind] is None:
-                continue
-            if kind == "video" and clip["audio"] is not None:
-                modalities = ("vision",)
-            read = self._decode(clip[kind], cut, modalities, allow_download, max_seconds)
-            if found["report"] is not None:  # the sound of another file
-                video, sound = found["report"], read["report"]
-                joined = {"missing": video["missing"] | sound["missing"], "notes": video["notes"] + sound["notes"]}
-                read = {
-                    **read,
-                    "pixel_values": found["pixel_values"],
-                    "report": {**video, **joined, "audio": sound["path"]},
-                }
-            found = read
-        return found
-
-    def _decode(self, source, cut: dict, modalities, allow_download: bool, max_seconds: float | None) -> dict:
-        """What the processor makes of one file, of those modalities that the model reads; errors and report with the name that the user gave."""
-        name = source_name(source)
-        media = {"path": fetch(source, allow_download) if is_address(source) else source, **cut}
-        try:
-            if max_seconds is not None:
-                with MediaClip(media) as opened:
-                    _check_length(name, opened.duration, max_seconds)
-            found = self.processor.encode_media(
-                media, [modality for modality in modalities if modality in self.readable]
-            )
-        except MediaError as error:
-            raise MediaError(name, error.reason, error.message) from error
-        except ValueError:
-            raise
-        except Exception as error:  # whatever a decoder makes of broken bytes
-            found = f"decoding ends with {type(error).__name__}: {error}; copy or convert the file again."
-            raise MediaError(name, "cannot decode", found) from error
-        unread = {modality: "not read by this model" for modality in modalities if modality not in self.readable}
-        report = {**found["report"], "path": name, "missing": found["report"]["missing"] | unread}
-        return {**found, "report": report}
+        return {**clip, "seconds": time.perf_counter() - start}
 
     def _predict(self, clips: list[dict], forward_params: dict, on_error: str = "raise", timings: bool = False):
         """Results of what `preprocess` gave for B clips, in order."""
@@ -278,15 +234,6 @@ class SemanticMACPipeline(Pipeline):
 
     def _named(self, logits: torch.Tensor) -> dict:
         return affect_result(self.model.config.task, logits, self.model.config.label_thresholds)
-
-
-def _check_length(name: str, duration: float, max_seconds: float) -> None:
-    if duration > max_seconds:
-        raise MediaError(
-            name,
-            "over the length limit",
-            f"the clip lasts {duration:.1f} s, the limit is {max_seconds:g} s; cut it with start and end, or give a larger max_seconds.",
-        )
 
 
 def _error_result(clip: dict) -> dict:

@@ -15,6 +15,7 @@ from .clip_input import is_address, media_files
 from .info_command import first_line, load_config
 from .pipeline_semanticmac import ON_ERROR, TASK, SemanticMACPipeline
 from .result_text import result_text, seconds_text
+from .semantic_interaction import MODALITIES
 
 DTYPES = ("float32", "bfloat16", "float16")
 OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop")
@@ -53,6 +54,13 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--end", type=float, metavar="SECONDS", help="where it ends")
     clip.add_argument("--crop", choices=("left", "right"), help="half of the picture to use")
     parser.add_argument(
+        "--modalities",
+        nargs="+",
+        choices=MODALITIES,
+        default=MODALITIES,
+        help="what to use of text, audio and vision (default all)",
+    )
+    parser.add_argument(
         "--json", metavar="FILE", help="write the results as JSON, a list; - for standard output, in place of the table"
     )
     parser.add_argument(
@@ -79,9 +87,9 @@ def run_predict(args: argparse.Namespace, parser: argparse.ArgumentParser) -> in
     start = time.perf_counter()
     pipe = load_pipeline(args.model, args.device, args.dtype)
     if any(clip.keys() & {"video", "audio"} for clip in clips):
-        pipe.load_encoders()
+        pipe.load_encoders(args.modalities)
     loading = time.perf_counter() - start
-    options = {"batch_size": args.batch_size, "on_error": args.on_error, "allow_download": args.allow_download}
+    options = {name: getattr(args, name) for name in ("batch_size", "on_error", "allow_download", "modalities")}
     answers = pipe(iter_clips(clips), timings=True, **options)
     results = []
     for result in tqdm(answers, total=len(clips), unit="clip", disable=True if len(clips) == 1 else None):

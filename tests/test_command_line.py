@@ -78,9 +78,12 @@ def test_json_is_what_the_pipeline_gives(capsys, model, media, tmp_path):
     assert code == 0 and "sentiment: " in out and written.pop("timings") and written == found
 
 
-def test_words_alone_and_half_precision(capsys, model):
-    code, out, _ = run(capsys, "predict", "--text", "good", "--model", model, "--dtype", "bfloat16", "--device", "cpu")
+def test_half_precision_and_chosen_modalities(capsys, model, media):
+    half = ["--model", model, "--dtype", "bfloat16", "--device", "cpu"]
+    code, out, _ = run(capsys, "predict", "--text", "good", *half)
     assert code == 0 and out.startswith("words alone  (text)\n") and "face alone" not in out
+    code, out, _ = run(capsys, "predict", media / "both.mp4", "--text", "good", *half, "--modalities", "text", "vision")
+    assert code == 0 and "(text, vision)" in out and "without audio: left out as asked" in out
 
 
 def test_folders_and_files_with_one_that_is_broken(capsys, model, media, tmp_path):

@@ -86,6 +86,19 @@ def test_each_subset_of_modalities_is_answered_as_the_model_does(pipe, checkpoin
     assert (found["media"] is None) == (source is None)
 
 
+def test_modalities_that_are_not_wanted_are_as_if_missing(pipe, media):
+    clip = {"video": str(media / "both.mp4"), "text": "good day"}
+    found = pipe(clip, modalities=["audio", "text"])
+    alike = pipe({"audio": clip["video"], "text": "good day"})
+    assert found["modalities"] == ["text", "audio"] and found["media"]["missing"] == {"vision": "left out as asked"}
+    assert {**found, "media": 0} == {**alike, "media": 0}
+    assert pipe(clip, modalities=["vision"])["subtasks"].keys() == {"shared", "vision"}
+    with pytest.raises(ValueError, match="the model reads vision here"):
+        pipe({"text": "good day"}, modalities=["vision"])
+    with pytest.raises(ValueError, match="modalities has 'face'"):
+        pipe(clip, modalities=["face"])
+
+
 def test_sound_of_another_file_replaces_the_video_s(pipe, checkpoint, media):
     found = pipe({"video": str(media / "both.mp4"), "audio": str(media / "voice.wav")})
     processor = SemanticMACProcessor.from_pretrained(checkpoint)
@@ -153,7 +166,7 @@ def test_bad_clips_raise_or_are_skipped(pipe, media, tmp_path):
     assert ["error" in result for result in found] == [False, True, True, False, True]
     assert found[1]["media"] == str(broken) and "not a video" in found[1]["error"]
     assert 'give words as {"text": "..."}' in found[2]["error"]
-    assert "nothing that the model reads" in found[4]["error"]
+    assert "nothing to predict from" in found[4]["error"]
     assert pipe(clips[1:3], on_error="skip")[0] == found[1]
 
 
@@ -164,7 +177,7 @@ def test_bad_clips_raise_or_are_skipped(pipe, media, tmp_path):
         ({"vido": "x.mp4"}, "unknown field 'vido'"),
         ({"text": "good", "context": "one string"}, "context is a string"),
         (b"", "empty"),
-        ({}, "nothing that the model reads"),
+        ({}, "nothing to predict from"),
         ("http://127.0.0.1:9/clip.mp4", "allow_download=True"),
     ],
 )
@@ -250,7 +263,7 @@ def test_a_model_that_reads_only_words(tmp_path, media):
     found = words({"video": str(media / "both.mp4"), "text": "good day"})
     assert found["modalities"] == ["text"] and set(found["media"]["missing"]) == {"vision", "audio"}
     assert found["score"] == words({"text": "good day"})["score"]
-    with pytest.raises(ValueError, match="nothing that the model reads, which is text"):
+    with pytest.raises(ValueError, match="nothing to predict from; the model reads text here"):
         words(str(media / "both.mp4"))
 
 
