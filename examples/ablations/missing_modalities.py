@@ -2,8 +2,8 @@
 
     python examples/ablations/missing_modalities.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations
 
-Every clip loses the same modalities. A corpus in which a clip lacks a modality from the start (no sound track) needs `--on_error skip`, since a clip
-without anything has no prediction. Writes `missing_modalities.md` and `missing_modalities.json`. Finished runs are not repeated.
+Every clip loses the same modalities. A test clip that has nothing of a subset from the start (no sound track, and only audio is asked for) has no prediction;
+the run stops and names it, so test on clips that have all three. Writes `missing_modalities.md` and `missing_modalities.json`. Finished runs are not repeated.
 """
 
 import sys
