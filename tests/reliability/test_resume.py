@@ -44,6 +44,15 @@ def logged(trainer) -> list[dict]:
     return [row for row in rows if "loss" in row or any(k.startswith("labels/") for k in row)]
 
 
+def assert_same_training(found, expected) -> None:
+    """Two trainings ended with the same parameters and label state and logged the same, to the last bit."""
+    for (name, value), again in zip(expected.model.state_dict().items(), found.model.state_dict().values()):
+        assert again.equal(value), name
+    for name, value in expected.label_state.state_dict().items():
+        assert found.label_state.state_dict()[name].equal(value), name
+    assert logged(found) == logged(expected)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
@@ -58,11 +67,7 @@ def test_every_step(whole, tmp_path, step):
     assert expected.state.global_step == STEPS
     resumed = new_trainer(tmp_path)
     resumed.train(resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
-    for (name, value), found in zip(expected.model.state_dict().items(), resumed.model.state_dict().values()):
-        assert found.equal(value), name
-    for name, value in expected.label_state.state_dict().items():
-        assert resumed.label_state.state_dict()[name].equal(value), name
-    assert logged(resumed) == logged(expected)
+    assert_same_training(resumed, expected)
     later = {path.name: path.read_bytes() for path in (tmp_path / "label_history").iterdir()}
     assert later.keys() == {"clips.json"} | {f"epoch_{epoch}.safetensors" for epoch in (2, 3) if step <= 3 * epoch - 3}
     for name, content in later.items():
