@@ -18,6 +18,7 @@ SCORES = ("label_text", "label_audio", "label_vision")
 COLUMNS = (
     "file", "text", "label", "start", "end", "split", "speaker", "video", "context", *SCORES, "crop", "id",
 )  # fmt: skip
+SHOWN = 120  # characters of a cell that a message repeats
 SEPARATOR = "|"  # between several labels, and between the utterances of a context
 
 
@@ -35,7 +36,7 @@ class Row:
 
     def error(self, column: str, expected: str) -> ValueError:
         """An error that names the cell and says what it holds and what was expected."""
-        found = f"{self.cells[column]!r}" if column in self.cells else "an empty cell"
+        found = shown(repr(self.cells[column])) if column in self.cells else "an empty cell"
         return ValueError(f"{self.place}, column {column}: found {found}; expected {expected}.")
 
     def word(self, column: str) -> str:
@@ -63,6 +64,11 @@ class Row:
         value = self.cells.get(column, [])
         parts = value if isinstance(value, list) else str(value).split(SEPARATOR)
         return [word for word in (" ".join(str(part).split()) for part in parts) if word]
+
+
+def shown(text: str) -> str:
+    """What was found, for a message: its beginning where it is long."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text)} characters)"
 
 
 def find_table(folder: Path) -> Path:
@@ -103,10 +109,19 @@ def read_table(path: Path) -> list[Row]:
 
 def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
     """The header, and the rows that are not blank."""
-    records = list(csv.reader(io.StringIO(text, newline="")))
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        records = list(reader)
+    except csv.Error as error:
+        place = f"{path}, line {reader.line_num}"
+        raise ValueError(
+            f"{place} is no CSV: {error}; close every quote, and save the table as «CSV UTF-8» again."
+        ) from None
     header = [name.strip() for name in records[0]] if records else []
     if len(set(header)) < len(header) or "" in header:
-        raise ValueError(f"{path} has the header {header}; expected names that differ, such as file, text, label.")
+        raise ValueError(
+            f"{path} has the header {shown(str(header))}; expected names that differ, such as file, text, label."
+        )
     rows = []
     for number, record in enumerate(records[1:], start=2):
         if any(cell.strip() for cell in record):
@@ -127,7 +142,7 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
             place = f"{path}, row {number}"
             try:
                 cells = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # numbers and nesting without end are no JSONDecodeError
                 raise ValueError(f"{place} is no JSON: {error}; expected one object a line.") from None
             if not isinstance(cells, dict):
                 raise ValueError(f'{place} holds {type(cells).__name__}; expected an object such as {{"file": ...}}.')
@@ -143,11 +158,11 @@ def _check_columns(path: Path, columns: list[str]) -> None:
         near = difflib.get_close_matches(column.lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.75)
         if near:
             raise ValueError(
-                f"{path} has the column {column!r}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
+                f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
             )
     if not {"file", "text"} & set(columns) or "label" not in columns:
         raise ValueError(
-            f"{path} has the columns {', '.join(columns)}; expected label, and file or text or both. Cells are parted by commas."
+            f"{path} has the columns {shown(', '.join(columns))}; expected label, and file or text or both. Cells are parted by commas."
         )
     if own:
-        logger.info("%s: the columns %s are not used", path, ", ".join(own))
+        logger.info("%s: the columns %s are not used", path, shown(", ".join(own)))

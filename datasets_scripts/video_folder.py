@@ -160,11 +160,18 @@ def media_path(folder: Path, row: Row) -> Path | None:
             raise row.error("file", "a media file, or else words in the column text")
         return None
     path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
+    if Path(name).is_absolute() or ".." in Path(name).parts or not _is_file(path):
         raise row.error(
             "file", f"a file below {folder}; correct the name, or leave the cell empty to use the words alone"
         )
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a character that no name has
+        return False
 
 
 def clip_id(row: Row, number: int) -> str:

@@ -6,12 +6,11 @@ import re
 from collections import Counter
 
 import pytest
-from transformers import AutoModelForVideoClassification, AutoProcessor
+from transformers import pipeline
 
 import run_mac
 from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.stratified_split import grouped_parts
-from examples.predict import predict
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
 
 from ..conftest import PROJECT
@@ -263,6 +262,9 @@ def test_a_bad_emotion_is_named(fail, labels, options, message):
         (b"file;text;label\na.mp4;x;1\n", "expected label, and file or text or both. Cells are parted by commas"),
         (b"file,text,lable\na.mp4,x,1\n", "has the column 'lable'; did you mean 'label'?"),
         (b"file,text,label\na.mp4,well, yes,1\n", "row 2 has 4 cells, the header 3; put text that holds a comma in quotes"),
+        (b'text,label\n"' + b"x" * 200_000 + b'",1\n', "line 2 is no CSV: field larger than field limit"),
+        (b"text,label\n" + b"x,1," * 50_000, "cells, the header 2"),
+        (b"file,label\n" + b"a" * 300 + b",1\n", "a ... (302 characters); expected a file below"),
         (b"text,label,label\nx,1,1\n", "expected names that differ"),
         ("text,label\ncaf\u00e9,1\n".encode("latin-1"), "is not UTF-8 at byte 14; save it as"),
     ],
@@ -277,12 +279,18 @@ def test_a_table_that_is_none(tmp_path, load, content, message):
 
 @pytest.mark.parametrize(
     "line, message",
-    [('{"text": "x", "label": 1', "row 2 is no JSON"), ("[1]", "row 2 holds list; expected an object such as")],
+    [
+        ('{"text": "x", "label": 1', "row 2 is no JSON"),
+        ("[1]", "row 2 holds list; expected an object such as"),
+        ("[" * 100_000, "row 2 is no JSON: maximum recursion depth"),
+        ('{"text": "x", "label": ' + "9" * 5_000 + "}", "row 2 is no JSON: Exceeds the limit"),
+    ],
 )
 def test_json_lines_that_are_none(tmp_path, load, line, message):
     (tmp_path / "clips.jsonl").write_text(json.dumps({"text": "x", "label": 1}) + "\n" + line + "\n")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path)
+    assert str(tmp_path / "clips.jsonl") in str(caught.value) and len(str(caught.value)) < 1_000
 
 
 def test_which_table(tmp_path, load):
@@ -338,10 +346,9 @@ def test_the_walk_of_the_documentation(tmp_path):
     with open(run / "predictions_test.csv", newline="", encoding="utf-8") as file:
         (expected,) = csv.DictReader(file)
     (row,) = [row for row in rows if row["file"] == f"{expected['id']}.mp4"]
-    model = AutoModelForVideoClassification.from_pretrained(run).eval()
-    media = {"path": str(folder / row["file"])}
-    found = predict(model, AutoProcessor.from_pretrained(run), row["text"], media)
+    predict = pipeline("video-affect", model=str(run), device="cpu")
+    found = predict({"video": str(folder / row["file"]), "text": row["text"]})
     assert found["modalities"] == ["text", "audio", "vision"]
     # The store, which the run read, holds half precision.
-    assert found["prediction"] == pytest.approx(float(expected["prediction"]), abs=0.02)
+    assert found["score"] == pytest.approx(float(expected["prediction"]), abs=0.02)
     assert float(expected["label"]) == float(row["label"])
