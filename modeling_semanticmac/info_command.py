@@ -2,17 +2,17 @@
 
 import argparse
 import json
-import os
 import textwrap
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import ModelCard
 from transformers import AutoProcessor, PreTrainedConfig
 from transformers.utils import cached_file
 
 from .affect_heads import SemanticMACForAffect
 from .configuration_semanticmac import SemanticMACConfig
+from .model_card_text import language_model_part, tower_parts
 
 EXAMPLES = """examples:
   semanticmac info RUN
@@ -20,7 +20,7 @@ EXAMPLES = """examples:
 """
 SIZES = "hidden_size num_attention_heads num_latents num_bridge_tokens num_perceiver_layers num_interaction_layers max_frames num_crops".split()
 SAMPLING = "frames_per_second num_frames vision_window audio_window max_length".split()
-IMAGEBIND_LICENSE = "cc-by-nc-sa-4.0 where the weights are Meta's (non-commercial)"
+PART_FIELDS = "role name revision license note".split()
 CARD_FIELDS = "license base_model datasets language".split()
 
 
@@ -86,6 +86,7 @@ def model_info(model: str) -> dict:
         "vision_width": config.vision_width,
         "audio_width": config.audio_width,
     }
+    parts = [language_model_part(config), *tower_parts(config, model)]
     return {
         "model": model,
         "task": {
@@ -95,52 +96,12 @@ def model_info(model: str) -> dict:
         },
         "labels": list(task.label_names),
         "modalities": ["text", *(m for m in ("audio", "vision") if getattr(config, f"{m}_encoder"))],
-        "parts": model_parts(config, model),
+        "parts": [{name: getattr(part, name) for name in PART_FIELDS} for part in parts],
         "sizes": sizes | {name: getattr(config, name) for name in SIZES},
         "sampling": _sampling(model),
         "training": _training(model),
         "card": _card(model),
     }
-
-
-def model_parts(config: SemanticMACConfig, home: str) -> list[dict]:
-    """The pretrained parts of a model: `role`, `name` (None: in the model's own repository), `revision`, `kind`, `license`.
-
-    Args:
-        home: folder or repository of the model.
-    """
-    text = config.text_config
-    language = {"name_or_path": getattr(text, "_name_or_path", None) or None}
-    parts = [_part("language model", language, text.model_type)]
-    for modality in ("vision", "audio"):
-        reference = getattr(config, f"{modality}_encoder")
-        if reference is not None:
-            parts.append(_part(f"{modality} encoder", reference, _tower_kind(reference, home)))
-    return parts
-
-
-def _part(role: str, reference: dict, kind: str | None) -> dict:
-    name, revision = reference.get("name_or_path"), reference.get("revision")
-    if (kind or "").startswith("imagebind"):
-        known = IMAGEBIND_LICENSE
-    else:
-        known = _hub_license(name, revision) if name and not os.path.exists(name) else None
-    return {"role": role, "name": name, "revision": revision, "kind": kind, "license": known}
-
-
-def _tower_kind(reference: dict, home: str) -> str | None:
-    where = {name: reference[name] for name in ("revision", "subfolder") if reference.get(name)}
-    try:
-        return PreTrainedConfig.get_config_dict(reference.get("name_or_path") or home, **where)[0].get("model_type")
-    except (OSError, ValueError):  # a folder of another machine, or no network
-        return None
-
-
-def _hub_license(name: str, revision: str | None) -> str | None:
-    try:
-        return HfApi().model_info(name, revision=revision, timeout=10).card_data.get("license")
-    except Exception:  # nothing is worth failing for that the Hub does not say now
-        return None
 
 
 def _sampling(model: str) -> dict | None:
@@ -181,37 +142,33 @@ def _file(model: str, name: str) -> str | None:
 
 def info_text(found: dict) -> str:
     """`model_info` as lines for a person."""
-    task, sampling, training, sizes = found["task"], found["sampling"], found["training"], found["sizes"]
-    low_high = "" if task["label_range"] is None else " from {:g} to {:g}".format(*task["label_range"])
-    rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{low_high})")]
+    task, sizes = found["task"], dict(found["sizes"])
+    scale = "" if task["label_range"] is None else " from {:g} to {:g}".format(*task["label_range"])
+    rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{scale})")]
     if task["label_range"] is None:
         rows.append(("labels", ", ".join(found["labels"])))
     rows.append(("reads", ", ".join(found["modalities"])))
     for part in found["parts"]:
-        name = part["name"] or "in the model's own repository"
         revision = f" at {part['revision']}" if part["revision"] else ""
-        rows.append(
-            (
-                part["role"],
-                f"{part['kind'] or 'of unknown kind'}, {name}{revision}; licence: {part['license'] or 'unknown'}",
-            )
-        )
-    rows.append(
-        (
-            "sizes",
-            ", ".join(
-                f"{name} {value:,}" if name == "parameters" else f"{name} {value}" for name, value in sizes.items()
-            ),
-        )
-    )
-    for subject, values in (("sampling", sampling), ("trained on", training), ("model card", found["card"])):
-        said = ", ".join(f"{name} {_words(value)}" for name, value in (values or {}).items() if value is not None)
-        rows.append((subject, said or "not written down"))
+        said = [
+            (part["name"] or "no repository of its own") + revision,
+            part["note"],
+            f"licence {part['license'] or 'unknown'}",
+        ]
+        rows.append((part["role"], "; ".join(filter(None, said))))
+    rows.append(("sizes", f"{sizes.pop('parameters'):,} parameters without the towers, {_pairs(sizes)}"))
+    rows += [(name, _pairs(found[name]) or "not written down") for name in ("sampling", "training", "card")]
     width = max(len(name) for name, _ in rows) + 2
     wrap = textwrap.TextWrapper(
         width=110, subsequent_indent=" " * width, break_long_words=False, break_on_hyphens=False
     )
     return "\n".join(wrap.fill(f"{name:<{width}}{text}") for name, text in rows)
+
+
+def _pairs(values: dict | None) -> str:
+    """`name value, name value` of what is known."""
+    known = {name: value for name, value in (values or {}).items() if value is not None}
+    return ", ".join(f"{name} {_words(value)}" for name, value in known.items())
 
 
 def _words(value) -> str:

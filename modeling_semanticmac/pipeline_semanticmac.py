@@ -113,12 +113,10 @@ class SemanticMACPipeline(Pipeline):
         """Write the model, which names the pipeline and takes its code along, and the processor.
 
         Args:
-            include_encoders: write the frozen towers too; None: where they came with the checkpoint, which then stays complete.
+            include_encoders: write the frozen towers too; None: where they lie in a folder of this machine, so that what is saved works on another.
         """
         if include_encoders is None:
-            references = [getattr(self.model.config, f"{modality}_encoder") for _, modality in STREAMS]
-            own = any(reference is not None and reference.get("name_or_path") is None for reference in references)
-            include_encoders = own or None
+            include_encoders = self.model.refers_to_folders or None
         self.model.save_pretrained(save_directory, include_encoders=include_encoders, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
