@@ -16,6 +16,7 @@ from .info_command import first_line, load_config
 from .pipeline_semanticmac import ON_ERROR, TASK, SemanticMACPipeline
 from .result_text import result_text, seconds_text
 from .semantic_interaction import MODALITIES
+from .timeline_command import TIMELINE_EXAMPLES, add_timeline_arguments, asks_for_timeline, run_timeline
 
 DTYPES = ("float32", "bfloat16", "float16")
 OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop")
@@ -33,10 +34,11 @@ def add_predict_parser(commands) -> None:
         "predict",
         help="predict videos, or words alone",
         description="Predict videos, sound files or words, with what words, voice and face each say. A modality that is missing is done without.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + TIMELINE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_predict_arguments(parser)
+    add_timeline_arguments(parser)
     parser.set_defaults(run=lambda args: run_predict(args, parser))
 
 
@@ -83,6 +85,8 @@ def run_predict(args: argparse.Namespace, parser: argparse.ArgumentParser) -> in
     Raises:
         ValueError, OSError: in a sentence, what cannot be done.
     """
+    if asks_for_timeline(args, parser):
+        return run_timeline(args, lambda: load_pipeline(args.model, args.device, args.dtype))
     clips = named_clips(args, parser)
     start = time.perf_counter()
     pipe = load_pipeline(args.model, args.device, args.dtype)

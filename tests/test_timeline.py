@@ -250,13 +250,13 @@ def test_table_and_subtitles_of_a_video_can_be_read(whole):
 # Plot
 
 
-def bars(axis):
-    return [(bar.get_x(), round(bar.get_width(), 6), bar.get_height()) for bar in axis.patches]
+def boxes(collection):
+    """(left, bottom, right, top) of each rectangle."""
+    return [tuple(path.get_extents().extents) for path in collection.get_paths()]
 
 
 def spans(collection):
-    """(left, right) of the parts of a broken bar."""
-    return [tuple(path.get_extents().intervalx) for path in collection.get_paths()]
+    return [(box[0], box[2]) for box in boxes(collection)]
 
 
 def test_scores_over_time(tmp_path):
@@ -270,8 +270,9 @@ def test_scores_over_time(tmp_path):
     assert [axis.get_title(loc="left") for axis in axes] == [
         "sentiment, all together", "words alone", "voice alone", "contradictions: one positive, the other negative"
     ]  # fmt: skip
-    assert bars(axes[0]) == [(1.0, 1.5, 2.0), (3.0, 1.0, -1.0)]
-    assert bars(axes[2]) == [(1.0, 1.5, -3.0), (3.0, 1.0, 0.0)]  # a score below the range ends at its edge
+    assert boxes(axes[0].collections[0]) == [(1.0, 0.0, 2.5, 2.0), (3.0, -1.0, 4.0, 0.0)]
+    # A score below the range ends at its edge.
+    assert boxes(axes[2].collections[0]) == [(1.0, -3.0, 2.5, 0.0), (3.0, 0.0, 4.0, 0.0)]
     assert axes[0].get_ylim() == (-3.0, 3.0) and axes[0].get_xlim() == (0.0, 10.0)
     assert [label.get_text() for label in axes[3].get_yticklabels()] == ["words / voice"]
     contradicting, unusable = axes[3].collections
@@ -290,15 +291,28 @@ def test_classes_over_time(kind, stripes):
     colors = {patch.get_label(): patch.get_facecolor() for patch in figure.legends[0].get_patches()}
     assert list(colors) == list(task.label_names)
     # From the lowest row: voice, then words.
-    assert [tuple(stripe.get_facecolor()[0]) for stripe in said.collections] == [colors[name] for name in stripes]
+    found = [tuple(color) for lane in said.collections for color in lane.get_facecolor()]
+    assert found == [colors[name] for name in stripes]
     assert sum(len(spans(part)) for part in contradicting.collections) == (kind == "one")
-    assert contradicting.get_xlabel() == "time (h:min:s)"
-    assert contradicting.xaxis.get_major_formatter()(3600, 0) == "1:00:00"
+    assert contradicting.get_xlabel() == "time (h:min)"
+    assert contradicting.xaxis.get_major_formatter()(3900, 0) == "1:05"
 
 
 def test_a_timeline_without_any_prediction_is_drawn():
     figure = timeline_picture([make_row(Segment(0.0, 1.0), {"error": "none."})], SENTIMENT, 1.0)
-    assert len(figure.axes) == 1 and spans(figure.axes[0].collections[0]) == [(0.0, 1.0)]
+    assert len(figure.axes) == 1 and spans(figure.axes[0].collections[-1]) == [(0.0, 1.0)]
+
+
+def test_many_scores_have_a_line_of_their_means():
+    # (0.25 * 2 + 0.25 * 2 - 0.25 + 0.125 - 0.125) / 1 in each of 60 s, but for the second.
+    rows = [make_row(Segment(at, at + width), result(score(value), score(value / 2), score(0.0))) for second in range(60) if second != 1
+            for at, width, value in ((second, 0.25, 2.0), (second + 0.25, 0.25, 2.0), (second + 0.5, 0.25, -1.0), (second + 0.5, 0.125, 1.0), (second + 0.8, 0.125, -1.0))]  # fmt: skip
+    axes = timeline_picture(rows, SENTIMENT, 60.0).axes
+    times, means = axes[0].lines[0].get_data()
+    assert list(times) == [second + 0.5 for second in range(60)]
+    assert means[1] != means[1] and [*means[:1], *means[2:]] == pytest.approx([0.75] * 59)
+    assert axes[1].lines[0].get_ydata()[0] == pytest.approx(0.375)
+    assert axes[0].get_title(loc="left") == "sentiment, all together; lines: means of 1 s"
 
 
 # Recognised words
