@@ -7,7 +7,7 @@ import csv
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -18,6 +18,7 @@ from .modeling_imagebind import weights_hash
 from .picture_style import save_picture
 from .row_file import RowFile
 from .segments import Segment
+from .semantic_interaction import MODALITIES
 from .subtitles import srt_lines, vtt_lines
 from .timeline_picture import timeline_picture
 from .timeline_rows import make_row, subtitle, table_columns, table_row
@@ -26,8 +27,13 @@ NAME = "timeline"  # of the files
 
 
 def write_timeline(
-    pipe: Callable, video: str | os.PathLike, segments: Iterable[Segment], output_dir: str | os.PathLike, batch_size: int = 4
-) -> dict:  # fmt: skip
+    pipe: Callable,
+    video: str | os.PathLike,
+    segments: Iterable[Segment],
+    output_dir: str | os.PathLike,
+    batch_size: int = 4,
+    modalities: Sequence[str] = MODALITIES,
+) -> dict:
     """Predict each segment of a video and write the timeline.
 
     Into `output_dir` go `timeline.jsonl` (a row a segment: its times and words, and the pipeline's result or why there is none; it grows as
@@ -40,9 +46,10 @@ def write_timeline(
         segments: in the order in which they are to be written; taken as they are needed.
         output_dir: a folder; one of a stopped run of the same video, model and segments is gone on with.
         batch_size: segments that go through the model together.
+        modalities: those of "text", "audio" and "vision" to use.
 
     Returns:
-        What `timeline.json` holds: `video`, `model`, `task`, `segments`, `unusable`, `contradicting` (numbers of rows).
+        What `timeline.json` holds: `video`, `model`, `task`, `modalities`, `segments`, `unusable`, `contradicting` (numbers of rows).
 
     Raises:
         MediaError: the video cannot be opened.
@@ -51,10 +58,11 @@ def write_timeline(
     folder, rows = Path(output_dir), RowFile(Path(output_dir) / f"{NAME}.jsonl")
     with open_media(video) as media:
         duration = media.info.duration
-    settings = _settings(pipe, video, duration)
+    settings = {**_settings(pipe, video, duration), "modalities": [name for name in MODALITIES if name in modalities]}
     _check_settings(folder / f"{NAME}.json", settings)
     with tqdm(total=round(duration), unit=" s of video", desc="Timeline") as bar:
-        for row in _predicted(pipe, video, _remaining(segments, rows, bar), batch_size):
+        options = {"batch_size": batch_size, "modalities": settings["modalities"]}
+        for row in _predicted(pipe, video, _remaining(segments, rows, bar), options):
             rows.append([row])
             _advance(bar, row["end"])
     if next(rows.read(), None) is None:
@@ -90,18 +98,18 @@ def _check_settings(path: Path, settings: Mapping) -> None:
         write_json(path, settings)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    # A model that was moved is the same model.
-    different = [
-        part
-        for part, key in (("video", "bytes"), ("video", "duration"), ("model", "weights_hash"))
-        if found[part][key] != settings[part][key]
-    ]
-    if different:
-        part = different[0]
-        had, now = (side[part].get("name") or side[part]["name_or_path"] for side in (found, settings))
-        raise ValueError(
-            f"{path.parent} holds a timeline with another {part} ({had}; now {now}); choose another folder, or delete that one."
-        )
+    one, two = _identity(found), _identity(settings)
+    for part in one:
+        if one[part] != two[part]:
+            raise ValueError(
+                f"{path.parent} holds a timeline with different {part}: {found[part]}, now {settings[part]}; choose another folder, or delete that one."
+            )
+
+
+def _identity(settings: Mapping) -> dict:
+    # A video or a model that was moved is the same.
+    video, model = settings["video"], settings["model"]
+    return {"video": (video["bytes"], video["duration"]), "model": model["weights_hash"], "modalities": settings["modalities"]}  # fmt: skip
 
 
 def _remaining(segments: Iterable[Segment], rows: RowFile, bar: tqdm) -> Iterator[Segment]:
@@ -129,10 +137,12 @@ def _remaining(segments: Iterable[Segment], rows: RowFile, bar: tqdm) -> Iterato
         )
 
 
-def _predicted(pipe: Callable, video: str | os.PathLike, segments: Iterator[Segment], batch_size: int) -> Iterator[dict]:  # fmt: skip
+def _predicted(
+    pipe: Callable, video: str | os.PathLike, segments: Iterator[Segment], options: Mapping
+) -> Iterator[dict]:
     segments, given = itertools.tee(segments)
     clips = ({"video": os.fspath(video), "start": s.start, "end": s.end, "text": s.text} for s in given)
-    results = iter(pipe(clips, batch_size=batch_size, on_error="skip"))
+    results = iter(pipe(clips, on_error="skip", **options))
     for segment in segments:
         yield make_row(segment, next(results))
 

@@ -72,7 +72,7 @@ def run_timeline(args: argparse.Namespace, load_pipeline: Callable) -> int:
         pipe = load_pipeline()
         from .timeline import write_timeline  # with matplotlib, which takes a second
 
-        found = write_timeline(pipe, video, segments, folder, batch_size=args.batch_size)
+        found = write_timeline(pipe, video, segments, folder, args.batch_size, args.modalities)
     print(
         f"{found['segments']} segments, {found['contradicting']} in which modalities contradict each other, {found['unusable']} without a prediction: "
         f"{folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and .svg"

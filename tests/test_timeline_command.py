@@ -48,13 +48,16 @@ def test_segments_from_each_source(capsys, monkeypatch, model, video, tmp_path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(timeline_command, "load_recognizer", lambda name, device: Recognizer())
     arguments, expected = SOURCES[source]
-    code, out, _ = run(capsys, video, "--model", model, "--timeline", "out", "--batch_size", "3", *arguments)
+    options = ["--batch_size", "3", *(["--modalities", "text", "audio"] if source == "transcript" else [])]
+    code, out, _ = run(capsys, video, "--model", model, "--timeline", "out", *options, *arguments)
     assert code == 0
     rows = [json.loads(line) for line in (tmp_path / "out" / "timeline.jsonl").read_text().splitlines()]
     assert out.startswith(f"{len(rows)} segments, ") and "0 without a prediction" in out and "timeline.csv" in out
     assert len(rows) == len(expected) * (2 if source == "asr" else 1)
     for row, (start, end, text) in zip(rows, expected):
         assert (row["start"], row["end"]) == pytest.approx((start, end), abs=0.05) and row["text"] == text
+    used = {tuple(row["modalities"]) for row in rows}
+    assert used == {{"transcript": ("text", "audio"), "asr": ("text", "audio", "vision")}.get(source, ("audio", "vision"))}  # fmt: skip
     kept = {"words.jsonl"} if source == "asr" else set()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES, *kept}
 
