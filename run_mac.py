@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
 from datasets_scripts import load_corpus, task_specification
+from datasets_scripts.check import split_counts
 from datasets_scripts.corpus import corpus_builder
 from datasets_scripts.sealed_test import SealedCorpus
 from modeling_semanticmac import SemanticMACForAffect
@@ -30,7 +31,7 @@ from modeling_semanticmac.metrics import class_scores, compute_metrics, tune_thr
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.report import write_report
 from modeling_semanticmac.run_arguments import parse_arguments
-from modeling_semanticmac.run_record import recorded_words, save_run_record, write_predictions
+from modeling_semanticmac.run_record import recorded_words, save_costs, save_run_record, write_predictions
 from modeling_semanticmac.seed_runs import SeedRun, summarize
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
 
@@ -114,6 +115,8 @@ class Run:
                 max_seconds=self.data_args.max_seconds,
             )
             logger.info("embeddings of %s:\n%s", name, report)
+            if self.training_args.should_save:
+                report.save(Path(self.training_args.output_dir) / f"media_{name}.json")
             clips = usable_clips(clips, self.store, self.data_args.on_error)
         self.used[name] = clips["id"][:]
         if self.training_args.should_save:
@@ -260,7 +263,7 @@ def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
     run = Run(model_args, data_args, training_args)
     if training_args.should_save:
         facts = {"corpus": corpus_builder(data_args.corpus).facts(), "language_model_commit": run.language_model_commit}
-        save_run_record(training_args.output_dir, model_args, data_args, training_args, **facts)
+        save_run_record(training_args.output_dir, model_args, data_args, training_args, run.task, **facts)
     train_clips = run.split("train", data_args.max_train_samples) if training_args.do_train else None
     needs_validation = training_args.do_train or training_args.do_eval
     validation = run.split("validation", data_args.max_eval_samples) if needs_validation else None
@@ -274,7 +277,10 @@ def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
     if training_args.do_predict:
         predict(trainer, run)
     if training_args.should_save:
-        write_report(Path(training_args.output_dir), corpus_builder(data_args.corpus).expected_counts(run.task.name))
+        save_costs(training_args.output_dir, run.model, run.encoders)
+        counts = split_counts(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
+        write_json(Path(training_args.output_dir) / "corpus.json", counts)
+        write_report(training_args.output_dir)
     if training_args.push_to_hub:
         trainer.push_to_hub()
     return trainer

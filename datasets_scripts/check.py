@@ -17,12 +17,6 @@ from .corpus import SPLITS, CorpusBuilder, clips_without_media, corpus_builder
 SHOWN = 8  # examples of a finding in the table; the JSON has all
 CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
 NAMES = {"video": "picture", "audio": "sound"}
-SPLIT_OPTIONS = {
-    "ids_file",
-    "fold",
-    "speaker_independent",
-    "split_seed",
-}  # with them the splits are not those that were counted
 
 
 @dataclass
@@ -123,7 +117,7 @@ def check_corpus(
         files={role: os.path.relpath(path, root) for role, path in builder.files.annotations.items()},
         num_media=len(set(builder.files.media.values())),
         counts={split: len(clips) for split, clips in corpus.items()},
-        expected={} if SPLIT_OPTIONS & options.keys() else builder.expected_counts(task_name),
+        expected=builder.expected_counts(task_name, **options),
         table_ii=dict(builder.TABLE_II.get(task_name, {})),
         difference=builder.DIFFERENCE.get(task_name, ""),
         labels={split: label_histogram(clips, names) for split, clips in corpus.items()},
@@ -133,6 +127,34 @@ def check_corpus(
         found += _probe(corpus, result.media)
     result.findings = found
     return result
+
+
+def split_counts(
+    name: str,
+    data_dir: str | os.PathLike,
+    task: str | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    **options,
+) -> dict:
+    """Numbers of clips, for the report of a run.
+
+    Returns:
+        `found`, `expected` and `table_ii`: split -> clips that are there, that are publicly known, that the paper names (the latter two empty where
+        nothing is known or an option splits anew); `dropped`: split -> why a row of the annotation is no clip -> rows.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_corpus`, whose arguments these are.
+    """
+    options.pop("media", None)
+    builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
+    task = builder.config.name
+    why = {split: collections.Counter(builder.dropped_clips(split).values()) for split in SPLITS}
+    return {
+        "found": {split: len(clips) for split, clips in builder.build().items()},
+        "expected": builder.expected_counts(task, **options),
+        "table_ii": dict(builder.TABLE_II.get(task, {})),
+        "dropped": {split: dict(reasons) for split, reasons in why.items()},
+    }
 
 
 def _grouped(files: dict[str, str]) -> list[str]:
@@ -280,4 +302,4 @@ def _probe(corpus: datasets.DatasetDict, summary: dict[str, float]) -> list[Find
     return [Finding(kind, clips, "run over" not in kind) for kind, clips in sorted(findings.items()) if clips]
 
 
-__all__ = ["CorpusCheck", "Finding", "check_corpus", "label_histogram", "probe_file"]
+__all__ = ["CorpusCheck", "Finding", "check_corpus", "label_histogram", "probe_file", "split_counts"]

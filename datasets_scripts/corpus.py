@@ -40,6 +40,8 @@ BUILDERS = {
     "video_folder": "VideoFolder",
 }
 NAMED = 5  # clips that a message names
+# Options that deal the clips out anew: with them the splits are not those that were counted.
+SPLIT_OPTIONS = ("ids_file", "fold", "speaker_independent", "split_seed")
 
 
 @dataclass
@@ -164,8 +166,11 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @classmethod
-    def expected_counts(cls, task: str) -> dict[str, int]:
-        """Split -> clips that the public annotation files have, as counted, or else as reported; empty where neither is known."""
+    def expected_counts(cls, task: str, **options) -> dict[str, int]:
+        """Split -> clips that the public annotation files have, as counted, or else as reported; empty where neither is known or an option splits anew."""
+        defaults = cls.BUILDER_CONFIG_CLASS.option_defaults()
+        if any(options.get(name) not in (None, defaults.get(name)) for name in SPLIT_OPTIONS):
+            return {}
         counted = cls.manifest().get("tasks", {}).get(task, {}).get("counts")
         return dict(counted or cls.EXPECTED.get(task, {}))
 

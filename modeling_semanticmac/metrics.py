@@ -59,6 +59,7 @@ __all__ = [
     "multi_label_metrics",
     "n_acc",
     "pearson",
+    "prediction_metrics",
     "s_acc",
     "sims_acc2",
     "sims_acc3",
@@ -107,11 +108,19 @@ def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) ->
             f"thresholds belong to multi-label tasks; task {task.name!r} is {task.problem_type}. Leave them out."
         )
     if task.is_regression:
-        return mosi_metrics(logits, labels) if task.metrics == "mosi" else sims_metrics(logits, labels)
+        return prediction_metrics(task, logits, labels)
     logits = logits_of_classes(logits, labels, task.label_names)
+    predictions = class_scores(logits) if task.is_multi_label else logits.argmax(axis=1)  # (n, C) -> (n,)
+    return prediction_metrics(task, predictions, labels, thresholds)
+
+
+def prediction_metrics(task: TaskSpecification, predictions, labels, thresholds=None) -> dict[str, float]:
+    """`compute_metrics` of what was made of the logits: (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels."""
+    if task.is_regression:
+        return mosi_metrics(predictions, labels) if task.metrics == "mosi" else sims_metrics(predictions, labels)
     if task.is_multi_label:
-        return multi_label_metrics(class_scores(logits), labels, task.label_names, thresholds)
-    predictions, labels = class_pair(logits.argmax(axis=1), labels)  # (n, C) -> (n,)
+        return multi_label_metrics(predictions, labels, task.label_names, thresholds)
+    predictions, labels = class_pair(predictions, labels)
     require_classes(labels, f"labels of task {task.name!r}", task.num_labels)
     if task.metrics == "conversation":
         return conversation_metrics(predictions, labels, task.label_names)

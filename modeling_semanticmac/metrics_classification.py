@@ -3,13 +3,13 @@
 Every metric takes `(predictions, labels)`, arrays (n,), and returns a float in [0, 1]. Notation: TP, TN, FP, FN the
 counts of one class; P, N the numbers of clips with and without it; n_c the clips of class c. Arrays of different
 lengths, empty arrays, NaN and values that are no class ids are refused with a ValueError. A ratio 0/0 is 0, as with
-scikit-learn's `zero_division=0`, without a warning.
+scikit-learn's `zero_division=0`, without a warning. Counted here, not by scikit-learn, which the tests compare with: a bootstrap over clips calls these
+functions a hundred thousand times, and they take a fiftieth of its time.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from .metrics_input import binary_pair, class_pair, multi_hot_pair, require_classes
 
@@ -40,7 +40,8 @@ def s_acc(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) zeros and ones for one emotion.
     """
-    return float(accuracy_score(*reversed(binary_pair(predictions, labels))))
+    predictions, labels = binary_pair(predictions, labels)
+    return float(np.mean(predictions == labels))
 
 
 def b_f1(predictions, labels) -> float:
@@ -52,7 +53,8 @@ def b_f1(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) zeros and ones for one emotion.
     """
-    return float(f1_score(*reversed(binary_pair(predictions, labels)), zero_division=0.0))
+    hits, predicted, true = _counts(*binary_pair(predictions, labels), 2)
+    return float(_ratio(2 * hits, predicted + true)[1])
 
 
 def w_f1(predictions, labels) -> float:
@@ -65,8 +67,8 @@ def w_f1(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) class ids.
     """
-    predictions, labels = class_pair(predictions, labels)
-    return float(f1_score(labels, predictions, average="weighted", zero_division=0.0))
+    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    return float(np.average(_ratio(2 * hits, predicted + true), weights=true))
 
 
 def w_precision(predictions, labels) -> float:
@@ -78,8 +80,8 @@ def w_precision(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) class ids.
     """
-    predictions, labels = class_pair(predictions, labels)
-    return float(precision_score(labels, predictions, average="weighted", zero_division=0.0))
+    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    return float(np.average(_ratio(hits, predicted), weights=true))
 
 
 def w_recall(predictions, labels) -> float:
@@ -90,8 +92,8 @@ def w_recall(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) class ids.
     """
-    predictions, labels = class_pair(predictions, labels)
-    return float(recall_score(labels, predictions, average="weighted", zero_division=0.0))
+    hits, _, true = _counts(*class_pair(predictions, labels))
+    return float(np.average(_ratio(hits, true), weights=true))
 
 
 def w_acc(predictions, labels) -> float:
@@ -104,7 +106,8 @@ def w_acc(predictions, labels) -> float:
     Args:
         predictions, labels: (n,) class ids.
     """
-    return float(accuracy_score(*reversed(class_pair(predictions, labels))))
+    predictions, labels = class_pair(predictions, labels)
+    return float(np.mean(predictions == labels))
 
 
 def f1_per_class(predictions, labels, num_classes: int) -> np.ndarray:
@@ -118,7 +121,8 @@ def f1_per_class(predictions, labels, num_classes: int) -> np.ndarray:
     predictions, labels = class_pair(predictions, labels)
     require_classes(predictions, "predictions", num_classes)
     require_classes(labels, "labels", num_classes)
-    return f1_score(labels, predictions, labels=range(num_classes), average=None, zero_division=0.0)  # (C,)
+    hits, predicted, true = _counts(predictions, labels, num_classes)
+    return _ratio(2 * hits, predicted + true)  # (C,)
 
 
 def tune_thresholds(
@@ -187,6 +191,21 @@ def conversation_metrics(predictions, labels, label_names: Sequence[str]) -> dic
 def weighted_metrics(predictions, labels) -> dict[str, float]:
     """w_precision, w_recall, w_f1 and w_acc; predictions and labels (n,) class ids."""
     return {metric.__name__: metric(predictions, labels) for metric in (w_precision, w_recall, w_f1, w_acc)}
+
+
+def _counts(
+    predictions: np.ndarray, labels: np.ndarray, num_classes: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clips of each class (C,) that are found (TP), predicted (TP + FP) and true (TP + FN)."""
+    predictions, labels = predictions.astype(np.int64), labels.astype(np.int64)
+    size = max(num_classes, predictions.max() + 1, labels.max() + 1)
+    found = labels[predictions == labels]
+    return tuple(np.bincount(ids, minlength=size) for ids in (found, predictions, labels))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Their quotient, 0 where the denominator is 0 (the numerator is too)."""
+    return numerator / np.maximum(denominator, 1)
 
 
 def _multi_label_metrics(decisions, labels, label_names, suffix: str) -> dict[str, float]:

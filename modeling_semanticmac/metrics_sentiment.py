@@ -6,8 +6,8 @@ Arrays of different lengths, empty arrays, NaN and infinity are refused with a V
 """
 
 import numpy as np
-from sklearn.metrics import f1_score
 
+from .metrics_classification import w_f1
 from .metrics_input import score_pair
 
 SIMS_CUTS_2 = (0.0,)
@@ -58,7 +58,7 @@ def f1_neg_pos(predictions, labels) -> float:
     F1 differs where the two counts do. No clip with y != 0: nan.
     """
     predictions, labels = _signs(predictions, labels)
-    return _weighted_f1(predictions, labels) if len(labels) else float("nan")
+    return w_f1(predictions, labels) if len(labels) else float("nan")
 
 
 def acc2_neg_nonneg(predictions, labels) -> float:
@@ -80,7 +80,7 @@ def f1_neg_nonneg(predictions, labels) -> float:
     Reported beside the other form; the weights are those of `f1_neg_pos`. One class only among the labels: its own F1.
     """
     predictions, labels = score_pair(predictions, labels)
-    return _weighted_f1(predictions >= 0, labels >= 0)
+    return w_f1(predictions >= 0, labels >= 0)
 
 
 def mae(predictions, labels) -> float:
@@ -132,7 +132,7 @@ def sims_f1(predictions, labels) -> float:
     Reported by MMSA, SemanticMAC. Self-MM's script weighs by the counts of the predictions (see `f1_neg_pos`).
     """
     predictions, labels = _clipped(predictions, labels)
-    return _weighted_f1(sims_class(predictions, SIMS_CUTS_2), sims_class(labels, SIMS_CUTS_2))
+    return w_f1(sims_class(predictions, SIMS_CUTS_2), sims_class(labels, SIMS_CUTS_2))
 
 
 def sims_mae(predictions, labels) -> float:
@@ -190,10 +190,6 @@ def _signs(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
     predictions, labels = score_pair(predictions, labels)
     polar = labels != 0
     return predictions[polar] > 0, labels[polar] > 0
-
-
-def _weighted_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, predictions, average="weighted", zero_division=0.0))
 
 
 def _clipped(predictions, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -1,24 +1,20 @@
 """Is one run better than another? Differences of metrics with bootstrap intervals, paired over clips, seeds pooled."""
 
-import csv
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
+from tqdm.auto import trange
 
-from .metrics_sentiment import acc2_neg_pos, mae, pearson
+from .configuration_semanticmac import TaskSpecification
+from .markdown_tables import figure_text, markdown_table
+from .metrics import prediction_metrics
+from .run_folder import RunFolder
+from .run_record import prediction_arrays, read_predictions
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Metrics on what `predictions_test.csv` holds: scores, or names of classes. Of these only mae is better when it is lower.
-SCORES: dict[str, Callable] = {"mae": mae, "pearson": pearson, "acc2_neg_pos": acc2_neg_pos}
-CLASSES: dict[str, Callable] = {
-    "accuracy": lambda predictions, labels: accuracy_score(labels, predictions),
-    "w_f1": lambda predictions, labels: f1_score(labels, predictions, average="weighted", zero_division=0),
-}
+LOWER_IS_BETTER = ("mae", "sims_mae")
 
 
 @dataclass(frozen=True)
@@ -27,56 +23,60 @@ class RunPredictions:
 
     Attributes:
         ids: of the clips (n,), sorted.
-        labels: (n,) scores, or names of classes.
-        predictions: (s, n), a row a seed.
+        labels: (n,) scores or class ids; (n, C) multi-hot.
+        predictions: (s, n) scores or class ids, a row a seed; (s, n, C) sigmoid scores of several labels.
+        thresholds: of each seed (C,), tuned on validation; None where there are none.
     """
 
     name: str
+    task: TaskSpecification
     ids: list[str]
     labels: np.ndarray
     predictions: np.ndarray
+    thresholds: list[np.ndarray | None]
 
     @classmethod
     def read(cls, folder: Path) -> "RunPredictions":
         """From a run folder, or from one that holds the folders `seed_<n>`.
 
         Raises:
-            FileNotFoundError: no predictions.
+            FileNotFoundError: no run, or no predictions.
             ValueError: seeds that predicted other clips.
         """
-        paths = sorted(folder.glob("seed_*/predictions_test.csv")) or [folder / "predictions_test.csv"]
-        if not paths[0].is_file():
-            raise FileNotFoundError(
-                f"no predictions_test.csv in {folder} or its seed_* folders; run it with --do_predict."
-            )
-        columns = [_read_column(path) for path in paths]
-        first = columns[0]
-        for path, found in zip(paths, columns):
-            if found.keys() != first.keys():
-                raise ValueError(f"{path} has other clips than {paths[0]}; seeds of one run predict the same clips.")
-        ids = sorted(first)
-        return cls(
-            folder.name,
-            ids,
-            _as_array([first[id][0] for id in ids]),
-            np.stack([_as_array([found[id][1] for id in ids]) for found in columns]),
-        )
+        folder = Path(folder)
+        runs = [RunFolder(path) for path in sorted(folder.glob("seed_*/")) or [folder]]
+        found = [_by_clip(run) for run in runs]
+        for run, clips in zip(runs, found):
+            if clips.keys() != found[0].keys() or run.task != runs[0].task:
+                raise ValueError(
+                    f"{run.path} has other clips or another task than {runs[0].path}; seeds of one run predict the same clips."
+                )
+        ids = sorted(found[0])
+        labels = np.array([found[0][clip][1] for clip in ids])
+        predictions = np.array([[clips[clip][0] for clip in ids] for clips in found])
+        return cls(folder.resolve().name, runs[0].task, ids, labels, predictions, [_thresholds(run) for run in runs])
 
-    def metric(self, function: Callable, rows: np.ndarray) -> float:
-        """The mean over seeds of a metric on some clips."""
-        return float(np.mean([function(seed[rows], self.labels[rows]) for seed in self.predictions]))
-
-
-def _read_column(path: Path) -> dict[str, tuple[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["id"]: (row["label"], row["prediction"]) for row in csv.DictReader(file)}
+    def metrics(self, rows: np.ndarray) -> dict[str, float]:
+        """The mean over seeds of each metric on some clips; of several labels the means over them."""
+        seeds = [
+            prediction_metrics(self.task, predictions[rows], self.labels[rows], thresholds)
+            for predictions, thresholds in zip(self.predictions, self.thresholds)
+        ]
+        names = [name for name in seeds[0] if all(name in seed for seed in seeds)]
+        if self.task.is_multi_label:
+            names = [name for name in names if not name.endswith(tuple(f"_{label}" for label in self.task.label_names))]
+        return {name: float(np.mean([seed[name] for seed in seeds])) for name in names}
 
 
-def _as_array(values: list[str]) -> np.ndarray:
-    try:
-        return np.array([float(value) for value in values])
-    except ValueError:
-        return np.array(values)
+def _by_clip(run: RunFolder) -> dict[str, tuple]:
+    rows = read_predictions(run.path / "predictions_test.csv")
+    predictions, labels = prediction_arrays(run.task, rows)
+    return {row["id"]: pair for row, *pair in zip(rows, predictions, labels)}
+
+
+def _thresholds(run: RunFolder) -> np.ndarray | None:
+    names = [f"test_threshold_{label}" for label in run.task.label_names]
+    return np.array([run.results[name] for name in names]) if run.results.keys() >= set(names) else None
 
 
 def compare_runs(
@@ -84,56 +84,69 @@ def compare_runs(
 ) -> dict[str, dict]:
     """Metric -> values of both, difference (second minus first), its 95 % percentile interval, and whether 0 lies outside of it.
 
-    Clips are drawn with replacement, the same ones for both runs and all their seeds: the interval says what other clips might have given, not what
-    other seeds might.
+    Clips are drawn with replacement, the same ones for both runs and all their seeds; a draw's value is the mean over the seeds. The interval says what
+    other test clips might have given, not what other seeds might. Draws on which a metric is undefined are left out of its interval.
 
     Raises:
         ValueError: runs on other clips or labels.
     """
-    if one.ids != two.ids or not np.array_equal(one.labels, two.labels):
+    if one.task != two.task or one.ids != two.ids or not np.array_equal(one.labels, two.labels):
         shared = len(set(one.ids) & set(two.ids))
         raise ValueError(
-            f"{one.name} and {two.name} share {shared} of {len(one.ids)} and {len(two.ids)} clips, or their labels differ; only runs on the same test "
-            "clips can be compared clip by clip."
+            f"{one.name} and {two.name} share {shared} of {len(one.ids)} and {len(two.ids)} clips, or their labels or tasks differ; only runs on the "
+            "same test clips can be compared clip by clip."
         )
+    count = len(one.ids)
+    first, second = (run.metrics(np.arange(count)) for run in (one, two))
+    names = [name for name in first if name in second]
     generator = np.random.default_rng(seed)
-    draws = generator.integers(0, len(one.ids), (resamples, len(one.ids)))
-    everything = np.arange(len(one.ids))
+    differences = np.empty((resamples, len(names)))
+    for draw in trange(resamples, unit="draw", desc=f"{two.name} against {one.name}", disable=None):
+        rows = generator.integers(0, count, count)
+        left, right = one.metrics(rows), two.metrics(rows)
+        differences[draw] = [right[name] - left[name] for name in names]
     found = {}
-    for name, function in (SCORES if one.labels.dtype.kind == "f" else CLASSES).items():
-        values = [run.metric(function, everything) for run in (one, two)]
-        differences = np.array([two.metric(function, rows) - one.metric(function, rows) for rows in draws])
-        low, high = np.nanpercentile(differences, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    for name, column in zip(names, differences.T):
+        low, high = _interval(column)
         found[name] = {
-            "first": values[0], "second": values[1], "difference": values[1] - values[0], "low": float(low), "high": float(high),
+            "first": first[name], "second": second[name], "difference": second[name] - first[name], "low": low, "high": high,
             "significant": bool(low > 0 or high < 0),
         }  # fmt: skip
     return found
 
 
-def comparison_table(folders: list[Path], seed: int = 0) -> tuple[str, dict]:
-    """Markdown and numbers: every run against the first one."""
-    runs = [RunPredictions.read(folder) for folder in folders]
-    first = runs[0]
-    lines = [
-        f"{len(first.ids)} test clips; difference to `{first.name}` with its {LEVEL:.0%} interval ({RESAMPLES} paired bootstrap samples over clips, "
-        f"seeds pooled; `*`: 0 lies outside).",
-        "",
-        "| run | seeds | metric | value | difference | interval |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    numbers = {}
-    for run in runs[1:]:
-        numbers[run.name] = compare_runs(first, run, seed)
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of the defined values; NaN where there are none."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
+def comparison_table(folders: list[Path], seed: int = 0, resamples: int = RESAMPLES) -> tuple[str, dict]:
+    """Markdown and numbers (run -> `compare_runs`): every run against the first one."""
+    first, *others = (RunPredictions.read(folder) for folder in folders)
+    rows, numbers = [], {}
+    for run in others:
+        numbers[run.name] = compare_runs(first, run, seed, resamples)
         for metric, found in numbers[run.name].items():
-            if run is runs[1]:
-                lines.append(f"| {first.name} | {len(first.predictions)} | {metric} | {found['first']:.4f} | | |")
-            mark = " *" if found["significant"] else ""
-            lines.append(
-                f"| {run.name} | {len(run.predictions)} | {metric} | {found['second']:.4f} | {found['difference']:+.4f}{mark} "
-                f"| {found['low']:+.4f} to {found['high']:+.4f} |"
-            )
-    return "\n".join(lines) + "\n", json.loads(json.dumps(numbers))
+            low, high = (_signed(found[name]) for name in ("low", "high"))
+            difference = _signed(found["difference"]) + (" *" if found["significant"] else "")
+            label = metric + (" (lower is better)" if metric in LOWER_IS_BETTER else "")
+            values = [figure_text(found[name]) for name in ("first", "second")]
+            rows.append([run.name, len(run.predictions), label, *values, difference, f"{low} to {high}"])
+    header = ["run", "seeds", "metric", f"`{first.name}`", "this run", "difference", f"{LEVEL:.0%} interval"]
+    note = (
+        f"Against `{first.name}` ({len(first.predictions)} {'seed' if len(first.predictions) == 1 else 'seeds'}) on {len(first.ids)} test clips. "
+        f"Intervals of the difference: paired bootstrap over clips, {resamples} draws, percentiles, seeds pooled (the mean over a run's seeds on the "
+        "drawn clips). `*`: 0 lies outside. They say what other test clips might have given, not what other seeds might.\n"
+    )
+    return note + "\n" + markdown_table(header, rows), numbers
+
+
+def _signed(value: float) -> str:
+    return figure_text(value) if np.isnan(value) else f"{value:+.4f}"
 
 
 __all__ = ["RunPredictions", "compare_runs", "comparison_table"]

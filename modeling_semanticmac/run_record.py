@@ -1,4 +1,4 @@
-"""What a run leaves behind: resolved arguments, versions, git revision, predictions."""
+"""What a run leaves behind: resolved arguments, versions, git revision, size and memory, predictions."""
 
 import csv
 import platform
@@ -9,10 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .affect_heads import SUBTASKS
 from .atomic_files import write_csv, write_json
 from .configuration_semanticmac import TaskSpecification
+from .metrics import class_scores
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
 
@@ -41,13 +48,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_run_record(output_dir: str, model_args, data_args, training_args, **facts) -> None:
-    """`run.json`: the resolved arguments, the command, the seed, the versions and the git revision.
+def save_run_record(output_dir: str, model_args, data_args, training_args, task: TaskSpecification, **facts) -> None:
+    """`run.json`: the resolved arguments, the task, the command, the seed, the versions and the git revision.
 
     Args:
         facts: what else a model card wants to know, by name.
     """
     record = {
+        "task": asdict(task),
         "model": asdict(model_args),
         "data": asdict(data_args),
         "training": training_args.to_sanitized_dict(),
@@ -58,6 +66,39 @@ def save_run_record(output_dir: str, model_args, data_args, training_args, **fac
         **facts,
     }
     write_json(Path(output_dir) / "run.json", record)
+
+
+def save_costs(output_dir: str, model, encoders: dict) -> None:
+    """`costs.json`: parameters by part, and the most memory that this process has held so far.
+
+    Args:
+        model: `SemanticMACForAffect`.
+        encoders: modality -> frozen tower, of those in use; they are no part of the model.
+    """
+    language_model = sum(p.numel() for p in model.semanticmac.language_model.parameters())
+    parameters = list(model.parameters())
+    total, trained = (sum(p.numel() for p in parameters if p.requires_grad or everyone) for everyone in (True, False))
+    costs = {
+        "parameters": {
+            "language_model": language_model,
+            "new_modules": total - language_model,
+            "trained": trained,
+            "frozen_in_model": total - trained,
+            **{f"{name}_tower": sum(p.numel() for p in tower.parameters()) for name, tower in encoders.items()},
+        },
+        "peak_memory_bytes": peak_memory(),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    write_json(Path(output_dir) / "costs.json", costs)
+
+
+def peak_memory() -> int | None:
+    """The largest resident set that this process has had, in bytes; None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
 # What may differ between two runs that are the same but for their seed.
@@ -114,7 +155,7 @@ def write_predictions(
         columns[f"prediction_{subtask}"] = predicted(task, subtask_logits[:, position])
     if not task.is_regression:
         if task.is_multi_label:
-            probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+            probabilities = class_scores(logits)
         else:
             shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -134,3 +175,28 @@ def read_predictions(path: str | Path) -> list[dict[str, str]]:
         raise FileNotFoundError(f"no predictions at {path}; run it with --do_predict.")
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def prediction_arrays(task: TaskSpecification, rows: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and labels of the rows of `read_predictions`, as `prediction_metrics` takes them.
+
+    Returns:
+        (n,) scores or class ids, both; several labels: sigmoid scores (n, C) and multi-hot labels (n, C).
+
+    Raises:
+        ValueError: a class that the task does not have.
+    """
+    if task.is_regression:
+        return tuple(np.array([float(row[name]) for row in rows]) for name in ("prediction", "label"))
+    ids = {name: index for index, name in enumerate(task.label_names)}
+    unknown = (
+        {row["label"] for row in rows}
+        if not task.is_multi_label
+        else {n for row in rows for n in row["label"].split("|")}
+    )
+    if unknown := sorted(unknown - ids.keys() - {""}):
+        raise ValueError(f"labels {', '.join(unknown)} are no classes of task {task.name!r}: {', '.join(ids)}.")
+    if not task.is_multi_label:
+        return tuple(np.array([ids[row[name]] for row in rows]) for name in ("prediction", "label"))
+    scores = np.array([[float(row[f"probability_{name}"]) for name in ids] for row in rows])
+    return scores, np.array([[int(name in row["label"].split("|")) for name in ids] for row in rows])

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic_files import write_json, write_whole
+from .atomic_files import write_json, write_text
+from .markdown_tables import figure_text, markdown_table
+from .run_folder import split_results
 
 FINISHED = "finished.json"
-RESULTS = ("eval_", "test_")
-NOT_RESULTS = ("_runtime", "_per_second")
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,13 @@ def summarize(runs: Sequence[SeedRun], folder: Path) -> dict:
     records = [json.loads((run.folder / FINISHED).read_text(encoding="utf-8")) for run in runs]
     results = [json.loads((run.folder / "all_results.json").read_text(encoding="utf-8")) for run in runs]
     table = {}
-    for name in results[0]:
-        values = [found.get(name) for found in results]
-        if (
-            name.startswith(RESULTS)
-            and not name.endswith(NOT_RESULTS)
-            and all(isinstance(value, int | float) for value in values)
-        ):
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            table[name] = {"values": values, "mean": statistics.fmean(values), "std": spread}
+    for split in ("eval", "test"):
+        of_seeds = [split_results(found, split) for found in results]
+        for name in of_seeds[0]:
+            if all(name in found for found in of_seeds):
+                values = [found[name] for found in of_seeds]
+                spread = statistics.stdev(values) if len(values) > 1 else 0.0
+                table[f"{split}_{name}"] = {"values": values, "mean": statistics.fmean(values), "std": spread}
     chosen = [(record["value"], run) for record, run in zip(records, runs) if record["value"] is not None]
     better = max if records[0]["greater_is_better"] else min
     best = better(chosen, key=lambda pair: pair[0])[1] if chosen else None
@@ -91,23 +89,20 @@ def summarize(runs: Sequence[SeedRun], folder: Path) -> dict:
         "best_folder": best.folder.name if best else None,
     }
     write_json(folder / "seeds.json", summary)
-    text = _markdown(summary)
-    write_whole(folder / "seeds.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "seeds.md", _markdown(summary))
     return summary
 
 
 def _markdown(summary: dict) -> str:
-    seeds = summary["seeds"]
-    lines = [f"| | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | std |", "| --- " * (len(seeds) + 3) + "|"]
-    for name, found in summary["results"].items():
-        cells = [f"{value:.4f}" for value in (*found["values"], found["mean"], found["std"])]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    best = (
-        f"Best by {summary['chosen_by']}: seed {summary['best_seed']} (`{summary['best_folder']}`)."
-        if summary["best_folder"]
-        else ""
-    )
-    return "\n".join([*lines, "", best]) + "\n"
+    header = ["", *(f"seed {seed}" for seed in summary["seeds"]), "mean", "std"]
+    rows = [
+        [name, *map(figure_text, (*found["values"], found["mean"], found["std"]))]
+        for name, found in summary["results"].items()
+    ]
+    table = markdown_table(header, rows)
+    if not summary["best_folder"]:
+        return table
+    return f"{table}\nBest by {summary['chosen_by']}: seed {summary['best_seed']} (`{summary['best_folder']}`).\n"
 
 
 __all__ = ["SeedRun", "summarize"]

@@ -54,6 +54,21 @@ def test_the_published_mustard_accuracies_and_their_weighted_precision():
         assert metrics.w_precision(predictions, labels) == pytest.approx(by_hand, abs=1e-12)
 
 
+def test_the_published_accuracies_are_no_shares_of_the_stated_test_clips():
+    """MUStARD: 68 clips, UR-FUNNY: 994; nor means of five runs on them. The numbers of clips in whole batches do fit."""
+
+    def fits(printed: str, clips: int) -> bool:
+        return printed in {f"{100 * right / clips:.2f}" for right in range(clips + 1)}
+
+    for printed, stated, batches in (
+        ("79.69", 68, 64),
+        ("81.25", 68, 64),
+        ("74.48", 994, 15 * 64),
+        ("75.60", 994, 31 * 32),
+    ):
+        assert not fits(printed, stated) and not fits(printed, 5 * stated) and fits(printed, batches)
+
+
 def test_three_classes_by_hand():
     predictions, labels = [0, 0, 1, 1, 2, 2, 2, 0], [0, 0, 0, 1, 1, 2, 2, 1]
     # class 0: TP 2 FP 1 FN 1; class 1: TP 1 FP 1 FN 2; class 2: TP 2 FP 1 FN 0; class 3: nowhere

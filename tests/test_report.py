@@ -1,114 +1,219 @@
-"""`report.md` says what a run's files say; `compare` against intervals computed in another way."""
+"""`report.md` and `report.json` say what a run's files say, with pictures that are there; figures of classes against scikit-learn."""
 
-import csv
 import json
+import re
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
-from sklearn.metrics import classification_report, f1_score
+from sklearn.metrics import classification_report, confusion_matrix
 
-import run_mac
+from datasets_scripts.corpus import corpus_builder
+from modeling_semanticmac.atomic_files import write_json
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+from modeling_semanticmac.metrics import prediction_metrics
+from modeling_semanticmac.paper_figures import LANGUAGE_MODELS, ROWS, paper_row
 from modeling_semanticmac.report import main, write_report
-from modeling_semanticmac.run_comparison import RunPredictions, compare_runs
-from tests.test_run_mac import RECIPE, world  # noqa: F401  (a fixture)
+from modeling_semanticmac.report_sections import definition
+from modeling_semanticmac.run_folder import RunFolder, split_results
+from modeling_semanticmac.run_record import prediction_arrays
+from tests.run_folders import one_hot, write_run
+from tests.test_run_mac import world  # noqa: F401  (a fixture)
+from tests.tiny import EMOTIONS, SARCASM, SENTIMENT
 
-
-def write_run(folder, labels, predictions, ids=None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "predictions_test.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "label", "prediction"])
-        writer.writerows(zip(ids or [f"c{i}" for i in range(len(labels))], labels, predictions))
+MELD = TaskSpecification("emotion", "single_label_classification", ("joy", "fear", "a|b"), None, "conversation")
+SIMS = TaskSpecification("sentiment", "regression", ("sentiment",), (-1.0, 1.0), "sims")
 
 
 def section(text: str, title: str) -> list[list[str]]:
-    """The cells of the first table below a heading."""
+    """The cells of the tables below a heading."""
     body = text.split(f"## {title}\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")]
-    return [row for row in rows if set(row[0]) != {"-"}]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in body.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if set(row[0].strip()) != {"-"}]
+
+
+def pictures(folder, text: str) -> list[str]:
+    """The pictures that the page shows; each is there as PNG, SVG and CSV."""
+    shown = re.findall(r"!\[[^]]+\]\(report/(\w+)\.png\)", text)
+    for name in shown:
+        assert (folder / f"report/{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (folder / f"report/{name}.svg").is_file() and (folder / f"report/{name}.csv").is_file()
+    assert {path.stem for path in (folder / "report").iterdir()} == set(shown)
+    return shown
 
 
 def test_a_run_reports_itself(world):  # noqa: F811
-    text = (world["run"] / "report.md").read_text()
+    text, data = (world["run"] / "report.md").read_text(), json.loads((world["run"] / "report.json").read_text())
     results = json.loads((world["run"] / "all_results.json").read_text())
-    clips = {row[0]: row[1:] for row in section(text, "Clips")}
-    assert clips["train"] == ["unknown", "12", "0", "0"] and clips["test"] == ["unknown", "5", "0", "0"]
-    found = {row[0]: row for row in section(text, "Test")}
-    assert found["mae"][1] == f"{results['test_mae']:.4f}" and "test_runtime" not in found
-    assert all(
-        row[3] and row[3] != "of one class, see docs/metrics.md" for name, row in found.items() if name != "metric"
-    )
+    assert section(text, "Clips") == [
+        ["split", "found", "used"],
+        *([split, str(n), str(n)] for split, n in (("train", 12), ("validation", 5), ("test", 5))),
+    ]
+    assert "No public count" in text and "stops the run" in text
+    found = {row[0]: row for row in section(text, "Metrics")}
+    assert found["`mae`"][1:3] == [f"{results['eval_mae']:.4f}", f"{results['test_mae']:.4f}"]
+    assert len(found) == 11 and all(row[3] for row in found.values()) and "the paper" not in found["metric"]
+    assert data["metrics"]["metrics"]["mae"]["test"] == results["test_mae"]
     assert results["test_opened"] in text
-    assert [row[0] for row in section(text, "Training")] == ["epoch", "1", "2"]
-    assert [row[0] for row in section(text, "Pseudo labels")] == ["epoch", "2"]
-    counted = sum(int(row[1]) for row in section(text, "By label")[1:])
-    assert counted == 5 and "seed 42" in text and "torch" in text.split("## Circumstances")[1]
+    assert [row[0].split(" ")[0].strip("*") for row in section(text, "Training")] == ["epoch", "1", "2"]
+    assert "(chosen)" in text and data["training"]["chosen_epoch"] in (1, 2)
+    assert [row[0] for row in section(text, "Pseudo labels")] == ["sub-task", "S", "T", "A", "V"]
+    assert data["pseudo_labels"]["epochs"] == [2]
+    assert sum(row["clips"] for row in data["predictions"]["by_label"]) == 5
+    assert data["clips"]["train"]["found"] == 12 and data["circumstances"]["seed"] == 42
+    assert pictures(world["run"], text) == ["scores", "training", "pseudo_labels"]
+    assert text == write_report(world["run"])  # anew, from the folder alone
 
 
-def test_classes_are_those_of_scikit_learn(world, tmp_path):  # noqa: F811
-    run_mac.main([RECIPE, *world["common"], *world["models"][:2], "--modalities", "text", "--task", "sarcasm", "--num_train_epochs", "1",
-                  "--output_dir", str(tmp_path)])  # fmt: skip
+def test_size_time_and_memory(world):  # noqa: F811
+    from transformers import AutoModelForVideoClassification
+
+    found = json.loads((world["run"] / "report.json").read_text())["costs"]
+    model = AutoModelForVideoClassification.from_pretrained(world["run"])
+    parameters = found["parameters"]
+    assert parameters["trained"] == parameters["language_model"] + parameters["new_modules"] == model.num_parameters()
+    assert parameters["frozen_in_model"] == 0 and parameters["vision_tower"] > 0 and parameters["audio_tower"] > 0
+    assert 50 * 2**20 < found["peak_memory_bytes"] < 64 * 2**30
+    assert found["seconds"]["training"] > 0 and found["seconds"]["embedding of test"] > 0
+
+
+def test_the_metrics_are_those_of_the_predictions_to_the_last_digit(world):  # noqa: F811
+    run = RunFolder(world["run"])
+    found = prediction_metrics(run.task, *prediction_arrays(run.task, run.predictions))
+    assert {name: value for name, value in split_results(run.results, "test").items() if name != "loss"} == found
+
+
+def test_classes_are_those_of_scikit_learn(tmp_path):
     generator = np.random.default_rng(0)
-    labels, predictions = (generator.choice(["no", "yes"], 40).tolist() for _ in range(2))
-    write_run(tmp_path, labels, predictions)
-    text = write_report(tmp_path, {"train": 99})
-    expected = classification_report(labels, predictions, output_dict=True)
-    for name, clips, precision, recall, f1 in section(text, "By class")[1:3]:
-        found = {"precision": float(precision), "recall": float(recall), "f1-score": float(f1), "support": float(clips)}
+    labels, predictions = generator.integers(0, 3, (2, 60))
+    labels[labels == 1] = 0  # one class that no clip has
+    folder = write_run(tmp_path / "run", MELD, labels, one_hot(predictions, 3))
+    text = write_report(folder)
+    expected = classification_report(
+        labels, predictions, labels=range(3), target_names=MELD.label_names, output_dict=True, zero_division=0
+    )
+    rows = {name.replace("\\", ""): row for name, *row in section(text, "Predictions by class")[1:]}
+    for name in MELD.label_names:
+        found = dict(zip(("support", "precision", "recall", "f1-score"), map(float, (rows[name][0], *rows[name][2:]))))
         assert found == pytest.approx(expected[name], abs=1e-4)
-    assert {row[0]: row[1] for row in section(text, "Clips")}["train"] == "99"
+    data = json.loads((folder / "report.json").read_text())["predictions"]
+    assert data["confusion"]["rows_are_labels"] == confusion_matrix(labels, predictions).tolist()
+    assert pictures(folder, text) == ["confusion"]
+    assert (folder / "report/confusion.csv").read_text().splitlines()[0] == "label,joy,fear,a|b"
 
 
-def test_intervals_are_those_of_scipy(tmp_path):
-    """The difference of two mean absolute errors, paired over clips."""
+def test_several_labels_at_their_thresholds(tmp_path):
     generator = np.random.default_rng(1)
-    labels = generator.uniform(-3, 3, 300)
-    one, two = labels + generator.normal(0, 1.0, 300), labels + generator.normal(0, 0.8, 300)
-    write_run(tmp_path / "one", labels, one)
-    write_run(tmp_path / "two", labels, two)
-    found = compare_runs(*(RunPredictions.read(tmp_path / name) for name in ("one", "two")))["mae"]
-    assert found["difference"] == pytest.approx(np.abs(two - labels).mean() - np.abs(one - labels).mean())
-    difference = np.abs(two - labels) - np.abs(one - labels)
-    expected = bootstrap((difference,), np.mean, n_resamples=5000, method="percentile", rng=0).confidence_interval
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.02)
-    assert found["significant"] == (expected.high < 0)
+    labels, logits = generator.integers(0, 2, (50, 3)), generator.normal(size=(50, 3))
+    thresholds = {"happy": 0.3, "sad": 0.5, "angry": 0.7}
+    results = {f"test_threshold_{name}": value for name, value in thresholds.items()}
+    folder = write_run(tmp_path / "run", EMOTIONS, labels, logits, results=results)
+    text = write_report(folder)
+    found = json.loads((folder / "report.json").read_text())["predictions"]["by_class"]
+    scores = 1 / (1 + np.exp(-logits.astype(np.float32).astype(float)))
+    for index, (name, threshold) in enumerate(thresholds.items()):
+        expected = classification_report(labels[:, index], scores[:, index] > threshold, output_dict=True)
+        row = found[name]
+        assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(
+            [expected["1"][key] for key in ("precision", "recall", "f1-score")]
+        )
+        assert row["s_acc"] == pytest.approx(expected["accuracy"]) and row["threshold"] == threshold
+        assert row["n_acc"] == pytest.approx(expected["macro avg"]["recall"])
+    assert "thresholds tuned on validation" in text and pictures(folder, text) == ["labels"]
 
 
-def test_a_run_does_not_differ_from_itself(tmp_path):
-    labels = ["a", "b", "a", "c"] * 10
-    write_run(tmp_path / "run", labels, ["a", "b", "b", "c"] * 10)
-    run = RunPredictions.read(tmp_path / "run")
-    for found in compare_runs(run, run).values():
-        assert found["difference"] == found["low"] == found["high"] == 0 and not found["significant"]
+def test_scores_of_ch_sims_are_told_by_the_levels_of_its_raters(tmp_path):
+    labels = np.array([-1.0, -0.8, 0.0, 0.2, 0.2, 1.0])
+    folder = write_run(tmp_path / "run", SIMS, labels, (labels + [0.1, 0, 0, 0.1, -0.3, 0])[:, None])
+    write_report(folder)
+    rows = json.loads((folder / "report.json").read_text())["predictions"]["by_label"]
+    assert [(row["label"], row["clips"]) for row in rows] == [(-1.0, 1), (-0.8, 1), (0.0, 1), (0.2, 2), (1.0, 1)]
+    assert rows[3]["bias"] == pytest.approx(-0.1) and rows[3]["mean_absolute_error"] == pytest.approx(0.2)
 
 
-def test_seeds_are_pooled(tmp_path):
-    """The value is the mean over the seeds' own values; rows may come in any order."""
-    labels = ["a", "b", "a", "c", "a", "b"]
-    seeds = [["a", "b", "b", "c", "a", "a"], ["a", "a", "a", "c", "a", "b"]]
-    order = [3, 1, 5, 0, 2, 4]
-    for number, predictions in enumerate(seeds):
-        ids = [f"c{i}" for i in order]
-        write_run(tmp_path / f"run/seed_{number}", [labels[i] for i in order], [predictions[i] for i in order], ids)
-    write_run(tmp_path / "other", labels, labels)
-    found = compare_runs(RunPredictions.read(tmp_path / "run"), RunPredictions.read(tmp_path / "other"))["w_f1"]
-    assert found["first"] == pytest.approx(np.mean([f1_score(labels, p, average="weighted") for p in seeds]))
-    assert found["second"] == 1
+def test_a_run_without_test_split_and_an_undefined_figure(tmp_path):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0], [[1.0]], results={"eval_pearson": float("nan")})
+    (folder / "predictions_test.csv").unlink()
+    write_json(folder / "all_results.json", {"eval_pearson": float("nan"), "eval_runtime": 3.0})
+    text = write_report(folder)
+    assert "The test split was not opened." in text and "## Predictions" not in text
+    assert section(text, "Metrics")[1][:3] == ["`pearson`", "undefined", ""]
+    told = (folder / "report.json").read_text()
+    assert "NaN" not in told and json.loads(told)["metrics"]["metrics"]["pearson"]["validation"] is None
+
+
+def test_counts_dropped_rows_and_media_that_failed(tmp_path):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]], words=("--on_error", "skip"))
+    counts = {"found": {"train": 9, "test": 2}, "expected": {"train": 10, "test": 2}, "table_ii": {"train": 16326}}
+    write_json(folder / "corpus.json", {**counts, "dropped": {"train": {"no label": 3}}})
+    clips = [{"id": f"c{i}", "path": "", "status": "failed", "reason": "no file", "note": ""} for i in range(25)]
+    write_json(folder / "media_train.json", {"failed": {"no file": 25}, "partial": {}, "clips": clips})
+    write_json(folder / "splits.json", {"train": ["c1"], "test": ["c0", "c1"]})
+    text = write_report(folder)
+    tables = section(text, "Clips")
+    assert tables[:4] == [["split", "the paper", "expected", "found", "used"], ["train", "16,326", "10", "9", "1"], ["validation", "", "", "", ""], ["test", "", "2", "2", "2"]]  # fmt: skip
+    assert ["train", "row is no clip", "no label", "3"] in tables and [
+        "train",
+        "media failed",
+        "no file",
+        "25",
+    ] in tables
+    assert "the first 20 of 25" in text and "is left out" in text
+
+
+def test_the_papers_row_is_that_of_the_language_model():
+    row, same = paper_row("mustard", "sarcasm", "FacebookAI/roberta-base")
+    assert (row.language_model, row.metrics["w_acc"], same) == ("RoBERTa", 0.8125, True)
+    row, same = paper_row("mustard", "sarcasm", "sentence-transformers/all-MiniLM-L6-v2")
+    assert (row.language_model, same) == ("BERT", False)
+    assert paper_row("meld", "emotion", "x/paraphrase-distilroberta-base-v1/")[1]  # is no roberta-base
+    assert paper_row("mosi", "sentiment", None)[1] is False and paper_row("ch_sims", "sentiment", "x") == (None, False)
+    for (corpus, task), rows in ROWS.items():
+        known = corpus_builder(corpus).task_config(task).task
+        family = set(prediction_metrics(known, [0, 1], [0, 1]))
+        assert all(set(row.metrics) <= family and row.language_model in LANGUAGE_MODELS for row in rows)
+
+
+def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
+    words = ("--corpus", "mustard", "--language_model", "google-bert/bert-base-uncased")
+    results = {"test_w_acc": 0.5, "test_w_recall": 0.5}
+    folder = write_run(tmp_path / "same", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    write_json(folder / "corpus.json", {"table_ii": {"test": 2}, "expected": {"test": 2}, "found": {}, "dropped": {}})
+    text = write_report(folder)
+    assert {row[0]: row[3] for row in section(text, "Metrics")}["`w_acc`"] == "0.7969"
+    told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]
+    assert (
+        told.startswith("MUStARD (Table IX), SemanticMAC with BERT, mean of five runs") and "not the same" not in told
+    )
+    assert "language model is" not in told and "also has" not in told and "last incomplete batch" in told
+    words = ("--corpus", "mustard", "--language_model", "x", "--modalities", "text", "--use_context", "false")
+    folder = write_run(tmp_path / "other", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    write_json(folder / "corpus.json", {"table_ii": {"test": 68}, "expected": {}, "found": {}, "dropped": {}})
+    write_report(folder)
+    told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]
+    for part in (
+        "language model is `x`",
+        "also has audio and vision",
+        "with earlier utterances",
+        "68 clips, this run's 2",
+    ):
+        assert part in told
+
+
+def test_definitions_come_with_their_formula_and_classes_have_none():
+    assert definition("acc7") == "Seven-class accuracy of CMU-MOSI / MOSEI: mean [rint(clip(p, 3)) = rint(clip(y, 3))]"
+    assert "(TP N / P + TN) / (2 N)" in definition("n_acc") and "Args" not in definition("n_acc")
+    assert definition("b_f1_tuned").endswith("thresholds tuned on validation")
+    assert not definition("f1_joy") and not definition("n_acc_happy") and not definition("threshold_happy")
 
 
 def test_the_command(tmp_path, capsys):
-    write_run(tmp_path / "one", [1.0, -1.0, 2.0], [0.5, -0.5, 1.0])
-    write_run(tmp_path / "two", [1.0, -1.0, 2.0], [1.0, -1.0, 2.0])
-    main(["compare", str(tmp_path / "one"), str(tmp_path / "two")])
-    assert "| two | 1 | mae | 0.0000 | -0.6667 *" in capsys.readouterr().out
-    write_run(tmp_path / "three", [1.0], [1.0], ["z"])
-    for words, message in (
-        (["compare", str(tmp_path / "one"), str(tmp_path / "three")], "share 0 of 3 and 1 clips"),
-        (["compare", str(tmp_path / "one")], "needs two runs"),
-        ([str(tmp_path)], "no run.json"),
-        (["compare", str(tmp_path), str(tmp_path / "one")], "no predictions_test.csv"),
-    ):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]])
+    main([str(folder)])
+    assert capsys.readouterr().out.startswith("# own, sentiment\n") and (folder / "report.md").is_file()
+    record = json.loads((folder / "run.json").read_text())
+    del record["task"]
+    write_json(folder / "run.json", record)
+    for words, message in (([str(tmp_path)], "no run.json"), ([str(folder)], "does not name the task")):
         with pytest.raises(SystemExit):
             main(words)
         assert message in capsys.readouterr().err

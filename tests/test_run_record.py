@@ -4,9 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from modeling_semanticmac.run_arguments import parse_arguments
-from modeling_semanticmac.run_record import git_revision, predicted, save_run_record, write_predictions
+from modeling_semanticmac.run_record import (
+    git_revision,
+    predicted,
+    prediction_arrays,
+    read_predictions,
+    save_run_record,
+    write_predictions,
+)
 from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, word_corpus
 
 
@@ -49,8 +58,32 @@ def test_a_lost_prediction_is_an_error(tmp_path):
 
 
 def test_record_holds_arguments_versions_and_revision(tmp_path):
-    save_run_record(tmp_path, *parse_arguments(["--corpus", "meld", "--seed", "9", "--output_dir", str(tmp_path)]))
+    save_run_record(
+        tmp_path, *parse_arguments(["--corpus", "meld", "--seed", "9", "--output_dir", str(tmp_path)]), SARCASM
+    )
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["data"]["corpus"] == "meld" and record["seed"] == 9
+    assert TaskSpecification(**record["task"]) == SARCASM
     assert record["versions"]["torch"].startswith("2.")
     assert record["git_revision"] == git_revision()
+
+
+@pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS], ids=lambda task: task.name)
+def test_what_is_written_is_read_again(tmp_path, task):
+    """Every number as it was; classes and labels by their ids."""
+    clips = word_corpus(12, task)
+    logits = np.random.default_rng(0).normal(size=(12, task.num_labels)).astype(np.float32)
+    write_predictions(tmp_path / "p.csv", task, clips, logits, np.zeros((12, 4, task.num_labels)))
+    rows = read_predictions(tmp_path / "p.csv")
+    predictions, labels = prediction_arrays(task, rows)
+    assert labels.tolist() == clips["label"][:]
+    expected = {
+        "sentiment": logits[:, 0],
+        "sarcasm": logits.argmax(axis=1),
+        "emotion": expit(logits.astype(np.float64)),
+    }
+    assert (predictions == expected[task.name]).all()
+    rows[0]["label"] = "bored" if not task.is_regression else "0"
+    if not task.is_regression:
+        with pytest.raises(ValueError, match="labels bored are no classes of task"):
+            prediction_arrays(task, rows)

@@ -7,7 +7,7 @@ import pytest
 
 from datasets_scripts import load_corpus
 from datasets_scripts.__main__ import main
-from datasets_scripts.check import check_corpus
+from datasets_scripts.check import check_corpus, split_counts
 from datasets_scripts.corpus import BUILDERS, corpus_builder
 from tests.media_files import write_media
 
@@ -111,6 +111,34 @@ def test_errors_of_the_command_are_one_line(tmp_path, capsys):
     assert "error: unknown corpus 'mosy'" in capsys.readouterr().err
     assert main(["check", "mosi", str(tmp_path / "nowhere")]) == 2
     assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_counts_of_another_split_are_not_expected(tmp_path):
+    """One place says so: for `check` and for the report of a run."""
+    iemocap, mustard = corpus_builder("iemocap"), corpus_builder("mustard")
+    assert iemocap.expected_counts("emotion", split_seed=0) == iemocap.expected_counts("emotion", max_seconds=9.0) != {}
+    for options in ({"split_seed": 1}, {"ids_file": "list.txt"}):
+        assert iemocap.expected_counts("emotion", **options) == {}
+    assert (
+        mustard.expected_counts("sarcasm", fold=0) == mustard.expected_counts("sarcasm", speaker_independent=True) == {}
+    )
+    assert mustard.expected_counts("sarcasm", fold=None, speaker_independent=False)["test"] == 68
+
+
+def test_counts_for_the_report_of_a_run(tmp_path):
+    write_iemocap(tmp_path / "iemocap")
+    found = split_counts("iemocap", tmp_path / "iemocap", cache_dir=tmp_path / "cache")
+    checked = check_corpus("iemocap", tmp_path / "iemocap", cache_dir=tmp_path / "cache")
+    assert (found["found"], found["expected"], found["table_ii"]) == (
+        checked.counts,
+        checked.expected,
+        checked.table_ii,
+    )
+    dropped = [
+        clip for finding in checked.findings if "rows that are no clips" in finding.kind for clip in finding.clips
+    ]
+    assert sum(sum(reasons.values()) for reasons in found["dropped"].values()) == len(dropped) == 5
+    assert found["dropped"]["train"]["emotion code xxx is no class of the task"] == 1
 
 
 def plain_load(folder, task, cache) -> datasets.DatasetDict:
