@@ -54,6 +54,7 @@ __all__ = [
     "f1_neg_nonneg",
     "f1_neg_pos",
     "f1_per_class",
+    "logit_predictions",
     "mae",
     "mosi_metrics",
     "multi_label_metrics",
@@ -110,8 +111,14 @@ def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) ->
     if task.is_regression:
         return prediction_metrics(task, logits, labels)
     logits = logits_of_classes(logits, labels, task.label_names)
-    predictions = class_scores(logits) if task.is_multi_label else logits.argmax(axis=1)  # (n, C) -> (n,)
-    return prediction_metrics(task, predictions, labels, thresholds)
+    return prediction_metrics(task, logit_predictions(task, logits), labels, thresholds)
+
+
+def logit_predictions(task: TaskSpecification, logits) -> np.ndarray:
+    """What `prediction_metrics` takes, of logits (n, C): (n,) scores, (n,) ids of the largest, or (n, C) sigmoid scores of several labels."""
+    if task.is_regression:
+        return np.asarray(logits)[:, 0]
+    return class_scores(logits) if task.is_multi_label else np.argmax(logits, axis=1)
 
 
 def prediction_metrics(task: TaskSpecification, predictions, labels, thresholds=None) -> dict[str, float]:

@@ -56,8 +56,8 @@ class RunPredictions:
         predictions = np.array([[clips[clip][0] for clip in ids] for clips in found])
         return cls(folder.resolve().name, runs[0].task, ids, labels, predictions, [_thresholds(run) for run in runs])
 
-    def metrics(self, rows: np.ndarray) -> dict[str, float]:
-        """The mean over seeds of each metric on some clips; of several labels the means over them."""
+    def seed_metrics(self, rows: np.ndarray) -> dict[str, list[float]]:
+        """Metric -> its value in each seed, on some clips; of several labels the means over them."""
         seeds = [
             prediction_metrics(self.task, predictions[rows], self.labels[rows], thresholds)
             for predictions, thresholds in zip(self.predictions, self.thresholds)
@@ -65,7 +65,11 @@ class RunPredictions:
         names = [name for name in seeds[0] if all(name in seed for seed in seeds)]
         if self.task.is_multi_label:
             names = [name for name in names if not name.endswith(tuple(f"_{label}" for label in self.task.label_names))]
-        return {name: float(np.mean([seed[name] for seed in seeds])) for name in names}
+        return {name: [seed[name] for seed in seeds] for name in names}
+
+    def metrics(self, rows: np.ndarray) -> dict[str, float]:
+        """Metric -> the mean over the seeds, on some clips."""
+        return {name: float(np.mean(values)) for name, values in self.seed_metrics(rows).items()}
 
 
 def _by_clip(run: RunFolder) -> dict[str, tuple]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E4
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
 from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
 from modeling_semanticmac.run_arguments import ModelArguments, parse_arguments  # noqa: E402
-from modeling_semanticmac.run_comparison import CLASSES, SCORES, RunPredictions, compare_runs  # noqa: E402
+from modeling_semanticmac.run_comparison import RunPredictions, compare_runs  # noqa: E402
+from modeling_semanticmac.run_folder import split_results  # noqa: E402
 from modeling_semanticmac.run_record import recorded_words  # noqa: E402
 from modeling_semanticmac.seed_runs import SeedRun, summarize  # noqa: E402
 
@@ -138,28 +139,27 @@ def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequ
 def read_result(name: str, folder: Path, seeds: Sequence[int]) -> Result:
     """The test metrics and predictions of some seeds of a setting."""
     folders = [folder / f"seed_{seed}" for seed in seeds]
-    found = [json.loads((place / "all_results.json").read_text(encoding="utf-8")) for place in folders]
-    values = {
-        key.removeprefix("test_"): [row[key] for row in found]
-        for key, value in found[0].items()
-        if key.startswith("test_") and isinstance(value, int | float) and not key.endswith(("time", "_per_second"))
-    }
+    found = [
+        split_results(json.loads((place / "all_results.json").read_text(encoding="utf-8")), "test") for place in folders
+    ]
+    values = {name: [row[name] for row in found] for name in found[0]}
     return Result(name, values, pool([RunPredictions.read(place) for place in folders], name))
 
 
 def pool(seeds: Sequence[RunPredictions], name: str) -> RunPredictions:
     """Several seeds as one."""
-    return RunPredictions(name, seeds[0].ids, seeds[0].labels, np.concatenate([seed.predictions for seed in seeds]))
+    thresholds = [found for seed in seeds for found in seed.thresholds]
+    predictions = np.concatenate([seed.predictions for seed in seeds])
+    return replace(seeds[0], name=name, predictions=predictions, thresholds=thresholds)
 
 
 def compared(result: Result, reference: Result) -> dict[str, dict]:
     """Metric -> what `compare_runs` says, with the difference in each seed and how many of them have the sign of the mean."""
     one, two = reference.predictions, result.predictions
     found = compare_runs(one, two)
+    first, second = (run.seed_metrics(np.arange(len(run.ids))) for run in (one, two))
     for metric, row in found.items():
-        function = {**SCORES, **CLASSES}[metric]
-        values = [[function(seed, run.labels) for seed in run.predictions] for run in (one, two)]
-        row["seed_differences"] = np.subtract(values[1], values[0]).tolist()
+        row["seed_differences"] = np.subtract(second[metric], first[metric]).tolist()
         row["same_sign"] = sum(value * row["difference"] > 0 for value in row["seed_differences"])
         row["beyond_noise"] = row["significant"] and row["same_sign"] == len(row["seed_differences"])
     return found
@@ -171,7 +171,8 @@ def result_table(rows: Sequence[tuple[Result, Result | None]], family: str) -> t
     Args:
         family: of the metrics, as the task specification names it.
     """
-    shown, metric = SHOWN[family], "mae" if rows[0][0].predictions.labels.dtype.kind == "f" else "w_f1"
+    shown = SHOWN[family]
+    metric = shown[0]
     lines, records = [], []
     for result, reference in rows:
         cells = [result.name, *(mean_and_deviation(result.values[name]) for name in shown), "", "", ""]

@@ -17,6 +17,7 @@ embeddings have no seed. Writes `linear_probe.md` and `linear_probe.json`.
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,7 @@ from examples.ablations.feature_files import select_features  # noqa: E402
 from modeling_semanticmac import SemanticMACForAffect, TaskSpecification  # noqa: E402
 from modeling_semanticmac.collator import pad_stream  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore  # noqa: E402
-from modeling_semanticmac.metrics import compute_metrics  # noqa: E402
-from modeling_semanticmac.run_comparison import RunPredictions  # noqa: E402
-from modeling_semanticmac.run_record import predicted  # noqa: E402
+from modeling_semanticmac.metrics import compute_metrics, logit_predictions  # noqa: E402
 
 GRID = np.logspace(-4, 5, 19)
 PARTS = {"audio": ("audio",), "vision": ("vision",), "audio + vision": ("audio", "vision")}
@@ -171,8 +170,8 @@ def probe_result(name: str, part: str, probes: list, splits: Splits, full: runs.
         logits = probe.logits(columns(source(ids), part))
         for metric, value in {**compute_metrics(probe.task, logits, labels), "regularisation": probe.strength}.items():
             values.setdefault(metric, []).append(value)
-        predictions.append(np.array(predicted(probe.task, logits))[rows])
-    pooled = RunPredictions(name, full.predictions.ids, full.predictions.labels, np.stack(predictions))
+        predictions.append(logit_predictions(probe.task, logits)[rows])
+    pooled = replace(full.predictions, name=name, predictions=np.stack(predictions), thresholds=[None] * len(probes))
     return runs.Result(name, values, pooled)
 
 
