@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import run_mac  # noqa: E402
 from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.run_folder import split_results  # noqa: E402
 
 
 def task_words(model: str) -> list[str]:
@@ -33,13 +34,11 @@ def task_words(model: str) -> list[str]:
 
 def print_change(before: Path, after: Path) -> None:
     """A table of the validation metrics of two runs."""
-    results = [json.loads((folder / "eval_results.json").read_text(encoding="utf-8")) for folder in (before, after)]
-    names = [
-        name
-        for name in results[0]
-        if name.startswith("eval_") and not name.endswith(("_time", "_runtime", "_per_second"))
+    results = [
+        split_results(json.loads((folder / "eval_results.json").read_text(encoding="utf-8")), "eval")
+        for folder in (before, after)
     ]
-    rows = [[name.removeprefix("eval_"), *(figure_text(found[name]) for found in results)] for name in names]
+    rows = [[name, *(figure_text(found[name]) for found in results)] for name in results[0]]
     print("\n" + markdown_table(["on validation", "before", "after"], rows))
 
 

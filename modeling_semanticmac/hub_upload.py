@@ -36,7 +36,7 @@ TOKENIZER = (
 TOWERS = tuple(
     f"{tower}/*{ending}" for tower in ("vision_encoder", "audio_encoder") for ending in (".json", ".safetensors")
 )
-RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report*.png", "report*.svg")
+RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report/*.png", "report/*.svg")
 UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "*.py", "README.md", *RECORD)
 # Parts of a checkpoint that must go where the new one has no such file, or they would be loaded.
 REPLACED = ("model*.safetensors", "model.safetensors.index.json", "vision_encoder/*", "audio_encoder/*")

@@ -31,9 +31,9 @@ from .model_card_text import (
     task_sentence,
     tower_parts,
 )
+from .run_folder import split_results
 
 SPLITS = {"test": "test_", "validation": "eval_"}
-NO_METRIC = ("runtime", "preparation_time", "samples_per_second", "steps_per_second", "loss", "opened")
 METRIC_TYPES = {"mae": "mae", "pearson": "pearsonr", "f1": "f1", "acc": "accuracy", "precision": "precision", "recall": "recall"}  # fmt: skip
 SETTINGS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "language_model_learning_rate",
@@ -124,13 +124,8 @@ class RunCard:
 
     def _scores(self, split: str) -> dict[str, float]:
         """Metric -> value on a split; empty where it was not measured."""
-        prefix = SPLITS[split]
-        found = {name.removeprefix(prefix): value for name, value in self.results.items() if name.startswith(prefix)}
-        return {
-            name: value
-            for name, value in found.items()
-            if not name.endswith(NO_METRIC) and not name.startswith("threshold_")
-        }
+        found = split_results(self.results, SPLITS[split].removesuffix("_"))
+        return {name: value for name, value in found.items() if name != "loss" and not name.startswith("threshold_")}
 
     def _eval_results(self) -> list[EvalResult]:
         """The metrics of the test split, or else of validation, as the Hub reads them; undefined ones are no results."""

@@ -5,9 +5,10 @@ from functools import cached_property
 from pathlib import Path
 
 from .configuration_semanticmac import TaskSpecification
+from .local_paths import without_local_paths
 from .run_record import read_predictions
 
-TIMINGS = ("_runtime", "_per_second", "_flos")  # ends of the names of results that are no metrics
+TIMINGS = ("_runtime", "_time", "_per_second", "_flos")  # ends of the names of results that are no metrics
 
 
 def split_results(results: dict, split: str) -> dict[str, float]:
@@ -60,8 +61,8 @@ class RunFolder:
 
     @property
     def language_model(self) -> str | None:
-        """Name or folder of the language model, or of the checkpoint that was gone on from."""
-        return self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"]
+        """Name of the language model, or of the checkpoint that was gone on from; of an absolute path the last part."""
+        return without_local_paths(self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"])
 
     @property
     def uses_media(self) -> bool:

@@ -10,11 +10,11 @@ from modeling_semanticmac.training_args import SemanticMACTrainingArguments
 from tests.tiny import tiny_config
 
 GOES_UP = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "README.md",
-           "run.json", "all_results.json", "report.md", "report.json", "report_curves.png", "modeling_semanticmac.py",
+           "run.json", "all_results.json", "report.md", "report.json", "report/training.png", "report/training.svg", "modeling_semanticmac.py",
            "vision_encoder/config.json", "vision_encoder/model.safetensors"]  # fmt: skip
 STAYS = ["optimizer.pt", "training_args.bin", "training_args.json", "trainer_state.json", "splits.json", "predictions_test.csv", "label_state.safetensors",
          "representations.safetensors", "checkpoint-3/model.safetensors", "checkpoint-3/config.json", "checkpoint-3/modeling_semanticmac.py",
-         "embeddings/shards/a.safetensors", "embeddings/index/a.parquet", "before/all_results.json", ".env", "notes.txt"]  # fmt: skip
+         "report/scores.csv", "embeddings/shards/a.safetensors", "embeddings/index/a.parquet", "before/all_results.json", ".env", "notes.txt"]  # fmt: skip
 
 
 def fill(folder, names):
