@@ -128,7 +128,7 @@ def test_a_folder_of_another_timeline_is_left_alone(pipe, video, whole, tmp_path
     other_video = write_media(tmp_path / "other.mp4", 2.0)
     before = {name: (folder / name).read_bytes() for name in FILES}
     cases = [
-        (other_video, SEGMENTS, "different video: {.name.: .talk.mp4.*, now {.name.: .other.mp4"),
+        (other_video, SEGMENTS, "with different video: .*'talk.mp4'.*, now .*'other.mp4'"),
         (video, [Segment(0.0, 1.0), *SEGMENTS[1:]], "goes on from 1 s to 3 s at the segment from 0 s to 1 s"),
         (video, [*SEGMENTS, Segment(22.0, 23.0)], "ends before the segment from 22 s to 23 s"),
         (video, SEGMENTS[:3], "a timeline of more segments"),
@@ -141,7 +141,7 @@ def test_a_folder_of_another_timeline_is_left_alone(pipe, video, whole, tmp_path
     settings = json.loads(before["timeline.json"])
     settings["model"] = {"name_or_path": "elsewhere", "weights_hash": "other"}
     (tmp_path / "timeline.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="different model: {.name_or_path.: .elsewhere.*, now "):
+    with pytest.raises(ValueError, match="with different model: .*'elsewhere'.*, now "):
         write_timeline(pipe, video, SEGMENTS, tmp_path)
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
