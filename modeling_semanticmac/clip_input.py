@@ -1,5 +1,7 @@
 """What a user gives for a clip (a path, bytes, an address, words, or several of these) as one description with named fields."""
 
+import math
+import numbers
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,8 +57,14 @@ def as_clip(given) -> dict:
     clip = {name: given.get(name) for name in CLIP_FIELDS}
     for name in ("video", "audio"):
         clip[name] = _checked(clip[name])
-    if isinstance(clip["context"], str):
-        raise ValueError("context is a string; expected a list of the earlier utterances, oldest first.")
+    for name in ("start", "end"):
+        if clip[name] is not None and not (isinstance(clip[name], numbers.Real) and math.isfinite(clip[name])):
+            raise ValueError(f"{name} is {clip[name]!r}; expected a number of seconds, or None.")
+    if not isinstance(clip["text"], str | None):
+        raise ValueError(f"text is {clip['text']!r}; expected words in a string, or None.")
+    clip["context"] = list(clip["context"] or ()) if not isinstance(clip["context"], str) else clip["context"]
+    if not isinstance(clip["context"], list) or not all(isinstance(earlier, str) for earlier in clip["context"]):
+        raise ValueError(f"context is {clip['context']!r}; expected a list of the earlier utterances, oldest first.")
     return clip
 
 

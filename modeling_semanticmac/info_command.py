@@ -55,18 +55,21 @@ def load_config(model: str) -> SemanticMACConfig:
         kind = PreTrainedConfig.get_config_dict(model)[0].get("model_type")
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{model}: no model can be read there ({first_line(error)}); give the folder of a run, or a name on the Hub."
+            f"{model}: no model can be read there ({short_message(error)}); give the folder of a run, or a name on the Hub."
         ) from error
     if kind != "semanticmac":
         raise ValueError(
             f"{model}: this is {'a model of type ' + kind if kind else 'no model'}; expected a SemanticMAC model."
         )
-    return SemanticMACConfig.from_pretrained(model)
+    try:
+        return SemanticMACConfig.from_pretrained(model)
+    except Exception as error:  # whatever a damaged file makes of the library
+        raise ValueError(f"{model}: its config.json cannot be used ({short_message(error)}).") from error
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, without its full stop; the name of its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+def short_message(error: Exception) -> str:
+    """The beginning of an error's message in one line; the name of its type where it has none."""
+    return textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(". ") or type(error).__name__
 
 
 def model_info(model: str) -> dict:
@@ -175,4 +178,4 @@ def _words(value) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-__all__ = ["add_info_parser", "first_line", "info_text", "load_config", "model_info"]
+__all__ = ["add_info_parser", "short_message", "info_text", "load_config", "model_info"]

@@ -24,10 +24,9 @@ TASK = "video-affect"
 SUBTASK_NAMES = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
 STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
 ON_ERROR = ("raise", "skip")
-READING, RESULTS = (
-    ("modalities", "allow_download", "max_seconds"),
-    ("on_error", "timings"),
-)  # arguments by the step that takes them
+# Arguments by the step that takes them.
+READING = ("modalities", "allow_download", "max_seconds")
+RESULTS = ("on_error", "timings")
 # How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
 CUSTOM_PIPELINES = {
     TASK: {
@@ -67,6 +66,7 @@ class SemanticMACPipeline(Pipeline):
             raise ValueError(
                 f"the model is a {type(self.model).__name__} ({kind}); {TASK} needs a SemanticMAC model with its predictors."
             )
+        self.model.eval()  # a model fresh from training would predict with dropout
 
     def __call__(self, inputs, **kwargs):
         """Predict one clip, or several.
@@ -74,8 +74,8 @@ class SemanticMACPipeline(Pipeline):
         Args:
             inputs: a path; the bytes of a file; an http(s) URL, with `allow_download=True`; a dict with any of `video` (a file whose picture and sound are
                 used), `audio` (a file whose sound is used, in place of the video's), `text`, `context` (earlier utterances, oldest first), `start` and
-                `end` (seconds, of both files), `crop` ("left" or "right" half of the picture); a list, generator or dataset of these; or a
-                folder, for all video and sound files in it.
+                `end` (seconds, of both files), `crop` ("left" or "right" half of the picture); a list, a generator or a torch
+                dataset of these; or a folder, for all video and sound files in it.
             kwargs: any of the arguments of the class but dtype.
 
         Returns:
@@ -148,7 +148,7 @@ class SemanticMACPipeline(Pipeline):
         read = (PipelineDataset if sized else PipelineIterator)(inputs, self.preprocess, preprocess_params)
         workers = num_workers if sized else min(num_workers, 1)
         for clips in DataLoader(read, batch_size, num_workers=workers, collate_fn=list):
-            yield from self._predict(clips, forward_params, **postprocess_params)
+            yield from self._predict(clips, **postprocess_params)
 
     def preprocess(self, given, **parameters) -> dict:
         """One clip as `read_clip` gives it, with the `seconds` that took; or its `error`, which would lose its type on the way out of a worker process."""
@@ -159,25 +159,22 @@ class SemanticMACPipeline(Pipeline):
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}
 
-    def _predict(self, clips: list[dict], forward_params: dict, on_error: str = "raise", timings: bool = False):
+    def _predict(self, clips: list[dict], on_error: str = "raise", timings: bool = False) -> Iterator[dict]:
         """Results of what `preprocess` gave for B clips, in order."""
         failed = [clip["error"] for clip in clips if "error" in clip]
         if failed and on_error == "raise":
             raise failed[0]
         usable = [clip for clip in clips if "error" not in clip]
-        results = iter(
-            self.postprocess(self.forward(self._collate(usable), **forward_params), timings) if usable else ()
-        )
+        results = iter(self.postprocess(self.forward(self._collate(usable)), timings) if usable else ())
         for clip in clips:
             yield _error_result(clip) if "error" in clip else next(results)
 
     def _collate(self, clips: list[dict]) -> dict:
         """Tokens of all clips; the streams stay apart until the towers have made them small."""
-        texts = [clip["text"] for clip in clips]
-        tokens = {}
+        texts, tokens = [clip["text"] for clip in clips], {}
         if not all(map(is_missing, texts)):
-            tokens = self.processor.encode_text(texts, [clip["context"] or () for clip in clips])
-        return {"tokens": dict(tokens), "clips": clips}
+            tokens = self.processor.encode_text(texts, [clip["context"] for clip in clips])
+        return {"tokens": tokens, "clips": clips}
 
     def _forward(self, batch: dict) -> dict:
         """Towers, then the model: `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), with the clips and the seconds taken."""
@@ -189,11 +186,8 @@ class SemanticMACPipeline(Pipeline):
         output = self.model(**inputs)
         seconds = {"encode": encoded - start, "model": self._clock() - encoded}
         kept = {name: output[name] for name in ("logits", "subtask_logits", "modality_mask")}
-        return {
-            **kept,
-            "seconds": seconds,
-            "clips": [{"report": clip["report"], "seconds": clip["seconds"]} for clip in batch["clips"]],
-        }
+        clips = [{name: clip[name] for name in ("report", "seconds")} for clip in batch["clips"]]
+        return {**kept, "seconds": seconds, "clips": clips}
 
     def _embed(self, modality: str, streams: list[torch.Tensor | None]) -> dict[str, torch.Tensor]:
         """Streams (T_i, ...) of B clips to embeddings (B, T, D) and mask (B, T); the tower sees the frames of all clips in full batches."""
@@ -206,9 +200,8 @@ class SemanticMACPipeline(Pipeline):
         with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
             embeds = self.model.base_model.encode_media(modality, frames, mask)[0]  # (sum T, D)
         parts = iter(embeds.split([len(stream) for stream in present]))
-        return pad_streams(
-            f"{modality}_embeds", f"{modality}_mask", [stream if stream is None else next(parts) for stream in streams]
-        )
+        parts = [None if stream is None else next(parts) for stream in streams]
+        return pad_streams(f"{modality}_embeds", f"{modality}_mask", parts)
 
     def _clock(self) -> float:
         """Now, when the device has done what it was given."""

@@ -12,7 +12,7 @@ from transformers import pipeline
 
 from .atomic_files import write_json
 from .clip_input import is_address, media_files
-from .info_command import first_line, load_config
+from .info_command import load_config, short_message
 from .pipeline_semanticmac import ON_ERROR, TASK, SemanticMACPipeline
 from .result_text import result_text, seconds_text
 from .semantic_interaction import MODALITIES
@@ -148,12 +148,12 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | None = Non
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device} cannot be used here: {first_line(error)}") from error
+        raise ValueError(f"--device {device} cannot be used here: {short_message(error)}") from error
     try:
         return pipeline(TASK, model=model, device=device, dtype=dtype or "auto")
     except Exception as error:  # whatever a damaged folder makes of the library
         raise ValueError(
-            f"{model}: the model cannot be loaded ({type(error).__name__}: {first_line(error)})."
+            f"{model}: the model cannot be loaded ({type(error).__name__}: {short_message(error)})."
         ) from error
 
 

@@ -109,6 +109,7 @@ def test_folders_and_files_with_one_that_is_broken(capsys, model, media, tmp_pat
         (["http://127.0.0.1:9/x.mp4", "--model", "MODEL"], "nothing is downloaded unless"),
         (["http://127.0.0.1:9/x.mp4", "--model", "MODEL", "--allow_download"], "it cannot be downloaded"),
         (["--text", "x", "--model", "DAMAGED"], "the model cannot be loaded (SafetensorError"),
+        (["--text", "x", "--model", "MISSHAPEN"], "its config.json cannot be used (Validation error for field 'hidden_size'"),
         (["EMPTY", "--model", "MODEL"], "the folder holds no video or sound file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -116,7 +117,14 @@ def test_folders_and_files_with_one_that_is_broken(capsys, model, media, tmp_pat
 def test_errors_are_one_sentence(capsys, model, tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
     write_json(tmp_path / "other" / "config.json", {"model_type": "bert"})
-    places = {"MODEL": model, "OTHER": tmp_path / "other", "DAMAGED": tmp_path / "damaged", "EMPTY": tmp_path / "empty"}
+    places = {
+        "MODEL": model,
+        "OTHER": tmp_path / "other",
+        "DAMAGED": tmp_path / "damaged",
+        "EMPTY": tmp_path / "empty",
+        "MISSHAPEN": tmp_path / "misshapen",
+    }
+    write_json(tmp_path / "misshapen" / "config.json", {"model_type": "semanticmac", "hidden_size": "wide"})
     if "DAMAGED" in arguments:
         shutil.copytree(model, tmp_path / "damaged")
         (tmp_path / "damaged" / "model.safetensors").write_bytes(b"12345678 not weights")

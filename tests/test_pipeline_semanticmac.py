@@ -175,7 +175,11 @@ def test_bad_clips_raise_or_are_skipped(pipe, media, tmp_path):
     [
         (7, "given as int; expected a path"),
         ({"vido": "x.mp4"}, "unknown field 'vido'"),
-        ({"text": "good", "context": "one string"}, "context is a string"),
+        ({"text": "good", "context": "one string"}, "expected a list of the earlier utterances"),
+        ({"text": "good", "context": [1]}, "expected a list of the earlier utterances"),
+        ({"text": 7}, "text is 7; expected words"),
+        ({"text": "good", "start": float("nan")}, "start is nan; expected a number of seconds"),
+        ({"text": "good", "end": "7"}, "end is '7'; expected a number of seconds"),
         (b"", "empty"),
         ({}, "nothing to predict from"),
         ("http://127.0.0.1:9/clip.mp4", "allow_download=True"),
@@ -241,6 +245,12 @@ def test_saving_includes_processor_and_towers_and_names_the_pipeline(pipe, media
     assert type(again) is SemanticMACPipeline
     clip = {"video": str(media / "both.mp4"), "text": "good day"}
     assert again(clip) == pipe(clip)
+
+
+def test_a_model_in_training_predicts_without_dropout(checkpoint, pipe):
+    model = SemanticMACForAffect.from_pretrained(checkpoint).train()
+    trained = pipeline("video-affect", model=model, processor=pipe.processor, device="cpu")
+    assert trained({"text": "good day"}) == pipe({"text": "good day"})
 
 
 def test_timings_are_those_of_the_stages(pipe, media):
