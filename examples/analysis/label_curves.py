@@ -1,0 +1,68 @@
+"""How the pseudo labels of a run move from epoch to epoch (Figures 6b and 6c of the paper).
+
+    python examples/analysis/label_curves.py RUN --data_dir CORPUS --output_dir PICTURES
+
+Writes `label_curves.png`, `.svg` and `.csv`: quantiles of the scores, or the share of clips in each class, by sub-task and epoch. Where the corpus has
+labels of single modalities (CH-SIMS, synthetic) also `label_agreement`: Pearson's correlation and F1 of the pseudo labels with them; the ground truth is
+the baseline. The run must have kept its label history (`--pseudo_labels generated`).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from trained_run import TrainedRun, run_parser  # noqa: E402
+
+from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
+from modeling_semanticmac.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
+from modeling_semanticmac.label_curves import LabelCurves, label_curves  # noqa: E402
+from modeling_semanticmac.label_history import read_label_history  # noqa: E402
+from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.picture_style import save_picture  # noqa: E402
+
+
+def value_rows(curves: LabelCurves) -> list[list]:
+    """One row an epoch and sub-task."""
+    pairs = [(place, subtask) for place in range(len(curves.epochs)) for subtask in range(len(SUBTASKS))]
+    return [[curves.epochs[e], SUBTASKS[s], *curves.values[e, s].tolist()] for e, s in pairs]
+
+
+def agreement_rows(curves: LabelCurves) -> list[list]:
+    """One row a measure, sub-task and epoch."""
+    return [
+        [measure, subtask, epoch, value]
+        for measure, rows in curves.agreement.items()
+        for subtask, values in rows.items()
+        for epoch, value in zip(curves.epochs.tolist(), values.tolist())
+    ]
+
+
+def main(argv: list[str] | None = None) -> LabelCurves:
+    """Draw the pictures, print first and last agreement."""
+    args = run_parser(__doc__).parse_args(argv)
+    if args.split != "train":
+        raise SystemExit(f"--split is {args.split}; only the training set has pseudo labels.")
+    history = read_label_history(args.run)
+    run = TrainedRun.of(args)
+    curves = label_curves(history, run.task, run.clips)
+    title = f"Pseudo labels: {run.title}, {len(history.ids)} clips"
+    figure = draw_label_curves(curves, run.task, title)
+    save_picture(figure, run.output_dir / "label_curves", ["epoch", "subtask", *curves.names], value_rows(curves))
+    if curves.agreement:
+        figure = draw_agreement(
+            curves, f"Pseudo labels and labels of single modalities: {run.title}, {len(history.ids)} clips"
+        )
+        header = ["measure", "subtask", "epoch", "value"]
+        save_picture(figure, run.output_dir / "label_agreement", header, agreement_rows(curves))
+        ends = [
+            [measure, subtask, figure_text(float(values[0]), 3), figure_text(float(values[-1]), 3)]
+            for measure, rows in curves.agreement.items()
+            for subtask, values in rows.items()
+        ]
+        print(markdown_table(["measure", "subtask", "ground truth", f"epoch {curves.epochs[-1]}"], ends))
+    return curves
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Does semantic balance follow what is planted? Three synthetic corpora of the same clips, in whose label words, voice or face are the strong ones.
+
+    python examples/analysis/planted_strengths.py --output_dir planted_strengths --seeds 1 2 3
+
+Renders, trains and compares; writes `planted_strengths.md` and `.csv`: the area of each modality and pair in each corpus, and the improved recall.
+Every clip holds a contradiction, so that no modality tells what the others say. What is finished is not repeated.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import semantic_balance  # noqa: E402
+from trained_run import PROJECT  # noqa: E402
+
+import run_mac  # noqa: E402
+from datasets_scripts import load_corpus  # noqa: E402
+from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
+from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
+from modeling_semanticmac.markdown_tables import figure_text, markdown_table, mean_and_deviation  # noqa: E402
+
+STRENGTHS = {"text": [0.7, 0.15, 0.15], "audio": [0.15, 0.7, 0.15], "vision": [0.15, 0.15, 0.7]}
+SIZES = {"train": 360, "contradiction_share": 1.0}
+
+
+def models(folder: Path, texts: list[str]) -> list[str]:
+    """Tiny random towers and language model, made once, as words of the command line."""
+    if not (folder / "language_model").is_dir():
+        save_tiny_towers(folder / "towers")
+        save_tiny_language_model(folder / "language_model", texts)
+    words = ["--language_model", str(folder / "language_model")]
+    return [*words, "--vision_encoder", str(folder / "towers/vision"), "--audio_encoder", str(folder / "towers/audio")]
+
+
+def trained(folder: Path, strong: str, seed: int) -> Path:
+    """The run of a corpus and a seed, with its folder."""
+    run, corpus = folder / strong / f"run_{seed}", folder / strong / "corpus"
+    if (run / "all_results.json").is_file():
+        return run
+    options = {**SIZES, "label_weights": STRENGTHS[strong]}
+    clips = load_corpus("synthetic", corpus, "sentiment", **options)
+    run_mac.main([
+        str(PROJECT / "examples/recipes/synthetic_sentiment.yaml"), "--data_dir", str(corpus), "--output_dir", str(run),
+        *models(folder, clips["train"]["text"]), "--corpus_options", json.dumps(options), "--seed", str(seed),
+        "--embeddings_dir", str(folder / "embeddings"), "--disable_tqdm", "true",
+    ])  # fmt: skip
+    return run
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, default=Path("planted_strengths"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    rows, table = [], []
+    for strong in STRENGTHS:
+        areas: dict[str, list[float]] = {}
+        for seed in args.seeds:
+            found = semantic_balance.main([str(trained(args.output_dir, strong, seed))])
+            for name, balance in found.items():
+                rows.append([strong, seed, name, balance.area])
+                areas.setdefault(name, []).append(balance.area)
+        table.append([strong, *(mean_and_deviation(values) for values in areas.values())])
+    header = ["strong modality", *areas]
+    write_csv(args.output_dir / "planted_strengths.csv", ["strong", "seed", "compared", "area"], rows)
+    write_text(args.output_dir / "planted_strengths.md", markdown_table(header, table))
+    print(markdown_table(header, [[figure_text(value, 3) for value in row] for row in table]))
+
+
+if __name__ == "__main__":
+    main()
