@@ -16,7 +16,7 @@ from datasets_scripts import load_corpus, synthetic_rendering
 from datasets_scripts.__main__ import main
 from datasets_scripts.synthetic import plant_corpus, render
 from datasets_scripts.synthetic_face import Expression, draw_camera, draw_frame, draw_head
-from datasets_scripts.synthetic_rendering import FRAME_RATE, perform, write_video
+from datasets_scripts.synthetic_rendering import FRAME_RATE, perform
 from datasets_scripts.synthetic_scores import (
     GRADED_WORDS,
     emotion_label,
@@ -29,6 +29,7 @@ from datasets_scripts.synthetic_voice import SAMPLING_RATE, Voice, draw_voice, s
 from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.media_writing import write_video
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 
 SIZES = {"train": 7, "validation": 2, "test": 2}
@@ -194,7 +195,7 @@ def test_the_picture_and_the_sound_of_a_file_are_those_drawn(tmp_path):
     head, camera = draw_head(np.random.default_rng(0)), draw_camera(np.random.default_rng(0))
     frames = [draw_frame(head, camera, Expression(score)) for score in (-3, 0, 3) for _ in range(6)]
     sound = np.sin(2 * np.pi * 440 * np.arange(24000) / SAMPLING_RATE).astype(np.float32) * 0.5
-    write_video(tmp_path / "clip.mp4", frames, sound)
+    write_video(tmp_path / "clip.mp4", frames, FRAME_RATE, sound, SAMPLING_RATE)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         decoded = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(video=0)]
     with av.open(str(tmp_path / "clip.mp4")) as container:
@@ -212,7 +213,7 @@ def test_a_failure_leaves_no_file(tmp_path, folder):
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        write_video(tmp_path / "clip.mp4", frames(), np.zeros(16000, np.float32))
+        write_video(tmp_path / "clip.mp4", frames(), FRAME_RATE, np.zeros(16000, np.float32), SAMPLING_RATE)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,104 @@
+"""Cases of a run like those of the paper's Table I, on one page: clips whose modalities disagree, or chosen ones.
+
+    python examples/analysis/case_study.py RUN
+    python examples/analysis/case_study.py RUN --data_dir CORPUS --clips train_0001 train_0007 --output_dir cases
+    python examples/analysis/case_study.py RUN --split test --most 10
+
+Clips are found by the largest difference between the pseudo labels of text, audio and vision (split `train`), or between what these three heads
+predict (other splits). Writes `cases.html`, which needs no network, `cases.csv` with the disagreement of every clip of the split, and in `cases/` for
+each case a picture (PNG, SVG, its numbers as CSV) and a small copy of its cut.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from datasets_scripts import load_corpus  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
+from modeling_semanticmac.case_page import write_case_page  # noqa: E402
+from modeling_semanticmac.case_study import (  # noqa: E402
+    collect_cases,
+    largest,
+    prediction_spread,
+    pseudo_label_spread,
+    pseudo_labels_of,
+)
+from modeling_semanticmac.label_history import LabelHistory, read_label_history  # noqa: E402
+from modeling_semanticmac.modality_contribution import base_prediction  # noqa: E402
+
+logger = logging.getLogger("case_study")
+
+
+def read_history(run: TrainedRun) -> LabelHistory | None:
+    """The run's pseudo labels; None for clips that it was not trained on, or where it kept none."""
+    if run.split != "train":
+        return None
+    try:
+        return read_label_history(run.name)
+    except FileNotFoundError as error:
+        logger.warning("%s Clips are compared by what the heads predict.", error)
+        return None
+
+
+def disagreement(run: TrainedRun, history: LabelHistory | None, epoch: int | None) -> tuple[np.ndarray, str]:
+    """How much the modalities of each clip disagree, (n,), and what was compared."""
+    if history is not None:
+        by_id = dict(zip(history.ids, pseudo_label_spread(history, epoch)))
+        return np.array([by_id.get(clip, 0.0) for clip in run.clips["id"]]), f"pseudo labels of epoch {epoch}"
+    found = run.representations
+    return prediction_spread(found.subtask_logits, found.modality_mask, run.task), "predictions"
+
+
+def choose(clips, asked: list[str] | None, spread: np.ndarray, most: int, compared: str) -> tuple[list[int], dict]:
+    """Rows of the cases, and why each is one.
+
+    Raises:
+        ValueError: a clip that was asked for is not in the split.
+    """
+    rows = {clip: row for row, clip in enumerate(clips["id"])}
+    missing = [clip for clip in asked or () if clip not in rows]
+    if missing:
+        raise ValueError(
+            f"no clip {', '.join(missing)} among the {len(rows)} clips of this split ({', '.join(list(rows)[:3])}, ...); give ids of it."
+        )
+    chosen = [rows[clip] for clip in asked] if asked else largest(spread, most)
+    ids = clips["id"]
+    return chosen, {ids[row]: f"disagreement of text, audio and vision {spread[row]:.2f}, by {compared}" for row in chosen}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the page and print where it is."""
+    parser = run_parser(__doc__)
+    parser.add_argument("--clips", nargs="+", metavar="ID", help="these clips instead of those that disagree most")
+    parser.add_argument("--most", type=int, default=20, help="how many clips to find (default: %(default)s)")
+    parser.add_argument("--epoch", type=int, help="of the pseudo labels (default: the last)")
+    args = parser.parse_args(argv)
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
+    run = TrainedRun.of(args)
+    clips, history = run.clips, read_history(run)
+    epoch = (args.epoch or history.epochs[-1]) if history is not None else None
+    spread, compared = disagreement(run, history, epoch)
+    rows, reasons = choose(clips, args.clips, spread, args.most, compared)
+    if not rows:
+        raise ValueError(f"by {compared}, no clip has two modalities that disagree; name clips with --clips.")
+    ranking = sorted(zip(clips["id"], spread.tolist()), key=lambda row: -row[1])
+    write_csv(run.output_dir / "cases.csv", ["id", "disagreement"], ranking)
+    train = load_corpus(run.data.corpus, run.data.data_dir, run.data.task, **run.data.options)["train"]
+    chosen, pseudo_labels = clips.select(rows), {}
+    if history is not None:
+        texts = dict(zip(train["id"], train["text"]))
+        pseudo_labels = pseudo_labels_of(history, epoch, chosen["id"], texts)
+    base = base_prediction(train["label"], run.task)
+    cases = collect_cases(run.model, chosen, run.collator, reasons, base, pseudo_labels, epoch)
+    how = "chosen from" if args.clips else f"with the largest disagreement by {compared} of"
+    introduction = f"{len(cases)} clips {how} {len(clips)}. Contributions begin at the mean label of the training set."
+    print(write_case_page(cases, run.output_dir, run.processor, f"Cases: {run.title}", introduction))
+
+
+if __name__ == "__main__":
+    main()
