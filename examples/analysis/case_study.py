@@ -95,8 +95,10 @@ def main(argv: list[str] | None = None) -> None:
         pseudo_labels = pseudo_labels_of(history, epoch, chosen["id"], texts)
     base = base_prediction(train["label"], run.task)
     cases = collect_cases(run.model, chosen, run.collator, reasons, base, pseudo_labels, epoch)
-    how = "chosen from" if args.clips else f"with the largest disagreement by {compared} of"
-    introduction = f"{len(cases)} clips {how} {len(clips)}. Contributions begin at the mean label of the training set."
+    how = "chosen by name" if args.clips else f"whose modalities disagree most, by {compared}"
+    introduction = (
+        f"{len(cases)} of {len(clips)} clips, {how}. Contributions begin at the mean label of the training set."
+    )
     print(write_case_page(cases, run.output_dir, run.processor, f"Cases: {run.title}", introduction))
 
 
