@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> None:
 def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
     """The run once for each seed, in folders `seed_<n>`; one that was stopped goes on where it was. Media are encoded once for all."""
     folder = Path(training_args.output_dir)
-    embeddings = data_args.embeddings_dir or str(folder / "embeddings")
+    embeddings, push = data_args.embeddings_dir or str(folder / "embeddings"), training_args.push_to_hub
     runs = [
         SeedRun(seed, folder / f"seed_{seed}", recorded_words(model_args, data_args, training_args))
         for seed in data_args.seeds
@@ -219,7 +219,7 @@ def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
             continue
         words = ["--seed", str(run.seed), "--output_dir", str(run.folder), "--embeddings_dir", embeddings]
         model_args, data_args, training_args = parse_arguments([*argv, *words])
-        push, training_args.push_to_hub = training_args.push_to_hub, False  # the best one, when all are there
+        training_args.push_to_hub = False  # the best one, when all are there
         if training_args.do_train and training_args.resume_from_checkpoint is None and run.folder.is_dir():
             training_args.resume_from_checkpoint = "last"
         trainer = run_once(model_args, data_args, training_args)

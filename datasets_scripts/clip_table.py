@@ -142,6 +142,7 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
             place = f"{path}, row {number}"
             try:
                 cells = json.loads(line)
+                json.dumps(cells, ensure_ascii=False).encode()  # half a character, as \ud800, cannot be kept
             except (ValueError, RecursionError) as error:  # numbers and nesting without end are no JSONDecodeError
                 raise ValueError(f"{place} is no JSON: {error}; expected one object a line.") from None
             if not isinstance(cells, dict):

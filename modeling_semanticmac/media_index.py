@@ -20,6 +20,9 @@ LOST_SECONDS = 0.25  # a stream that ends this much before the header's promise 
 PADDING_SECONDS = 0.1  # sound codecs fill their last packets up, so the sound of a clip runs a little over its picture
 MOST_CHANNELS = 8  # damaged headers claim 24, and reading such packets can crash
 SAMPLING_RATES = range(1_000, 1_000_000)  # Hz; others are damage
+HOLE_SECONDS = (
+    600.0  # for so long nothing at all, neither picture nor sound: a damaged clock, which would make a year of a second
+)
 GAP_SECONDS = 0.010  # coarser than the millisecond clock of Matroska, finer than a packet
 # Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the speech; the channel
 # of low effects is left out.
@@ -179,8 +182,30 @@ def _read_packets(container, streams: dict) -> tuple[dict, list[str]]:
                 rows[kinds[packet.stream_index]].append((pts, packet.duration or 0, packet.is_keyframe))
     except (av.FFmpegError, IndexError) as error:  # IndexError: packets of streams that the file does not have
         notes.append(f"reading stops early ({getattr(error, 'strerror', 'damaged packets')})")
+    notes += _leave_out_behind_hole(rows, streams)
     times = {kind: _packet_times(rows[kind], streams[kind]) for kind in streams}
     return times, notes
+
+
+def _leave_out_behind_hole(rows: dict[str, list[tuple[int, int, bool]]], streams: dict) -> list[str]:
+    """Take the packets behind the first hole of HOLE_SECONDS out of the rows of all streams, and shorten those that claim to last longer."""
+    clocks = {kind: float(streams[kind].time_base) for kind, found in rows.items() if found}
+    for kind, clock in clocks.items():
+        longest = int(HOLE_SECONDS / clock)
+        rows[kind] = [(pts, min(length, longest), key) for pts, length, key in rows[kind]]
+    spans = [np.array([row[:2] for row in rows[kind]], dtype=np.float64) * clock for kind, clock in clocks.items()]
+    if not spans:
+        return []
+    spans = np.concatenate(spans)  # (packets, 2): begin and length, seconds
+    spans = spans[np.argsort(spans[:, 0])]
+    ends = np.maximum.accumulate(spans.sum(axis=1))
+    holes = np.flatnonzero(spans[1:, 0] - ends[:-1] > HOLE_SECONDS)
+    if not len(holes):
+        return []
+    end = ends[holes[0]]
+    for kind, clock in clocks.items():
+        rows[kind] = [row for row in rows[kind] if row[0] * clock <= end]
+    return [f"the clock jumps by {spans[holes[0] + 1, 0] - end:.0f} s, and what lies behind is left out"]
 
 
 def _packet_times(rows: list[tuple[int, int, bool]], stream) -> PacketTimes | None:

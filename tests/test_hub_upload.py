@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import run_mac
 from modeling_semanticmac import hub_upload
 from modeling_semanticmac.hub_upload import files_to_upload, main, push_run
 from modeling_semanticmac.training_args import SemanticMACTrainingArguments
@@ -67,3 +68,31 @@ def test_a_run_is_pushed_at_its_end_only(tmp_path):
             output_dir=str(tmp_path), push_to_hub=True, hub_strategy="every_save", use_cpu=True
         )
     assert SemanticMACTrainingArguments(output_dir=str(tmp_path), push_to_hub=True, use_cpu=True).hub_strategy == "end"
+
+
+def test_of_several_seeds_the_best_is_pushed(tmp_path, monkeypatch):
+    """Also when every seed was finished before."""
+    pushed = []
+    monkeypatch.setattr(run_mac, "push_run", lambda folder, name, **options: pushed.append((folder, name, options)))
+    monkeypatch.setattr(run_mac.SeedRun, "is_finished", lambda run: True)
+    words = [
+        "--output_dir",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "2",
+        "--use_cpu",
+        "--push_to_hub",
+        "--hub_model_id",
+        "org/best",
+    ]
+    for best in ("seed_2", None):
+        (tmp_path / "seeds.md").write_text("")
+        monkeypatch.setattr(run_mac, "summarize", lambda runs, folder: {"best_folder": best})  # noqa: B023
+        if best:
+            run_mac.main(words)
+        else:
+            with pytest.raises(ValueError, match="no seed was chosen on validation"):
+                run_mac.main(words)
+    options = {"private": None, "token": None, "revision": None}
+    assert pushed == [(tmp_path / "seed_2", "org/best", options)]

@@ -164,6 +164,20 @@ def test_damage_never_raises_anything_else(tmp_path):
     assert {"used", "truncated"} < outcomes
 
 
+def test_a_clock_that_jumps_is_damage(tmp_path):
+    """A second of media must not become weeks of it because a time is written wrongly; a quiet stretch of minutes is none."""
+    shown = [0.0, 0.04, 0.08, 0.12]
+    jumps = write_media(tmp_path / "jumps.mkv", 0.16, times=[*shown, 1000.0], sound=None)
+    with open_media(jumps, "pyav") as media:
+        assert media.info.duration == pytest.approx(0.16, abs=0.01)
+        assert media.info.notes[0] == "the clock jumps by 1000 s, and what lies behind is left out"
+        assert [read_number(frame) for frame in media.frames([0.0, 0.13, 999.0])] == [0, 3, 3]
+    rests = write_media(tmp_path / "rests.mkv", 0.16, times=[*shown, 500.0], sound=None)
+    with open_media(rests, "pyav") as media:
+        assert media.info.duration > 500 and not media.info.notes
+        assert read_number(media.frames([500.0])[0]) == 4
+
+
 def test_errors_cross_process_borders():
     error = pickle.loads(pickle.dumps(MediaError("a.mp4", "no file", "there is none; look again.")))
     assert (error.path, error.reason, str(error)) == ("a.mp4", "no file", "a.mp4: there is none; look again.")

@@ -282,6 +282,7 @@ def test_a_table_that_is_none(tmp_path, load, content, message):
     [
         ('{"text": "x", "label": 1', "row 2 is no JSON"),
         ("[1]", "row 2 holds list; expected an object such as"),
+        ('{"text": "\\ud800", "label": 1}', "row 2 is no JSON: .* surrogates not allowed"),
         ("[" * 100_000, "row 2 is no JSON: maximum recursion depth"),
         ('{"text": "x", "label": ' + "9" * 5_000 + "}", "row 2 is no JSON: Exceeds the limit"),
     ],
