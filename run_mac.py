@@ -27,10 +27,11 @@ from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import commit_of, embedding_width, encoder_reference, load_towers
 from modeling_semanticmac.extraction_report import usable_clips
 from modeling_semanticmac.hub_upload import push_run
+from modeling_semanticmac.hyperparameter_search import search
 from modeling_semanticmac.metrics import class_scores, compute_metrics, tune_thresholds
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.report import write_report
-from modeling_semanticmac.run_arguments import parse_arguments
+from modeling_semanticmac.run_arguments import parse_arguments, parse_search_arguments
 from modeling_semanticmac.run_record import recorded_words, save_costs, save_run_record, write_predictions
 from modeling_semanticmac.seed_runs import SeedRun, summarize
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
@@ -92,6 +93,7 @@ class Run:
             fields[f"{modality}_width"] = embedding_width(encoder)
         if "vision" in front_ends:  # the crops of a frame share its place in time
             fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
+        set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
         model = SemanticMACForAffect.from_language_model(
             args.language_model, words_revision, **self.task.config_fields(), **fields
         )
@@ -134,11 +136,11 @@ class Run:
         """The embeddings of the clips that were split off so far; None where only text is used."""
         return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
 
-    def trainer(self, train, validation) -> SemanticMACTrainer:
+    def trainer(self, train, validation, make=SemanticMACTrainer) -> SemanticMACTrainer:
         collator = SemanticMACCollator(
             self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
         )  # fmt: skip
-        return SemanticMACTrainer(
+        return make(
             self.model, self.training_args, train, eval_dataset=validation, data_collator=collator, processing_class=self.processor
         )  # fmt: skip
 
@@ -198,8 +200,10 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("httpx", "httpx2"):  # one line a request to the Hub
         logging.getLogger(name).setLevel(logging.WARNING)
     argv = sys.argv[1:] if argv is None else argv
-    arguments = parse_arguments(argv)
-    if arguments[1].seeds:
+    arguments, options = parse_arguments(argv), parse_search_arguments(argv)
+    if options.do_search:
+        print(search(Run, argv, options, *arguments))
+    elif arguments[1].seeds:
         run_seeds(argv, *arguments)
     else:
         run_once(*arguments)

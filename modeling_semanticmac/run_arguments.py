@@ -1,8 +1,9 @@
-"""Arguments of `run_mac.py`: three dataclasses, read from a YAML or JSON file and the command line."""
+"""Arguments of `run_mac.py`: dataclasses, read from a YAML or JSON file and the command line."""
 
 import argparse
 import difflib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -59,11 +60,15 @@ class ModelArguments:
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
     num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
 
+    @classmethod
+    def config_names(cls) -> set[str]:
+        """The arguments that are fields of `SemanticMACConfig`."""
+        names = {f.name for f in fields(SemanticMACConfig)} & {f.name for f in fields(cls)}
+        return names - {"vision_encoder", "audio_encoder"}  # references, made from the names when the towers are loaded
+
     def config_fields(self) -> dict:
         """The fields of `SemanticMACConfig` that were given."""
-        names = {f.name for f in fields(SemanticMACConfig)} & {f.name for f in fields(self)}
-        names -= {"vision_encoder", "audio_encoder"}  # references, made from the names when the towers are loaded
-        return {name: getattr(self, name) for name in sorted(names) if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in sorted(self.config_names()) if getattr(self, name) is not None}
 
     def sampling_fields(self) -> dict:
         """The sampling fields of the processor that were given."""
@@ -111,6 +116,35 @@ class DataArguments:
             )
 
 
+@dataclass
+class SearchArguments:
+    """A hyperparameter search in the place of one run (docs/search.md)."""
+
+    do_search: bool = _option("Search hyperparameters, scored on validation, in the place of one run.", False)
+    search_space: str | None = _option("YAML file of the space (default: examples/search/paper.yaml).")
+    search_trials: int = _option("Finished trials to reach, earlier ones of the same search included.", 50)
+    search_sampler: str = _option("random or tpe.", "random")
+    search_pruner: str = _option("none or median (stop a trial that is worse than the median of the others).", "none")
+    search_storage: str | None = _option(
+        "Database of the trials, e.g. postgresql://... (default: OUTPUT_DIR/search.db)."
+    )
+    search_heartbeat: int = _option(
+        "Seconds between signs of life of a trial; one that is silent for twice as long was killed and is run again.",
+        60,
+    )
+    search_backend: str = _option("optuna or ray.", "optuna")
+
+    def __post_init__(self):
+        choices = {"sampler": ("random", "tpe"), "pruner": ("none", "median"), "backend": ("optuna", "ray")}
+        for name, known in choices.items():
+            value = getattr(self, f"search_{name}")
+            if value not in known:
+                raise ValueError(f"search_{name} is {value!r}; expected {' or '.join(known)}.")
+        for name in ("search_trials", "search_heartbeat"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+
+
 def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments]:
     """Arguments from `[FILE.yaml | FILE.json] [--name value ...]`; the command line wins over the file.
 
@@ -118,23 +152,55 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, Sem
         ValueError: an unknown name, with the nearest known one.
         FileNotFoundError: the file of arguments does not exist.
     """
-    parser = HfArgumentParser(
-        (ModelArguments, DataArguments, SemanticMACTrainingArguments),
+    return _parse(argv)[:3]
+
+
+def parse_search_arguments(argv: list[str]) -> SearchArguments:
+    """Those of the search, of the same words; errors as `parse_arguments`."""
+    return _parse(argv)[3]
+
+
+def given_arguments(argv: list[str]) -> dict:
+    """What the file and the command line say, by name, without any default: as it would stand in one recipe."""
+    parser = _parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return vars(parser.parse_args(_words(argv, parser)))
+
+
+def argument_readers() -> dict[str, Callable[[str], object]]:
+    """What makes the value of each argument from a word of the command line, by its name."""
+    # Of `--name` and `--no_name` the first has the reader.
+    return {action.dest: action.type for action in reversed(_parser()._actions) if action.dest != "help"}
+
+
+def _parser() -> HfArgumentParser:
+    return HfArgumentParser(
+        (ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments),
         prog="run_mac.py",
         usage="%(prog)s [RECIPE.yaml] [--name value ...]",
         description="Train, evaluate and predict with SemanticMAC.",
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    known = sorted(action.dest for action in parser._actions if action.dest != "help")
-    given = list(argv)
-    if given and given[0].endswith((".yaml", ".yml", ".json")):
-        given = _file_arguments(Path(given[0]), known) + given[1:]
+
+
+def _words(argv: list[str], parser: HfArgumentParser) -> list[str]:
+    """The words of the command line, those of a file of arguments before them."""
+    if argv and argv[0].endswith((".yaml", ".yml", ".json")):
+        known = sorted(action.dest for action in parser._actions if action.dest != "help")
+        return _file_arguments(Path(argv[0]), known) + list(argv[1:])
+    return list(argv)
+
+
+def _parse(argv: list[str]) -> tuple:
+    parser = _parser()
     *parsed, rest = parser.parse_args_into_dataclasses(
-        args=given, return_remaining_strings=True, look_for_args_file=False
+        args=_words(argv, parser), return_remaining_strings=True, look_for_args_file=False
     )
     if rest:
-        raise ValueError(_unknown(rest[0], "on the command line", known))
+        known = sorted(action.dest for action in parser._actions if action.dest != "help")
+        raise ValueError(unknown_name(rest[0], "on the command line", known))
     return tuple(parsed)
 
 
@@ -150,7 +216,7 @@ def _file_arguments(path: Path, known: list[str]) -> list[str]:
     words = []
     for name, value in values.items():
         if name not in known:
-            raise ValueError(_unknown(name, f"in {path}", known))
+            raise ValueError(unknown_name(name, f"in {path}", known))
         if value is None:
             continue
         if isinstance(value, dict):
@@ -162,7 +228,8 @@ def _file_arguments(path: Path, known: list[str]) -> list[str]:
     return words
 
 
-def _unknown(name: str, where: str, known: list[str]) -> str:
+def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
+    """The message about an argument that does not exist, with the nearest that does."""
     plain = name.lstrip("-").split("=")[0]
     near = difflib.get_close_matches(plain, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

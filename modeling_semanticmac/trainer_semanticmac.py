@@ -51,11 +51,16 @@ class SemanticMACTrainer(Trainer):
             args.greater_is_better = not self.task.minimize
         kwargs.setdefault("compute_metrics", self._compute_metrics)
         super().__init__(model=model, args=args, train_dataset=number_clips(train_dataset), **kwargs)
+        self._reset_training_state()
+
+    def _reset_training_state(self) -> None:
+        """What belongs to one training: class weights, pseudo labels and their history, the clips that were seen, the parts of the loss."""
+        args, clips = self.args, self.train_dataset
         self.class_weight: torch.Tensor | None = None
         self.label_state: SemanticLabels | None = None
         self.label_history: LabelHistoryWriter | None = None
-        if train_dataset is not None:
-            labels = torch.as_tensor(np.asarray(train_dataset["label"]))
+        if clips is not None:
+            labels = torch.as_tensor(np.asarray(clips["label"]))
             self._seen = torch.zeros(len(labels), dtype=torch.bool, device=args.device)
             self._seen_epoch = -1
             if args.class_weight == "balanced":
@@ -63,7 +68,7 @@ class SemanticMACTrainer(Trainer):
             if args.pseudo_labels == "generated":
                 self.label_state = self._new_label_state(labels)
                 if self.is_world_process_zero():
-                    self.label_history = LabelHistoryWriter(args.output_dir, train_dataset["id"], self.label_state)
+                    self.label_history = LabelHistoryWriter(args.output_dir, clips["id"], self.label_state)
         self._loss_parts: dict[str, torch.Tensor] = {}
         self._loss_steps = 0
 
