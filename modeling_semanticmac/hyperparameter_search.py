@@ -100,7 +100,6 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     folder = Path(args.output_dir)
     set_seed(args.seed)
     run = make_run(*arguments)
-    save_run_record(folder, *arguments)
     with FileLock(folder / ".encoding.lock"):  # of several processes the first one encodes
         train = run.split("train", data_args.max_train_samples)
         validation = run.split("validation", data_args.max_eval_samples)
@@ -118,9 +117,11 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         )  # fmt: skip
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 
-    if options.search_backend == "ray":
+    queue = TrialQueue(options, folder, args, signature) if options.search_backend == "optuna" else None
+    save_run_record(folder, *arguments)
+    if queue is None:
         return report(search_with_ray(trainer, options), {})
-    return _run_queue(trainer, TrialQueue(options, folder, args, signature), report)
+    return _run_queue(trainer, queue, report)
 
 
 class SearchTrainer(SemanticMACTrainer):
