@@ -118,7 +118,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 
     queue = TrialQueue(options, folder, args, signature) if options.search_backend == "optuna" else None
-    save_run_record(folder, *arguments)
+    save_run_record(folder, *arguments, run.task)
     if queue is None:
         return report(search_with_ray(trainer, options), {})
     return _run_queue(trainer, queue, report)

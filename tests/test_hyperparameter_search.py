@@ -89,8 +89,11 @@ def test_every_trial_is_a_plain_run(world, searched, tmp_path):  # noqa: F811
 def test_the_test_split_stays_sealed_and_no_checkpoints_pile_up(searched):
     assert searched["opened"] == ["train", "validation"]  # each once, for all trials
     assert searched["scored_on"].startswith("validation loss, the lowest")
-    names = {path.name for path in searched["folder"].iterdir() if not path.name.startswith(".")}
-    assert names == {"best.yaml", "run.json", "search.db", "search.json", "search.md", "splits.json"}
+    left = list(searched["folder"].iterdir())
+    assert {"best.yaml", "run.json", "search.db", "search.json", "search.md", "splits.json"} <= {
+        path.name for path in left
+    }
+    assert all(path.is_file() and path.suffix in (".lock", ".db", ".json", ".md", ".yaml") for path in left)
     assert json.loads((searched["folder"] / "splits.json").read_text()).keys() == {"train", "validation"}
 
 
