@@ -46,7 +46,8 @@ def recognized_segments(recognizer: Callable, name: str, media: Media, rows: Row
 def _check(row: Mapping, name: str, stretch: Segment | None, rows: RowFile) -> None:
     if row["by"] != name or (stretch and [row["start"], row["end"]] != [stretch.start, stretch.end]):
         raise ValueError(
-            f"{rows.path.parent} holds words that {row['by']} recognised in other sound or that are not {name}'s; choose another folder, or delete that one."
+            f"{rows.path.parent} holds words that {row['by']} recognised from {row['start']:g} s to {row['end']:g} s, which are not {name}'s of this video; "
+            "choose another folder, or delete that one."
         )
 
 

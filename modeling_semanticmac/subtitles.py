@@ -70,9 +70,10 @@ def _cues(lines: list[str], at: int, form: str) -> Iterator[tuple[float, float, 
             continue
         if not _has_times(lines, at):  # a number or name may stand before the times
             if not _has_times(lines, at + 1):
-                raise LineError(at + 1, f"found {_shown(lines[at])}; expected the times of a cue, {EXAMPLES[form]}.")
+                is_number = lines[at].strip().isdecimal() and "".join(lines[at + 1 : at + 2]).strip()
+                raise _no_times(lines, at + 1 if is_number else at, form)
             at += 1
-        start, end = _times(lines[at], at + 1, form)
+        start, end = _times(lines, at, form)
         last = at + 1
         while last < len(lines) and lines[last].strip() and not _begins_cue(lines, last):
             last += 1
@@ -89,13 +90,17 @@ def _begins_cue(lines: list[str], at: int) -> bool:
     return _has_times(lines, at) or (lines[at].strip().isdecimal() and _has_times(lines, at + 1))
 
 
-def _times(line: str, number: int, form: str) -> tuple[float, float]:
-    found = _TIMES.fullmatch(line)
+def _no_times(lines: list[str], at: int, form: str) -> LineError:
+    return LineError(at + 1, f"found {_shown(lines[at])}; expected the times of a cue, {EXAMPLES[form]}.")
+
+
+def _times(lines: list[str], at: int, form: str) -> tuple[float, float]:
+    found = _TIMES.fullmatch(lines[at])
     if found is None:
-        raise LineError(number, f"found {_shown(line)}; expected the times of a cue, {EXAMPLES[form]}.")
-    start, end = (_seconds(*found.groups()[part : part + 4], number) for part in (0, 4))
+        raise _no_times(lines, at, form)
+    start, end = (_seconds(*found.groups()[part : part + 4], at + 1) for part in (0, 4))
     if end < start:
-        raise LineError(number, f"the cue ends at {end:g} s before it begins at {start:g} s; correct its times.")
+        raise LineError(at + 1, f"the cue ends at {end:g} s before it begins at {start:g} s; correct its times.")
     return start, end
 
 

@@ -91,11 +91,12 @@ def test_encodings(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        ("1\n00:00:01,000 -> 00:00:02,000\nwords\n", "a.srt", r"a\.srt, line 1: found '1'; expected the times of a cue"),
+        ("1\n00:00:01,000 -> 00:00:02,000\nwords\n", "a.srt", r"a\.srt, line 2: found '00:00:01,000 -> 00:00:02,000'; expected"),
+        ("7\n", "a.srt", "line 1: found '7'; expected the times of a cue"),
         ("1\n00:00:01,000 --> 00:00:0x,000\nwords\n", "a.srt", "line 2: found '00:00:01,000 --> 00:00:0x,000'"),
         (SRT + "words of no cue\n", "a.srt", "line 10: found 'words of no cue'"),
         ("\n\n3\n00:00:05,000 --> 00:00:04,000\nwords\n", "a.srt", "line 4: the cue ends at 4 s before it begins at 5 s"),
-        ("1\n00:61:05,000 --> 00:62:04,000\nwords\n", "a.srt", "line 2: found 61 minutes and 5|line 2: found 61 minutes and 05"),
+        ("1\n00:61:05,000 --> 00:62:04,000\nwords\n", "a.srt", "line 2: found 61 minutes and 05"),
         (SRT, "a.vtt", "line 1: found '1'; a WebVTT file begins with WEBVTT"),
         ('{"segments": [\n{"start": 1,}]}', "a.json", "line 2: this begins as JSON but is none"),
         ('{"text": "a"}', "a.json", "the JSON object has the keys text; expected"),
