@@ -210,15 +210,14 @@ def _draw_heads(axes, case: Case) -> None:
         if head in case.predictions:
             value, name = float(case.predictions[head][shown]), HEAD_NAMES[head]
             axes.plot(value, row, MARKERS[name], color=_color(head), markersize=9, zorder=3)
-        else:
-            axes.text(0.02, row, "not in this clip", transform=axes.get_yaxis_transform(), va="center", color="0.35", fontsize=9, backgroundcolor="white")  # fmt: skip
         if head in case.pseudo_labels:
             value = float(case.pseudo_labels[head].label[shown])
             axes.plot(value, row, "o", color=_color(head), fillstyle="none", markeredgewidth=1.6, markersize=15, zorder=2)  # fmt: skip
         annotated = case.clip.get(ANNOTATED.get(head, ""))
         if annotated is not None and task.is_regression:
             axes.plot(annotated, row, "|", color=_color(head), markersize=18, markeredgewidth=2.2, zorder=2)
-    axes.set_yticks(range(len(HEADS)), [f"{head}  {HEAD_NAMES[head]}" for head in HEADS])
+    lacking = {head: "\n(no prediction)" for head in HEADS if head not in case.predictions}
+    axes.set_yticks(range(len(HEADS)), [f"{head}  {HEAD_NAMES[head]}{lacking.get(head, '')}" for head in HEADS])
     axes.set_ylim(len(HEADS) - 0.5, -0.5)
     low, high = task.label_range if task.is_regression else (0.0, 1.0)
     predicted = [float(value[shown]) for value in case.predictions.values()]  # a score may lie outside the range
