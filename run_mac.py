@@ -156,6 +156,9 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
         best = Path(trainer.state.best_model_checkpoint).name
         run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
+    if run.task.is_multi_label and trainer.eval_dataset is not None:
+        run.model.config.label_thresholds = None  # those of a model that training went on from
+        run.model.config.label_thresholds = tuned_thresholds(trainer, run).tolist()  # what a prediction goes by later
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
     asked = run.model_args.include_encoders
     run.model.include_encoders = run.model.refers_to_folders if asked is None else asked
@@ -166,7 +169,9 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
 
 
 def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
-    """The score above which each label counts as present, by its F1 on validation."""
+    """The score above which each label counts as present, by its F1 on validation: those that the model came with, or found now."""
+    if run.model.config.label_thresholds is not None:
+        return np.array(run.model.config.label_thresholds)
     clips = trainer.eval_dataset
     if clips is None:
         clips = run.split("validation", run.data_args.max_eval_samples)

@@ -12,6 +12,7 @@ from transformers import AutoModelForVideoClassification, AutoProcessor
 import run_mac
 from datasets_scripts import load_corpus
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from modeling_semanticmac import SemanticMACConfig
 from modeling_semanticmac.run_arguments import parse_arguments
 from tests.conftest import PROJECT
 
@@ -182,6 +183,12 @@ def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monk
         predictions = [float(row[f"probability_{name}"]) > threshold for row in found]
         expected = f1_score(labels, predictions, zero_division=0)
         assert results[f"test_b_f1_tuned_{name}"] == pytest.approx(expected)
+    # The saved model goes by them, and training that goes on from it tunes anew.
+    assert SemanticMACConfig.from_pretrained(tmp_path).label_thresholds == thresholds.tolist()
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "label_thresholds": [0.01] * len(names)}))
+    run_mac.main([RECIPE, "--model_name_or_path", str(tmp_path), *words[:-1], str(tmp_path / "more")])
+    assert 0.01 not in SemanticMACConfig.from_pretrained(tmp_path / "more").label_thresholds
 
 
 @pytest.mark.parametrize(
