@@ -8,6 +8,7 @@ from .clip_table import SCORES, SEPARATOR, Row
 
 BINARY = {"humor": ("not_humorous", "humorous"), "sarcasm": ("not_sarcastic", "sarcastic")}
 BINARY_WORDS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1}
+MOST_DIGITS = 20  # of a class that is a number
 TASKS = ("sentiment", "emotion", *BINARY)
 
 
@@ -68,7 +69,8 @@ def _is_list(row: Row) -> bool:
 
 def label_words(row: Row) -> list[str]:
     """The classes that a row names; whole numbers without a decimal point, however they were written."""
-    return [str(int(float(word))) if word.removesuffix(".0").isdecimal() else word for word in row.several("label")]
+    words = [(word, word.removesuffix(".0")) for word in row.several("label")]
+    return [str(int(whole)) if whole.isdecimal() and len(whole) < MOST_DIGITS else word for word, whole in words]
 
 
 def label_of(row: Row, task: TaskSpecification):

@@ -53,7 +53,7 @@ class Row:
             return None
         try:
             value = float(self.cells[column])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.error(column, expected) from None
         if not math.isfinite(value) or not lowest <= value <= highest:
             raise self.error(column, expected)

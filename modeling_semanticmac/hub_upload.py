@@ -54,7 +54,7 @@ def push_run(
         folder: output folder of a run, or of `save_pretrained`.
         repo_id: org/name.
         private: whether only you see a repository that is made now.
-        revision: branch; None: main.
+        revision: branch, made where it is not there; None: main.
 
     Raises:
         FileNotFoundError: no model in the folder.
@@ -66,6 +66,8 @@ def push_run(
     files = files_to_upload(folder)
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    if revision is not None:
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
     there = api.list_repo_files(repo_id, revision=revision)
     old = [name for name in there if name not in files and any(fnmatch(name, pattern) for pattern in REPLACED)]
     operations = [CommitOperationAdd(name, content) for name, content in files.items()]

@@ -23,6 +23,8 @@ SAMPLING_RATES = range(1_000, 1_000_000)  # Hz; others are damage
 HOLE_SECONDS = (
     600.0  # for so long nothing at all, neither picture nor sound: a damaged clock, which would make a year of a second
 )
+# Longer packets are damage: a picture may be shown for minutes, a packet of sound holds seconds at most.
+LONGEST_PACKET = {"video": HOLE_SECONDS, "audio": 60.0}
 GAP_SECONDS = 0.010  # coarser than the millisecond clock of Matroska, finer than a packet
 # Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the speech; the channel
 # of low effects is left out.
@@ -191,7 +193,7 @@ def _leave_out_behind_hole(rows: dict[str, list[tuple[int, int, bool]]], streams
     """Take the packets behind the first hole of HOLE_SECONDS out of the rows of all streams, and shorten those that claim to last longer."""
     clocks = {kind: float(streams[kind].time_base) for kind, found in rows.items() if found}
     for kind, clock in clocks.items():
-        longest = int(HOLE_SECONDS / clock)
+        longest = int(LONGEST_PACKET[kind] / clock)
         rows[kind] = [(pts, min(length, longest), key) for pts, length, key in rows[kind]]
     spans = [np.array([row[:2] for row in rows[kind]], dtype=np.float64) * clock for kind, clock in clocks.items()]
     if not spans:

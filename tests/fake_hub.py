@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import threading
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,15 +18,16 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from tests.card_metadata import FRONT_MATTER, metadata_errors
+from tests.fake_hub_repository import LARGE, Repository, file_hash
 
 TOKEN = "hf_fake"
-LARGE = (".safetensors", ".parquet", ".bin")  # what the Hub keeps in its large file storage
 ROUTES = [
     ("GET", r"/api/whoami-v2", "who"),
     ("POST", r"/api/validate-yaml", "validate"),
     ("POST", r"/api/repos/create", "create"),
     ("POST", r"/api/(models|datasets)/([^/]+/[^/]+)/preupload/([^/]+)", "preupload"),
     ("POST", r"/api/(models|datasets)/([^/]+/[^/]+)/commit/([^/]+)", "commit"),
+    ("POST", r"/api/(models|datasets)/([^/]+/[^/]+)/branch/([^/]+)", "branch"),
     ("POST", r"/api/(models|datasets)/([^/]+/[^/]+)/paths-info/([^/]+)", "paths_info"),
     ("POST", r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", "large_files"),
     ("PUT", r"/large/([0-9a-f]{64})", "put_large"),
@@ -36,27 +36,6 @@ ROUTES = [
     ("GET", r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/([^/]+))?", "info"),
     ("GET", r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", "file"),
 ]
-
-
-@dataclass
-class Repository:
-    """The commits of a repository, newest last: (hash, path -> bytes, message)."""
-
-    private: bool = False
-    commits: list[tuple[str, dict[str, bytes], str]] = field(default_factory=list)
-
-    def at(self, revision: str | None) -> tuple[str, dict[str, bytes]] | None:
-        """Hash and files of "main" or of a commit; None where there is no such revision."""
-        if revision in (None, "main"):
-            return self.commits[-1][:2]
-        return next((commit[:2] for commit in self.commits if commit[0] == revision), None)
-
-    def add(self, files: dict[str, bytes], message: str) -> str:
-        """A new commit with these files; returns its hash."""
-        listing = [(path, hashlib.sha1(data).hexdigest()) for path, data in sorted(files.items())]
-        sha = hashlib.sha1(f"{len(self.commits)} {listing} {message}".encode()).hexdigest()
-        self.commits.append((sha, files, message))
-        return sha
 
 
 class FakeHub:
@@ -207,18 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         found = self._revision(kind, name, revision)
         if found is not None:
             files = [{"path": file["path"], "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                      "shouldIgnore": False, "oid": self._oid(found[1], file["path"])}
+                      "shouldIgnore": False, "oid": file_hash(found[1], file["path"])}
                      for file in json.loads(self.body)["files"]]  # fmt: skip
             self._json({"files": files})
-
-    @staticmethod
-    def _oid(files: dict[str, bytes], path: str) -> str | None:
-        if path not in files:
-            return None
-        data = files[path]
-        if path.endswith(LARGE):
-            return hashlib.sha256(data).hexdigest()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
     def _large_files(self, kind: str | None, name: str) -> None:
         objects = json.loads(self.body)["objects"]
@@ -233,13 +203,21 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.large[oid] = self.body
         self._send(200)
 
-    def _commit(self, kind: str, name: str, revision: str) -> None:
+    def _branch(self, kind: str, name: str, branch: str) -> None:
         repository = self._repository(kind, name)
-        if repository is None:
+        if repository is not None:
+            exists = branch in repository.branches
+            if not exists:
+                repository.branches[branch] = repository.branches["main"]
+            self._json({"error": "exists"} if exists else {}, 409 if exists else 200)
+
+    def _commit(self, kind: str, name: str, revision: str) -> None:
+        if self._revision(kind, name, revision) is None:
             return
+        repository = self._repository(kind, name)
         lines = [json.loads(line) for line in self.body.decode().splitlines()]
         with self.hub.lock:
-            files, message = dict(repository.at("main")[1]), ""
+            files, message = dict(repository.at(revision)[1]), ""
             for line in lines:
                 value = line["value"]
                 if line["key"] == "header":
@@ -252,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
                     del files[value["path"]]
                 else:
                     return self._fail(400, f"the fake Hub does not know {line['key']}")
-            sha = repository.add(files, message)
+            sha = repository.add(files, message, revision)
         self._json({"commitUrl": f"{self.hub.url}/{name}/commit/{sha}", "commitOid": sha, "hookOutput": ""})
 
     def _refs(self, kind: str, name: str) -> None:
@@ -276,7 +254,7 @@ class Handler(BaseHTTPRequestHandler):
             self._json(answer | ({"cardData": yaml.safe_load(card[1])} if card else {}))
 
     def _entry(self, files: dict[str, bytes], path: str) -> dict:
-        return {"type": "file", "path": path, "size": len(files[path]), "oid": self._oid(files, path)}
+        return {"type": "file", "path": path, "size": len(files[path]), "oid": file_hash(files, path)}
 
     def _tree(self, kind: str, name: str, revision: str, folder: str | None) -> None:
         found = self._revision(kind, name, revision)
@@ -309,7 +287,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha}
             return self._send(404, b"", headers)
         data, status = files[path], 200
-        headers = {"ETag": f'"{self._oid(files, path)}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{file_hash(files, path)}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted:
             start, end = int(wanted[1]), int(wanted[2] or len(data) - 1)

@@ -81,6 +81,7 @@ def push_twice(root: Path) -> list[list[str]]:
         shutil.rmtree(root / "saved", ignore_errors=True)
         model.save_pretrained(root / "saved", include_encoders=include)
         push_run(root / "saved", "org/twice")
+        push_run(root / "saved", "org/twice", revision="trial")
         found.append(list_repo_files("org/twice"))
     return found
 

@@ -10,6 +10,7 @@ from transformers import pipeline
 
 import run_mac
 from datasets_scripts import load_corpus, task_specification
+from datasets_scripts.clip_table import Row
 from datasets_scripts.stratified_split import grouped_parts
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
 
@@ -223,6 +224,7 @@ def test_grouped_parts():
         ("sentiment", 3, {"id": "last"}, "row 6, column id: found 'last'; expected another one than 'last', which"),
         ("sentiment", 2, {"start": "0.4", "file": "a.mp4"}, "row 4, column id: found an empty cell; expected another one"),
         ("sentiment", 2, {"label_text": "7"}, "row 4, column label_text: found '7'; expected a number from -3 to 3"),
+        ("humor", 0, {"label": "9" * 400}, "(402 characters); expected 0, 1, true, false or one of"),
         ("humor", 0, {"label": "funny"}, "row 2, column label: found 'funny'; expected 0, 1, true, false or one of"),
         ("humor", 0, {"label_text": "1"}, "row 2, column label_text: found '1'; expected nothing: humor has classes"),
     ],
@@ -292,6 +294,11 @@ def test_json_lines_that_are_none(tmp_path, load, line, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path)
     assert str(tmp_path / "clips.jsonl") in str(caught.value) and len(str(caught.value)) < 1_000
+
+
+def test_a_number_that_no_float_holds_is_named():
+    with pytest.raises(ValueError, match="row 2, column label: found 9+ ... .400 characters.; expected a score"):
+        Row("clips.jsonl, row 2", {"label": 10**400 - 1}).number("label", "a score")
 
 
 def test_which_table(tmp_path, load):

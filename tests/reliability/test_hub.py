@@ -154,6 +154,10 @@ def test_a_self_contained_repository_and_back(world):
     assert {name: config["vision_encoder"][name] for name in expected} == expected
     assert set(config["auto_map"].values()) == {"configuration_semanticmac.SemanticMACConfig", "modeling_semanticmac.SemanticMACModel", "affect_heads.SemanticMACForAffect"}  # fmt: skip
     complete, referring = world.written["twice"]
+    repository = world.hub.repositories["models", "org/twice"]
+    # Four: the branch began as main was, so the first push to it changed nothing.
+    assert set(repository.branches) == {"main", "trial"} and len(repository.commits) == 4
+    assert repository.at("trial")[1] == repository.at("main")[1]
     towers = {
         f"{tower}_encoder/{name}" for tower in ("vision", "audio") for name in ("config.json", "model.safetensors")
     }
