@@ -35,7 +35,7 @@ def _look(name: str) -> tuple[str, str, str]:
 
 def draw_balance(found: Mapping[str, Balance], title: str) -> Figure:
     """Three panels: the curves of single modalities, those of pairs with their areas, and improved precision and recall over k."""
-    figure = new_figure(10.0, 4.8)
+    figure = new_figure(10.0, 4.5)
     with picture_style():
         panels = figure.subplots(1, 3, sharex=True, sharey=True)
         figure.get_layout_engine().set(wspace=0.06)
@@ -94,7 +94,7 @@ def _scatter(panel, view: EmbeddingView, task: TaskSpecification):
     for number in range(-1, task.num_labels):
         of_class = view.labels == number
         color, marker = _class_look(number)
-        panel.scatter(x[of_class], y[of_class], 14, color=color, marker=marker, linewidths=0.3, edgecolors="white")
+        panel.scatter(x[of_class], y[of_class], 18, color=color, marker=marker, linewidths=0.3, edgecolors="white")
     return None
 
 

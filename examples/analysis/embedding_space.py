@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> dict[str, EmbeddingView]:
     )
     count, shown = len(representations), min(len(representations), args.most_clips)
     drawn = f"{count} clips" if shown == count else f"{shown} of {count} clips (seed {args.seed})"
-    title = f"Representations by {args.method}: {run.title}, {drawn}"
+    method = "UMAP" if args.method == "umap" else "t-SNE"
+    title = f"Representations by {method}: {run.title}, {drawn}"
     save_picture(
         draw_embedding_space(found, run.task, title),
         run.output_dir / "embedding_space",

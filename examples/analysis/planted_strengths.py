@@ -22,7 +22,7 @@ import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
-from modeling_semanticmac.markdown_tables import figure_text, markdown_table, mean_and_deviation  # noqa: E402
+from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
 
 STRENGTHS = {"text": [0.7, 0.15, 0.15], "audio": [0.15, 0.7, 0.15], "vision": [0.15, 0.15, 0.7]}
 SIZES = {"train": 360, "contradiction_share": 1.0}
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     header = ["strong modality", *areas]
     write_csv(args.output_dir / "planted_strengths.csv", ["strong", "seed", "compared", "area"], rows)
     write_text(args.output_dir / "planted_strengths.md", markdown_table(header, table))
-    print(markdown_table(header, [[figure_text(value, 3) for value in row] for row in table]))
+    print(markdown_table(header, table))
 
 
 if __name__ == "__main__":
