@@ -73,8 +73,8 @@ def _head(run: RunFolder) -> tuple[str, str]:
     told = [f"{figure_text(value)} on {split}" for split, value in found.items() if value is not None]
     if told:
         words.append(f"**`{name}` {', '.join(told)}**{' (lower is better)' if task.is_regression else ''}.")
-    options = f" with {data['corpus_options']}" if data["corpus_options"] else ""
-    return f"{data['corpus']}, {task.name}", " ".join(words) + (f" Corpus{options}." if options else "")
+    options = f" Corpus options: `{data['corpus_options']}`." if data["corpus_options"] else ""
+    return f"{data['corpus']}, {task.name}", " ".join(words) + options
 
 
 def _no_nan(value):

@@ -117,7 +117,7 @@ def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | 
     ]  # fmt: skip
     if metric != "loss":
         panels.append((f"Validation {metric}", {f"eval_{metric}": (*validation, metric)}))
-    logged = {name for row in history for name in row}
+    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: a modality that is not used
     found = [(title, {name: style for name, style in lines.items() if name in logged}) for title, lines in panels]
     found = [(title, lines) for title, lines in found if lines]
     if not found:
@@ -135,7 +135,8 @@ def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | 
                     markersize=4, label=label,
                 )  # fmt: skip
             if chosen_epoch is not None:
-                axes.axvline(chosen_epoch, color="0.5", linewidth=1.5, linestyle=":", label="chosen", zorder=1)
+                once = "chosen" if title == found[0][0] else None
+                axes.axvline(chosen_epoch, color="0.5", linewidth=1.5, linestyle=":", label=once, zorder=1)
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(fontsize="small")
@@ -156,10 +157,11 @@ def pseudo_label_picture(stem: Path, epochs: Sequence[int], made: Sequence[dict]
         "movement": "Movement of the labels",
         "differs": "Share that differs",
     }
+    subtasks = [subtask for subtask in "STAV" if f"weight_{subtask}" in made[-1]]  # of the modalities in use
     with picture_style():
         figure = new_figure(9.2, 2.8)
         for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels.items()):
-            for subtask in "STAV":
+            for subtask in subtasks:
                 kind, label = SUBTASK_STYLES[subtask]
                 values = [row.get(f"{name}_{subtask}", np.nan) for row in made]
                 axes.plot(epochs, values, color=COLORS[kind], linestyle=DASHES[kind], marker=MARKERS[kind], markersize=4, label=label)  # fmt: skip
@@ -167,7 +169,7 @@ def pseudo_label_picture(stem: Path, epochs: Sequence[int], made: Sequence[dict]
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylim(0, 1.05 if name == "weight" else None)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
-    names = [f"{name}_{subtask}" for name in panels for subtask in "STAV"]
+    names = [f"{name}_{subtask}" for name in panels for subtask in subtasks]
     return save_picture(
         figure, stem, ["epoch", *names], ([epoch, *(row.get(n, "") for n in names)] for epoch, row in zip(epochs, made))
     )

@@ -23,6 +23,10 @@ def predictions_section(run: RunFolder) -> Section | None:
     return _classes(run, predictions, labels)
 
 
+def _cell(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else figure_text(value)
+
+
 def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
     low, high = run.task.label_range
     step = 1.0 if high - low > 2 else 0.2  # CH-SIMS: the eleven levels of its raters
@@ -43,9 +47,7 @@ def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sect
         "mean absolute error",
     ]
     text = picture_link("scores", "Predicted against true scores of the test clips") + "\n"
-    text += markdown_table(
-        header, [[*list(row.values())[:2], *map(figure_text, list(row.values())[2:])] for row in rows]
-    )
+    text += markdown_table(header, [[f"{row['label']:g}", *map(_cell, list(row.values())[1:])] for row in rows])
     return Section("predictions", "Predictions by label", text, {"step": step, "by_label": rows})
 
 
@@ -60,7 +62,7 @@ def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sec
     }  # fmt: skip
     confusion_picture(run.path / PICTURES / "confusion", matrix, names)
     header = ["class", "clips", "predicted", "precision", "recall", "F1"]
-    text = markdown_table(header, [[name, *map(figure_text, row.values())] for name, row in by_class.items()])
+    text = markdown_table(header, [[name, *map(_cell, row.values())] for name, row in by_class.items()])
     text += "\n" + picture_link("confusion", "Confusion matrix: labels in rows, predictions in columns")
     data = {"by_class": by_class, "confusion": {"labels": list(names), "rows_are_labels": matrix.tolist()}}
     return Section("predictions", "Predictions by class", text, data)
@@ -81,11 +83,12 @@ def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> S
         for i, name in enumerate(names)
     }  # fmt: skip
     columns = {name: [row[name] for row in by_class.values()] for name in ("precision", "recall", "n_acc")}
+    columns["n-Acc"] = columns.pop("n_acc")
     title = f"{len(labels)} test clips, thresholds {'tuned on validation' if 'test_threshold_' + names[0] in run.results else '0.5'}"
     label_picture(run.path / PICTURES / "labels", names, columns, title)
     header = ["label", "clips", "predicted", "threshold", "precision", "recall", "F1", "n-Acc", "s-Acc"]
     text = f"A clip has any number of labels. {title[0].upper() + title[1:]}.\n\n"
-    text += markdown_table(header, [[name, *map(figure_text, row.values())] for name, row in by_class.items()])
+    text += markdown_table(header, [[name, *map(_cell, row.values())] for name, row in by_class.items()])
     text += "\n" + picture_link("labels", "Precision, recall and n-Acc of each label")
     return Section("predictions", "Predictions by label", text, {"by_class": by_class})
 

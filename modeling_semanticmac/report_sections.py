@@ -98,7 +98,8 @@ def metrics_section(run: RunFolder) -> Section:
     text = (
         f"The test split was opened after the choice: {opened}.\n\n" if opened else "The test split was not opened.\n\n"
     )
-    text += (markdown_table(header, rows) + f"\n{SYMBOLS}\n") if rows else "Nothing was measured.\n"
+    symbols = SYMBOLS + (" Every figure is the mean over the labels." if run.task.is_multi_label else "")
+    text += (markdown_table(header, rows) + f"\n{symbols}\n") if rows else "Nothing was measured.\n"
     comparison = None
     if row:
         comparison = _about_the_row(run, row, same_model)
@@ -117,7 +118,9 @@ def _place(name: str) -> tuple[bool, int]:
 
 def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
     """Which row stands there, and in what this run is another experiment."""
-    words = [f"{row.table}, SemanticMAC with {row.language_model}, mean of five runs; this is one run."]
+    words = [
+        f"{row.table}, SemanticMAC with {row.language_model}, the mean of five runs as the paper says; this is one run."
+    ]
     if not same_model:
         words.append(
             f"This run's language model is `{run.language_model or 'not recorded'}`, for which no row is known here."
@@ -155,8 +158,9 @@ def definition(name: str) -> str:
 
 def training_section(run: RunFolder) -> Section | None:
     """Curves, and the last logged figures of every epoch."""
-    metric = run.record["training"].get("metric_for_best_model") or ("loss" if run.task.minimize else "w_f1")
-    metric = metric.removeprefix("eval_")
+    metric = (run.record["training"].get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if metric == "loss" and not run.task.minimize:
+        metric = "w_f1"  # recorded before the Trainer makes the task's own choice
     best = run.state.get("best_global_step")
     chosen = next((row["epoch"] for row in run.history if row["step"] == best), None)
     if training_picture(run.path / PICTURES / "training", run.history, chosen, metric) is None:

@@ -1,6 +1,6 @@
 """Is one run better than another? Differences of metrics with bootstrap intervals, paired over clips, seeds pooled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +130,10 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 
 def comparison_table(folders: list[Path], seed: int = 0, resamples: int = RESAMPLES) -> tuple[str, dict]:
     """Markdown and numbers (run -> `compare_runs`): every run against the first one."""
-    first, *others = (RunPredictions.read(folder) for folder in folders)
+    runs = [RunPredictions.read(folder) for folder in folders]
+    if len({run.name for run in runs}) < len(runs):  # e.g. the same recipe in two places
+        runs = [replace(run, name=str(folder)) for run, folder in zip(runs, folders)]
+    first, *others = runs
     rows, numbers = [], {}
     for run in others:
         numbers[run.name] = compare_runs(first, run, seed, resamples)

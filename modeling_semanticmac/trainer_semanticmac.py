@@ -10,6 +10,7 @@ from transformers import EvalPrediction, Trainer
 
 from .affect_heads import SUBTASKS, subtask_embeds
 from .atomic_files import write_json, write_whole
+from .evaluation_sampler import WholeBatches
 from .gather_with_gradient import gather_rows
 from .hub_upload import push_run
 from .label_history import LabelHistoryWriter
@@ -204,12 +205,8 @@ class SemanticMACTrainer(Trainer):
         return compute_metrics(self.task, _logits(prediction.predictions).numpy(), prediction.label_ids)
 
     def _get_eval_sampler(self, eval_dataset):
-        # The library would group evaluation by length too, and give predictions back in that order: they belong to the clips in theirs.
-        strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "random"
-        try:
-            return super()._get_eval_sampler(eval_dataset)
-        finally:
-            self.args.train_sampling_strategy = strategy
+        # Also where training groups by length: the library would give predictions back in that order, and they belong to the clips in theirs.
+        return WholeBatches(eval_dataset, self.args.eval_batch_size)
 
     def create_optimizer(self, model=None):
         """AdamW with a rate of its own for the language model; no weight decay on biases and norms."""

@@ -160,6 +160,35 @@ def test_counts_dropped_rows_and_media_that_failed(tmp_path):
     assert "the first 20 of 25" in text and "is left out" in text
 
 
+def test_curves_of_classes_have_the_metric_that_chooses_and_no_modality_that_is_not_used(tmp_path):
+    folder = write_run(tmp_path / "run", SARCASM, [0, 1], one_hot([0, 1], 2))
+    training = {"loss": 2.0, "loss_M": 0.7, "loss_T": 0.6, "loss_A": 0, "loss_intra": 0, "loss_inter": 1.0}
+    log = [{**training, "epoch": epoch, "step": 3 * epoch} for epoch in (1, 2)]
+    log += [
+        {"eval_loss": 0.5, "eval_w_f1": f1, "epoch": epoch, "step": 3 * epoch} for epoch, f1 in ((1, 0.8), (2, 0.7))
+    ]
+    log += [{**training, "loss_M": 0.9, "epoch": 2, "step": 6}]  # logged again by a resumed run
+    log += [{"labels/weight_T": 0.9, "labels/movement_T": 0.1, "labels/differs_T": 0.2, "epoch": 1, "step": 3}]
+    write_json(folder / "trainer_state.json", {"log_history": log, "best_global_step": 3})
+    text = write_report(folder)
+    drawn = [line.split(",") for line in (folder / "report/training.csv").read_text().splitlines()]
+    assert drawn[0] == ["epoch", "loss_M", "eval_loss", "loss_T", "loss_inter", "eval_w_f1"]
+    assert sorted(drawn[1:]) == [
+        ["1", "", "0.5", "", "", "0.8"],
+        ["1", "0.7", "", "0.6", "1.0", ""],
+        ["2", "", "0.5", "", "", "0.7"],
+        ["2", "0.9", "", "0.6", "1.0", ""],
+    ]
+    assert section(text, "Training")[1:] == [
+        ["**1** (chosen)", "2.0000", "0.7000", "0.5000", "0.8000"],
+        ["2", "2.0000", "0.9000", "0.5000", "0.7000"],
+    ]
+    assert (folder / "report/pseudo_labels.csv").read_text().splitlines() == [
+        "epoch,weight_T,movement_T,differs_T",
+        "2,0.9,0.1,0.2",
+    ]
+
+
 def test_the_papers_row_is_that_of_the_language_model():
     row, same = paper_row("mustard", "sarcasm", "FacebookAI/roberta-base")
     assert (row.language_model, row.metrics["w_acc"], same) == ("RoBERTa", 0.8125, True)
@@ -182,7 +211,8 @@ def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
     assert {row[0]: row[3] for row in section(text, "Metrics")}["`w_acc`"] == "0.7969"
     told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]
     assert (
-        told.startswith("MUStARD (Table IX), SemanticMAC with BERT, mean of five runs") and "not the same" not in told
+        told.startswith("MUStARD (Table IX), SemanticMAC with BERT, the mean of five runs")
+        and "not the same" not in told
     )
     assert "language model is" not in told and "also has" not in told and "last incomplete batch" in told
     words = ("--corpus", "mustard", "--language_model", "x", "--modalities", "text", "--use_context", "false")

@@ -109,6 +109,9 @@ def test_the_command(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "| two | 1 | mae (lower is better) | 0.6667 | 0.0000 | -0.6667 * |" in told
     assert "paired bootstrap over clips, 50 draws, percentiles, seeds pooled" in told and "3 test clips" in told
+    write_run(tmp_path / "elsewhere/one", SENTIMENT, [1.0, -1.0, 2.0], [[1.0], [-1.0], [2.0]])
+    main(["compare", str(tmp_path / "one"), str(tmp_path / "elsewhere/one"), "--resamples", "2"])
+    assert f"| {tmp_path / 'elsewhere/one'} | 1 | mae" in capsys.readouterr().out
     write_run(tmp_path / "three", SENTIMENT, [1.0], [[1.0]], ["z"])
     write_run(tmp_path / "seeds/seed_1", SENTIMENT, [1.0], [[1.0]])
     write_run(tmp_path / "seeds/seed_2", SENTIMENT, [1.0], [[1.0]], ["z"])

@@ -1,4 +1,4 @@
-"""One process equals two: losses, parameters, pseudo labels, predictions (promise 6). gloo on the CPU."""
+"""One process equals two: losses, parameters, pseudo labels, predictions (promise 6), metrics to the last digit. gloo on the CPU."""
 
 import json
 import os
@@ -8,7 +8,11 @@ import sys
 import torch
 from safetensors.torch import load_file
 
+from modeling_semanticmac.metrics import compute_metrics
+from modeling_semanticmac.run_folder import TIMINGS
 from tests.conftest import PROJECT
+from tests.reliability.test_resume import new_trainer
+from tests.tiny import SENTIMENT, word_corpus
 
 SCRIPT = """
 import json, sys
@@ -32,20 +36,44 @@ if trainer.is_world_process_zero():
 """
 
 
-def run(folder, processes: int, batch: int):
+EVALUATION = """
+import json, sys
+import torch
+torch.set_num_threads(1)
+from tests.reliability.test_two_processes import evaluated
+found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
+if torch.distributed.get_rank() == 0:
+    json.dump(found, open(sys.argv[1] + "/found.json", "w"))
+"""
+
+
+def evaluated(folder, batch: int) -> dict:
+    """What `evaluate` and `predict` give for 10 clips, in all processes that run this."""
+    trainer = new_trainer(folder, per_device_eval_batch_size=batch)
+    metrics = trainer.evaluate(trainer.train_dataset)
+    found = trainer.predict(trainer.train_dataset)
+    metrics = {name: value for name, value in {**metrics, **found.metrics}.items() if not name.endswith(TIMINGS)}
+    return {"logits": found.predictions[0].tolist(), "labels": found.label_ids.tolist(), "metrics": metrics}
+
+
+def launch(folder, script_text: str, processes: int, batch: int) -> None:
     folder.mkdir()
     script = folder / "script.py"
-    script.write_text(SCRIPT)
-    launch = (
+    script.write_text(script_text)
+    python = (
         [sys.executable]
         if processes == 1
         else [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
     )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     found = subprocess.run(
-        [*launch, str(script), str(folder), str(batch)], env=environment, capture_output=True, text=True, timeout=120
+        [*python, str(script), str(folder), str(batch)], env=environment, capture_output=True, text=True, timeout=120
     )
     assert found.returncode == 0, found.stderr[-3000:]
+
+
+def run(folder, processes: int, batch: int):
+    launch(folder, SCRIPT, processes, batch)
     return load_file(folder / "state.safetensors"), json.loads((folder / "log.json").read_text())
 
 
@@ -67,3 +95,18 @@ def test_an_uneven_last_batch_counts_each_clip_once(tmp_path):
     (one, _), (two, _) = run(tmp_path / "one", 1, 6), run(tmp_path / "two", 2, 3)
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_metrics_are_the_same_to_the_last_digit(tmp_path):
+    """10 clips in batches of 4, the last of two, and of 3, the last of one: of a model, one process computes what two compute, without tolerance."""
+    launch(tmp_path / "two", EVALUATION, 2, 0)
+    found = json.loads((tmp_path / "two/found.json").read_text())
+    labels = word_corpus(10)["label"][:]
+    for batch, two in found.items():
+        assert two == evaluated(tmp_path, int(batch))
+        # Each clip once, in its place: the figures are those of the gathered predictions and the corpus's own labels.
+        assert two["labels"] == labels
+        expected = compute_metrics(SENTIMENT, two["logits"], labels)
+        for split in ("eval", "test"):
+            assert {name: two["metrics"][f"{split}_{name}"] for name in expected} == expected
+            assert f"{split}_loss" in two["metrics"]
