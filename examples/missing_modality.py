@@ -1,0 +1,16 @@
+"""One clip predicted from each set of modalities, with the package installed: python examples/missing_modality.py clip.mp4 RUN what is said in it"""
+
+import itertools
+import sys
+
+from transformers import pipeline
+
+import modeling_semanticmac  # noqa: F401  (registers "video-affect")
+
+video, model, *words = sys.argv[1:]
+predict = pipeline("video-affect", model=model)  # a run's folder, or a name on the Hub
+for number in (1, 2, 3):
+    for modalities in itertools.combinations(("text", "audio", "vision"), number):
+        # What is left out is as if the clip had never had it: nothing is filled in for it.
+        result = predict({"video": video, "text": " ".join(words)}, modalities=list(modalities))
+        print(f"{' + '.join(modalities)}: {result.get('label') or result.get('labels') or result.get('score')}")
