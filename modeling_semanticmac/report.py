@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .atomic_files import write_json, write_text
 from .markdown_tables import figure_text
+from .report_glance import glance_section
 from .report_predictions import predictions_section
 from .report_section import PICTURES, Section
 from .report_sections import (
@@ -28,6 +29,7 @@ from .run_folder import RunFolder, split_results
 # In the order of the page. One that has nothing to say gives None. Add a section by adding a function of a run folder here.
 SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     metrics_section,
+    glance_section,
     predictions_section,
     clips_section,
     training_section,

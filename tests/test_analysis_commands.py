@@ -147,3 +147,21 @@ def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, 
     assert [row["strong"] for row in written] == ["text", "text", "audio", "audio", "vision", "vision"]
     table = (tmp_path / "planted_strengths.md").read_text()
     assert "| vision | 0.600 +- 0.141 |" in table and table in capsys.readouterr().out
+
+
+def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys):
+    folder = shutil.copytree(world[0] / "run", tmp_path / "run")
+    (folder / "analysis").exists() and shutil.rmtree(folder / "analysis")
+    assert analysis("run_summary").main([str(folder), "--embeddings_dir", str(world[0] / "run" / "embeddings")]) == {}
+    report = (folder / "report.md").read_text()
+    told = report.split("## At a glance")[1].split("\n## ")[0]
+    names = ["label_agreement", "semantic_balance", "contribution", "embedding_space"]
+    assert [line.split("(")[-1].strip(")\n") for line in told.splitlines() if line.startswith("![")] == [f"report/{name}.png" for name in names]  # fmt: skip
+    assert all((folder / "report" / f"{n}.png").read_bytes() == (folder / "analysis" / f"{n}.png").read_bytes() for n in names)  # fmt: skip
+    assert "(analysis/cases.html)" in told and (folder / "analysis" / "cases.html").is_file()
+    # Without one's material the others are made, and what is missing is named; pictures of before do not come back.
+    shutil.rmtree(folder / "label_history")
+    shutil.rmtree(folder / "analysis")
+    left_out = analysis("run_summary").main([str(folder), "--embeddings_dir", str(world[0] / "run" / "embeddings")])
+    assert "pseudo labels over epochs" in left_out and "left out. no label history" in capsys.readouterr().err
+    assert "label_agreement" not in (folder / "report.md").read_text()

@@ -1,0 +1,55 @@
+"""The most telling pictures of a run, on its report.
+
+    python examples/analysis/run_summary.py RUN
+    python examples/analysis/run_summary.py RUN --data_dir CORPUS --split validation
+
+Makes what the other commands of this folder make, into `RUN/analysis`: pseudo labels over epochs, the balance of modalities, their contributions, the
+embedding space, and a page of the clips whose modalities disagree most; then writes `RUN/report.md` anew, with four of the pictures. An analysis that the
+run has not got the material for (pseudo labels that were not generated, say) is left out and named.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+import case_study  # noqa: E402  (beside this file, as the others)
+import embedding_space  # noqa: E402
+import label_curves  # noqa: E402
+import modality_contribution  # noqa: E402
+import semantic_balance  # noqa: E402
+
+from modeling_semanticmac.report import write_report  # noqa: E402
+
+ANALYSES = {
+    "pseudo labels over epochs": label_curves,
+    "semantic balance": semantic_balance,
+    "contributions": modality_contribution,
+    "embedding space": embedding_space,
+    "cases": case_study,
+}
+
+
+def main(argv: list[str] | None = None) -> dict[str, str]:
+    """Make them; returns what was left out, with the reason."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a run")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="passed to every analysis, e.g. --data_dir CORPUS")
+    args = parser.parse_args(argv)
+    if not (args.run / "run.json").is_file():
+        parser.error(f"no run.json in {args.run}: it is no folder of a run.")
+    left_out = {}
+    for name, analysis in ANALYSES.items():
+        try:
+            analysis.main([str(args.run), *args.words])
+        except (FileNotFoundError, ValueError) as error:
+            left_out[name] = str(error)
+            print(f"{name}: left out. {error}", file=sys.stderr)
+    write_report(args.run)
+    print(args.run / "report.md")
+    return left_out
+
+
+if __name__ == "__main__":
+    main()
