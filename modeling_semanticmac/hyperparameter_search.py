@@ -113,7 +113,8 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     def report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
         summary = SearchSummary(
             str(space_file), {name: str(entry) for name, entry in space.items()}, options.search_sampler, options.search_pruner,
-            options.search_backend, args.seed, args.metric_for_best_model, bool(args.greater_is_better), trials, importance,
+            options.search_backend, args.seed, args.metric_for_best_model, bool(args.greater_is_better), run.corpus.opened,
+            trials, importance,
         )  # fmt: skip
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 

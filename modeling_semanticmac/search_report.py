@@ -45,6 +45,7 @@ class SearchSummary:
     Args:
         space: name to what may be tried.
         metric: of validation, by which trials are compared.
+        test_opened: why the test split was opened; None where it stayed sealed.
         importance: share of each parameter in the differences of the scores; empty where it is not known.
     """
 
@@ -56,6 +57,7 @@ class SearchSummary:
     seed: int
     metric: str
     greater_is_better: bool
+    test_opened: str | None
     trials: Sequence[TrialRecord]
     importance: dict[str, float]
 
@@ -105,11 +107,12 @@ def _recipe(argv: Sequence[str], best: TrialRecord, embeddings_dir: Path) -> dic
 
 def _markdown(summary: SearchSummary, folder: Path) -> str:
     finished = [trial for trial in summary.trials if trial.state in FINISHED]
+    seal = f"was opened: {summary.test_opened}" if summary.test_opened else "stayed sealed"
     seconds = [trial.seconds for trial in finished if trial.seconds is not None]
     lines = ["# Hyperparameter search", ""]
     lines.append(
         f"{len(finished)} finished trials of `{summary.space_file}`, {summary.sampler} sampler, pruner {summary.pruner}, seed {summary.seed}, "
-        f"{sum(seconds) / max(len(seconds), 1):.0f} s each. Scored on {summary.scored_on}. The test split stayed sealed."
+        f"{sum(seconds) / max(len(seconds), 1):.0f} s each. Scored on {summary.scored_on}. The test split {seal}."
     )
     best = summary.best
     if best:

@@ -65,7 +65,7 @@ class TrialQueue:
             elif known != list(signature):
                 other = sorted(set(known) ^ set(signature))
                 raise ValueError(
-                    f"{url} holds a search with other arguments ({', '.join(other)}); give another --output_dir, or remove it."
+                    f"the storage of {folder} holds a search with other arguments ({', '.join(other)}); give another --output_dir, or remove it."
                 )
 
     def fill(self) -> list[TrialRecord]:

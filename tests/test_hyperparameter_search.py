@@ -89,6 +89,7 @@ def test_every_trial_is_a_plain_run(world, searched, tmp_path):  # noqa: F811
 def test_the_test_split_stays_sealed_and_no_checkpoints_pile_up(searched):
     assert searched["opened"] == ["train", "validation"]  # each once, for all trials
     assert searched["scored_on"].startswith("validation loss, the lowest")
+    assert searched["test_opened"] is None
     left = list(searched["folder"].iterdir())
     assert {"best.yaml", "run.json", "search.db", "search.json", "search.md", "splits.json"} <= {
         path.name for path in left

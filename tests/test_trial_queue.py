@@ -145,7 +145,7 @@ def test_a_trial_beside_the_queue_is_not_run(tmp_path):
 
 def test_another_search_in_the_same_storage_is_refused(tmp_path):
     run(queue(tmp_path, 1))
-    with pytest.raises(ValueError, match=r"search.db holds a search with other arguments \(a=1, a=2\); give another"):
+    with pytest.raises(ValueError, match=r"holds a search with other arguments \(a=1, a=2\); give another"):
         queue(tmp_path, 1, signature=("a=2",))
 
 
