@@ -1,10 +1,9 @@
 """The analyses from the folder of a run to pictures and tables: one tiny run for all of them."""
 
 import csv
-import importlib.util
+import importlib
 import json
 import shutil
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,14 +22,8 @@ OPTIONS = {"train": 42, "validation": 3, "test": 3, "num_proc": 1}
 
 
 def analysis(name: str):
-    """A script of examples/analysis as a module of another name than that of the package's file."""
-    folder = str(PROJECT / "examples/analysis")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(f"analysis_{name}", f"{folder}/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A script of examples/analysis as a module."""
+    return importlib.import_module(f"examples.analysis.{name}")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +100,7 @@ def test_label_curves(world, capsys):
     assert float(first[2]["value"]) == pytest.approx(expected, abs=1e-5) and first[2]["subtask"] == "V"
     assert len(rows(out / "label_curves.csv")) == 3 * 4
     assert f"| Pearson | V | {expected:.3f} |" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="only the training set has pseudo labels"):
+    with pytest.raises(ValueError, match="only the training set has pseudo labels"):
         analysis("label_curves").main([str(folder / "run"), "--split", "test"])
 
 
@@ -116,8 +109,7 @@ def test_a_model_without_a_run_is_enough(world):
     folder, clips = world
     model = folder / "model"
     shutil.copytree(folder / "run", model, ignore=shutil.ignore_patterns("run.json", "checkpoint-*", "embeddings"))
-    analysis("label_curves")  # imports trained_run
-    trained_run = sys.modules["trained_run"]
+    trained_run = analysis("trained_run")
     words = ["--corpus", "synthetic", "--task", "sentiment", "--data_dir", str(folder / "corpus")]
     words += ["--split", "validation", "--output_dir", str(folder / "out")]
     run = trained_run.TrainedRun.of(trained_run.run_parser("").parse_args([str(model), *words]))
@@ -149,7 +141,7 @@ def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, 
     assert "| vision | 0.600 +- 0.141 |" in table and table in capsys.readouterr().out
 
 
-def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys):
+def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(world[0] / "run", tmp_path / "run")
     (folder / "analysis").exists() and shutil.rmtree(folder / "analysis")
     assert analysis("run_summary").main([str(folder), "--embeddings_dir", str(world[0] / "run" / "embeddings")]) == {}
@@ -162,6 +154,9 @@ def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys):
     # Without one's material the others are made, and what is missing is named; pictures of before do not come back.
     shutil.rmtree(folder / "label_history")
     shutil.rmtree(folder / "analysis")
+    two = {"pseudo labels over epochs": analysis("label_curves"), "semantic balance": analysis("semantic_balance")}
+    monkeypatch.setattr(analysis("run_summary"), "ANALYSES", two)
     left_out = analysis("run_summary").main([str(folder), "--embeddings_dir", str(world[0] / "run" / "embeddings")])
     assert "pseudo labels over epochs" in left_out and "left out. no label history" in capsys.readouterr().err
-    assert "label_agreement" not in (folder / "report.md").read_text()
+    report = (folder / "report.md").read_text()
+    assert "semantic_balance.png" in report and "label_agreement" not in report

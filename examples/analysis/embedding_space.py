@@ -10,10 +10,9 @@ of their sub-task, where the run kept them; all else by the ground truth.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from trained_run import TrainedRun, run_parser  # noqa: E402
-
+from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
 from modeling_semanticmac.analysis_pictures import draw_embedding_space  # noqa: E402
 from modeling_semanticmac.embedding_space import METHODS, EmbeddingView, embedding_space  # noqa: E402
 from modeling_semanticmac.label_history import read_label_history  # noqa: E402

@@ -10,10 +10,9 @@ the baseline. The run must have kept its label history (`--pseudo_labels generat
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from trained_run import TrainedRun, run_parser  # noqa: E402
-
+from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
 from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
 from modeling_semanticmac.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
 from modeling_semanticmac.label_curves import LabelCurves, label_curves  # noqa: E402
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> LabelCurves:
     """Draw the pictures, print first and last agreement."""
     args = run_parser(__doc__).parse_args(argv)
     if args.split != "train":
-        raise SystemExit(f"--split is {args.split}; only the training set has pseudo labels.")
+        raise ValueError(f"--split is {args.split}; only the training set has pseudo labels.")
     history = read_label_history(args.run)
     run = TrainedRun.of(args)
     curves = label_curves(history, run.task, run.clips)

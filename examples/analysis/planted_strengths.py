@@ -13,13 +13,12 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import semantic_balance  # noqa: E402
-from trained_run import PROJECT  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
+from examples.analysis import semantic_balance  # noqa: E402
+from examples.analysis.trained_run import PROJECT  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
 from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402

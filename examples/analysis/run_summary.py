@@ -14,12 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import case_study  # noqa: E402  (beside this file, as the others)
-import embedding_space  # noqa: E402
-import label_curves  # noqa: E402
-import modality_contribution  # noqa: E402
-import semantic_balance  # noqa: E402
-
+from examples.analysis import (  # noqa: E402
+    case_study,
+    embedding_space,
+    label_curves,
+    modality_contribution,
+    semantic_balance,
+)
 from modeling_semanticmac.report import write_report  # noqa: E402
 
 ANALYSES = {

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from trained_run import TrainedRun, run_parser  # noqa: E402
-
+from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
 from modeling_semanticmac.analysis_pictures import SHOWN_NEIGHBORS, draw_balance  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
 from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
