@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_semanticmac import SemanticMACConfig
-from .modeling_semanticmac import SemanticMACModel, SemanticMACPreTrainedModel
+from .modeling_semanticmac import SemanticMACModel
+from .pretrained_semanticmac import SemanticMACPreTrainedModel
 from .task_loss import check_labels, task_loss
 
 # Beside the multimodal sub-task M: semantic-shared, then the semantic-specific ones of text, audio and vision.

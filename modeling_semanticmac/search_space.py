@@ -76,6 +76,7 @@ class Range:
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def ray_domain(self):
+        """The same range in Ray Tune's words."""
         from ray import tune
 
         if self.whole:  # Ray leaves the upper end of whole numbers out, except where they are rounded to a step
