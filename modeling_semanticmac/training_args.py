@@ -7,6 +7,8 @@ from transformers.trainer_utils import HubStrategy
 
 from .task_loss import REGRESSION_LOSSES
 
+LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such metrics
+
 
 @dataclass
 class SemanticMACTrainingArguments(TrainingArguments):
@@ -65,6 +67,9 @@ class SemanticMACTrainingArguments(TrainingArguments):
     def __post_init__(self):
         # The library takes an evaluation strategy for a wish to evaluate; the strategy here has a default, the wish is the user's.
         asked = self.do_eval
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            # The library takes everything that is not called a loss for better when it is higher.
+            self.greater_is_better = not self.metric_for_best_model.endswith(LOWER_IS_BETTER)
         super().__post_init__()
         self.do_eval = asked
         if self.push_to_hub and self.hub_strategy != HubStrategy.END:

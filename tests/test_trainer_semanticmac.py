@@ -100,13 +100,14 @@ def test_without_warm_up_epochs_the_steps_given_count(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "metric", "greater"), [(SENTIMENT, "loss", False), (SARCASM, "w_f1", True), (EMOTIONS, "w_f1", True)]
-)
-def test_selection_follows_the_task(tmp_path, task, metric, greater):
-    pytest.importorskip("modeling_semanticmac.metrics")
+    ("task", "asked", "metric", "greater"),
+    [(SENTIMENT, None, "loss", False), (SARCASM, None, "w_f1", True), (EMOTIONS, None, "w_f1", True), (SENTIMENT, "mae", "mae", False), (SENTIMENT, "pearson", "pearson", True)],
+)  # fmt: skip
+def test_selection_follows_the_task_or_the_metric_asked_for(tmp_path, task, asked, metric, greater):
     run = trainer(
-        tmp_path, task, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, num_train_epochs=3
-    )
+        tmp_path, task, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, num_train_epochs=3,
+        metric_for_best_model=asked,
+    )  # fmt: skip
     run.train()
     assert (run.args.metric_for_best_model, run.args.greater_is_better) == (metric, greater)
     values = [row[f"eval_{metric}"] for row in run.state.log_history if f"eval_{metric}" in row]
