@@ -3,7 +3,9 @@
 import math
 import numbers
 import os
+import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 
 from .media_info import MediaError
@@ -102,16 +104,14 @@ def fetch(address: str, allow_download: bool) -> bytes:
         raise ValueError(
             f"{address}: this is an address, and nothing is downloaded unless allow_download=True says so; or download the file and give its path."
         )
-    import httpx
-
     try:
-        answer = httpx.get(address, follow_redirects=True, timeout=DOWNLOAD_SECONDS).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        with urllib.request.urlopen(address, timeout=DOWNLOAD_SECONDS) as answer:
+            return answer.read()
+    except (OSError, ValueError, HTTPException) as error:  # no server, no answer, no such file, no address
         found = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MediaError(
             address, "no file", f"it cannot be downloaded ({found}); check the address, or download the file yourself."
         ) from error
-    return answer.content
 
 
 __all__ = ["CLIP_FIELDS", "as_clip", "fetch", "is_address", "media_files", "source_name"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .media_info import MediaError, MediaIndex, MediaInfo, PacketTimes, StreamInfo
+from .media_info import MediaError, MediaIndex, MediaInfo, PacketTimes, StreamInfo, require_pyav
 
 # Containers whose header states the length; others (MPEG, MP3, AAC) have it estimated from the bit rate, often wrongly.
 STATES_DURATION = {"mov", "mp4", "matroska", "webm", "avi", "wav", "flac", "ogg", "asf"}
@@ -48,7 +48,7 @@ def open_container(source: str | os.PathLike | bytes):
     Raises:
         MediaError: no such file, empty, an MP4 without its index, or not media.
     """
-    import av
+    av = require_pyav()
 
     path = describe(source)
     if not isinstance(source, bytes):
@@ -141,7 +141,7 @@ def _duration(video: StreamInfo | None = None, audio: StreamInfo | None = None) 
 
 def best_picture(container):
     """FFmpeg's best video stream that is no attached picture (cover art), or None."""
-    import av
+    av = require_pyav()
 
     def attached(stream) -> bool:
         return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -172,7 +172,7 @@ def mono_mix(channels: list[str]) -> np.ndarray:
 
 def _read_packets(container, streams: dict) -> tuple[dict, list[str]]:
     """One pass over the file: the packet times of each kind of stream (None where there are none), and notes on damage."""
-    import av
+    av = require_pyav()
 
     rows = {kind: [] for kind in streams}
     kinds = {stream.index: kind for kind, stream in streams.items() if stream is not None}

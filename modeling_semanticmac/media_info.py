@@ -122,4 +122,19 @@ class MediaIndex:
         return int(np.clip(np.searchsorted(self.video.pts, pts, side="right") - 1, 0, len(self.video.pts) - 1))
 
 
-__all__ = ["MediaError", "MediaIndex", "MediaInfo", "PacketTimes", "StreamInfo"]
+def require_pyav():
+    """The module `av`, which a model can do without and its media cannot.
+
+    transformers asks for every package that code beside a checkpoint imports, unless inside `try`: embeddings and words need no decoder.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError("media files are read with PyAV, which is not installed: pip install av") from error
+    return av
+
+
+__all__ = ["MediaError", "MediaIndex", "MediaInfo", "PacketTimes", "StreamInfo", "require_pyav"]

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-import av
 import numpy as np
 import torch
 
 from .media_index import GAP_SECONDS, MOST_CHANNELS, open_container
-from .media_info import MediaIndex
+from .media_info import MediaIndex, require_pyav
 
+av = require_pyav()
 FFmpegError = av.FFmpegError
 
 WORTH_A_SEEK = 12  # frames; decoding fewer is cheaper than a jump to the next key frame

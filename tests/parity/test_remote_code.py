@@ -8,8 +8,10 @@ import sys
 import pytest
 import torch
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel, SemanticMACProcessor
+from tests.conftest import PROJECT
 from tests.media_files import write_media
 from tests.tiny_checkpoint import save_tiny_checkpoint
 
@@ -104,3 +106,22 @@ def test_other_weights_than_the_named_are_refused(folder, tmp_path):
     model.config.vision_encoder = {**model.config.vision_encoder, "weights_hash": "0" * 64}
     with pytest.raises(ValueError, match="was made with"):
         model.semanticmac.get_encoder("vision")
+
+
+def third_party(start: str) -> set[str]:
+    """What transformers asks for before it runs a file beside a checkpoint: the imports of the file and of all its siblings that it leads to."""
+    waiting, seen, found = [str(PROJECT / "modeling_semanticmac" / f"{start}.py")], set(), set()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            found |= set(get_imports(path)) - set(sys.stdlib_module_names)
+            waiting += [str(PROJECT / "modeling_semanticmac" / f"{name}.py") for name in get_relative_imports(path)]
+    assert len(seen) > 5
+    return found
+
+
+def test_the_code_asks_for_no_package_that_its_users_may_lack():
+    """A model on embeddings and words needs what transformers needs; the package's requirements cover the rest."""
+    assert third_party("affect_heads") <= {"torch", "transformers", "huggingface_hub", "numpy", "PIL"}
+    assert third_party("processing_semanticmac") <= {"torch", "transformers", "huggingface_hub", "numpy", "PIL"}
