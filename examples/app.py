@@ -25,7 +25,10 @@ UPLOADS = tempfile.TemporaryDirectory(prefix="semanticmac-app-")
 os.environ["GRADIO_TEMP_DIR"] = UPLOADS.name
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-import gradio as gr  # noqa: E402
+try:
+    import gradio as gr
+except ImportError:
+    raise SystemExit("The page needs gradio: pip install -c constraints.txt -e .[app]") from None
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from transformers import pipeline  # noqa: E402
