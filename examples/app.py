@@ -215,7 +215,7 @@ def build(pipe, limits: Limits) -> gr.Blocks:
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=2):
-                clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=320, elem_id="clip")
+                clip = gr.Video(label="Clip", sources=["upload", "webcam"], elem_id="clip")
                 text = gr.Textbox(label="What is said (optional)", lines=2, elem_id="words")
                 button = gr.Button("Predict", variant="primary", elem_id="predict")
             with gr.Column(scale=3):
