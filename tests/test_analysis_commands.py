@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import runpy
 import shutil
 from types import SimpleNamespace
 
@@ -123,6 +124,12 @@ def test_a_model_without_a_run_is_enough(world):
         trained_run.run_parser("").parse_args([str(folder / "run"), "--split", "validation"])
     )
     torch.testing.assert_close(run.representations.logits, same.representations.logits, atol=1e-5, rtol=1e-5)
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["label_curves.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="^error: no label history in "):
+        runpy.run_path(str(PROJECT / "examples/analysis/label_curves.py"), run_name="__main__")
 
 
 def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, capsys):

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from datasets_scripts import load_corpus  # noqa: E402
-from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
 from modeling_semanticmac.case_page import write_case_page  # noqa: E402
 from modeling_semanticmac.case_study import (  # noqa: E402
@@ -103,4 +103,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

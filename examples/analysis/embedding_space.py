@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.analysis_pictures import draw_embedding_space  # noqa: E402
 from modeling_semanticmac.embedding_space import METHODS, EmbeddingView, embedding_space  # noqa: E402
 from modeling_semanticmac.label_history import read_label_history  # noqa: E402
@@ -73,4 +73,4 @@ def main(argv: list[str] | None = None) -> dict[str, EmbeddingView]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

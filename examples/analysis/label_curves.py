@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
 from modeling_semanticmac.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
 from modeling_semanticmac.label_curves import LabelCurves, label_curves  # noqa: E402
@@ -64,4 +64,4 @@ def main(argv: list[str] | None = None) -> LabelCurves:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

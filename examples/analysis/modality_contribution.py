@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from datasets_scripts import load_corpus  # noqa: E402
-from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
 from modeling_semanticmac.markdown_tables import markdown_table  # noqa: E402
@@ -117,4 +117,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from examples.analysis.trained_run import TrainedRun, run_parser  # noqa: E402
+from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.analysis_pictures import SHOWN_NEIGHBORS, draw_balance  # noqa: E402
 from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
 from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
@@ -85,4 +85,4 @@ def main(argv: list[str] | None = None) -> dict[str, Balance]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -158,4 +159,12 @@ class TrainedRun:
         return f"{self.data.corpus} {self.task.name}, {self.split} split"
 
 
-__all__ = ["TrainedRun", "run_parser"]
+def run_command(main: Callable[[], object]) -> None:
+    """Run a script's `main`; what cannot be done is said in a sentence."""
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+__all__ = ["TrainedRun", "run_command", "run_parser"]
