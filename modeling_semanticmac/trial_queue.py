@@ -132,6 +132,8 @@ def seeded_sampler(name: str, seed: int):
     make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[name]
 
     class SeededSampler(optuna.samplers.BaseSampler):
+        """Hands each trial to a sampler of its own."""
+
         def before_trial(self, study, trial):
             entropy = np.random.SeedSequence([seed, trial.user_attrs.get(DRAW, 0)])
             self.sampler = make(seed=int(entropy.generate_state(1)[0]))
