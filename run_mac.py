@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
 from transformers import AutoTokenizer, set_seed
 from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 
@@ -297,3 +298,4 @@ def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # left to the end of the interpreter, its threads can abort a finished run

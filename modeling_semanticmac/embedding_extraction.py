@@ -174,4 +174,6 @@ def _usual_workers(num_processes: int) -> int:
 if __name__ == "__main__":
     from .extraction_command import main
 
-    sys.exit(main())
+    code = main()
+    PartialState().destroy_process_group()  # left to the end of the interpreter, its threads can abort a finished run
+    sys.exit(code)

@@ -17,6 +17,7 @@ from tests.tiny import SENTIMENT, word_corpus
 SCRIPT = """
 import json, sys
 import torch
+from accelerate import PartialState
 torch.set_num_threads(1)
 from tests.reliability.test_resume import logged, new_trainer
 folder, batch = sys.argv[1], int(sys.argv[2])
@@ -33,17 +34,20 @@ if trainer.is_world_process_zero():
     state["predictions"] = torch.as_tensor(predictions.predictions[0])
     save_file(state, folder + "/state.safetensors")
     json.dump(logged(trainer), open(folder + "/log.json", "w"))
+PartialState().destroy_process_group()
 """
 
 
 EVALUATION = """
 import json, sys
 import torch
+from accelerate import PartialState
 torch.set_num_threads(1)
 from tests.reliability.test_two_processes import evaluated
 found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
 if torch.distributed.get_rank() == 0:
     json.dump(found, open(sys.argv[1] + "/found.json", "w"))
+PartialState().destroy_process_group()
 """
 
 
