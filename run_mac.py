@@ -32,7 +32,7 @@ from modeling_semanticmac.hyperparameter_search import search
 from modeling_semanticmac.metrics import class_scores, compute_metrics, tune_thresholds
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.report import write_report
-from modeling_semanticmac.run_arguments import parse_arguments, parse_search_arguments
+from modeling_semanticmac.run_arguments import parse_arguments, parse_command
 from modeling_semanticmac.run_record import recorded_words, save_costs, save_run_record, write_predictions
 from modeling_semanticmac.seed_runs import SeedRun, summarize
 from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("httpx", "httpx2"):  # one line a request to the Hub
         logging.getLogger(name).setLevel(logging.WARNING)
     argv = sys.argv[1:] if argv is None else argv
-    arguments, options = parse_arguments(argv), parse_search_arguments(argv)
+    *arguments, options = parse_command(argv)
     if options.do_search:
         print(search(Run, argv, options, *arguments))
     elif arguments[1].seeds:

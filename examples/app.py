@@ -8,6 +8,7 @@ closed, and everything when the program ends. As a Space on the Hub: this file a
 """
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -41,11 +42,12 @@ if (
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times  # noqa: E402
 from modeling_semanticmac.media_decoding import open_media  # noqa: E402
-from modeling_semanticmac.picture_style import save_picture  # noqa: E402
-from modeling_semanticmac.result_picture import VIEWS, result_bars  # noqa: E402
+from modeling_semanticmac.picture_style import picture_style  # noqa: E402
+from modeling_semanticmac.result_picture import result_bars  # noqa: E402
 from modeling_semanticmac.segments import fixed_windows  # noqa: E402
 from modeling_semanticmac.speech_segments import speech_segments  # noqa: E402
 from modeling_semanticmac.timeline import write_timeline  # noqa: E402
+from modeling_semanticmac.timeline_rows import SPOKEN  # noqa: E402
 
 LONG_SECONDS = 30.0  # from here on a clip is shown as a timeline
 WINDOW_SECONDS = 10.0  # of a segment where there is no sound to find pauses in
@@ -126,18 +128,21 @@ def over_time(pipe, path: str, notes: list[str]) -> dict:
         rows = [row for row in map(json.loads, lines) if "error" not in row]
         if not rows:
             raise ValueError("No segment of the clip can be used; try another clip.")
-        notes = [*notes, f"segments: {len(lines) - len(rows)} of {len(lines)} cannot be used"][: len(notes) + (len(rows) < len(lines))]  # fmt: skip
+        if len(rows) < len(lines):
+            notes = [*notes, f"segments: {len(lines) - len(rows)} of {len(lines)} cannot be used"]
         return {"summary": timeline_summary(rows, notes), "timeline": opened(Path(folder) / "timeline.png")}
 
 
 def picture(figure) -> Image.Image:
     """A figure as the picture that the package would write."""
-    with tempfile.TemporaryDirectory(dir=UPLOADS.name) as folder:
-        return opened(save_picture(figure, Path(folder) / "picture"))
+    png = io.BytesIO()
+    with picture_style():
+        figure.savefig(png, format="png")
+    return opened(png)
 
 
-def opened(path: Path) -> Image.Image:
-    with Image.open(path) as image:
+def opened(png: Path | io.BytesIO) -> Image.Image:
+    with Image.open(png) as image:
         return image.convert("RGB")
 
 
@@ -153,9 +158,9 @@ def headline(result: dict) -> tuple[str, str]:
 
 def summary(result: dict) -> str:
     """The prediction, what it was made from, and what was missing, as HTML."""
-    used = ", ".join(VIEWS[name].removesuffix(" alone") for name in result["modalities"])
+    used = ", ".join(SPOKEN[name] for name in result["modalities"])
     media = result["media"] or {"missing": {}, "notes": []}
-    notes = [f"{VIEWS[name].removesuffix(' alone')}: {reason}" for name, reason in media["missing"].items()]
+    notes = [f"{SPOKEN[name]}: {reason}" for name, reason in media["missing"].items()]
     if "text" not in result["modalities"]:
         notes.append("words: none were given")
     return card(result["task"], *headline(result), f"Made from: {used}.", notes + media["notes"])

@@ -7,7 +7,6 @@ through `save_pretrained` and the Auto classes. It trains with all modalities an
 """
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -23,6 +22,7 @@ sys.path.insert(0, str(PROJECT))
 import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
+from modeling_semanticmac.run_record import read_predictions  # noqa: E402
 
 SETTINGS = {"all modalities": ["text", "audio", "vision"], "text alone": ["text"]}
 
@@ -53,8 +53,8 @@ def reload_and_predict(folder: Path, clip: dict) -> None:
     with torch.no_grad():
         output = model(**inputs)
         same = base(**inputs).multimodal_embeds
-    with open(folder / "predictions_test.csv", newline="", encoding="utf-8") as file:
-        expected = next(float(row["prediction"]) for row in csv.DictReader(file) if row["id"] == clip["id"])
+    rows = read_predictions(folder / "predictions_test.csv")
+    expected = next(float(row["prediction"]) for row in rows if row["id"] == clip["id"])
     score = output.logits.item()
     print(
         f"\n{clip['id']}: {clip['text']!r}\n  from its file {score:+.3f}, from the store in the run {expected:+.3f}, planted {clip['label']:+.3f}"

@@ -40,7 +40,10 @@ from .metrics_sentiment import (
     sims_pearson,
 )
 
+LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such figures
+
 __all__ = [
+    "LOWER_IS_BETTER",
     "THRESHOLD_GRID",
     "acc2_neg_nonneg",
     "acc2_neg_pos",

@@ -4,7 +4,6 @@ python -m modeling_semanticmac.model_card RUN org/name      writes RUN/README.md
 """
 
 import argparse
-import json
 import math
 import shlex
 import sys
@@ -31,7 +30,7 @@ from .model_card_text import (
     task_sentence,
     tower_parts,
 )
-from .run_folder import split_results
+from .run_folder import RunFolder, split_results
 
 SPLITS = {"test": "test_", "validation": "eval_"}
 METRIC_TYPES = {"mae": "mae", "pearson": "pearsonr", "f1": "f1", "acc": "accuracy", "precision": "precision", "recall": "recall"}  # fmt: skip
@@ -84,10 +83,10 @@ class RunCard:
 
     def __init__(self, folder: Path, config: SemanticMACConfig, repo_id: str):
         self.config, self.repo_id = config, repo_id
-        self.record = _json(folder / "run.json")
-        self.results = _json(folder / "all_results.json")
-        self.clips = {split: len(ids) for split, ids in _json(folder / "splits.json").items()}
-        self.seeds = _json(folder.parent / "seeds.json")
+        run = RunFolder(folder)
+        self.record, self.results = run.record, run.results
+        self.clips = {split: len(ids) for split, ids in run.json("splits.json").items()}
+        self.seeds = run.json("../seeds.json")
         if folder.name != self.seeds.get("best_folder"):
             self.seeds = {}
         self.corpus = {"name": self.record["data"]["corpus"], **(self.record.get("corpus") or {})}
@@ -208,10 +207,6 @@ def definition(name: str) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
-
-
-def _json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def main(argv: list[str] | None = None) -> int:

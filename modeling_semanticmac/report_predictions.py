@@ -71,7 +71,8 @@ def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sec
 def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> Section:
     """At the thresholds that were tuned on validation; at 0.5 where there are none."""
     names = run.task.label_names
-    thresholds = np.array([run.results.get(f"test_threshold_{name}", 0.5) for name in names])
+    tuned = run.thresholds
+    thresholds = np.full(len(names), 0.5) if tuned is None else tuned
     decisions = scores > thresholds
     precision, recall, f1, support = precision_recall_fscore_support(labels, decisions, average=None, zero_division=0)
     by_class = {
@@ -84,7 +85,7 @@ def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> S
     }  # fmt: skip
     columns = {name: [row[name] for row in by_class.values()] for name in ("precision", "recall", "n_acc")}
     columns["n-Acc"] = columns.pop("n_acc")
-    title = f"{len(labels)} test clips, thresholds {'tuned on validation' if 'test_threshold_' + names[0] in run.results else '0.5'}"
+    title = f"{len(labels)} test clips, thresholds {'0.5' if tuned is None else 'tuned on validation'}"
     label_picture(run.path / PICTURES / "labels", names, columns, title)
     header = ["label", "clips", "predicted", "threshold", "precision", "recall", "F1", "n-Acc", "s-Acc"]
     text = f"A clip has any number of labels. {title[0].upper() + title[1:]}.\n\n"

@@ -152,12 +152,7 @@ def parse_arguments(argv: list[str]) -> tuple[ModelArguments, DataArguments, Sem
         ValueError: an unknown name, with the nearest known one.
         FileNotFoundError: the file of arguments does not exist.
     """
-    return _parse(argv)[:3]
-
-
-def parse_search_arguments(argv: list[str]) -> SearchArguments:
-    """Those of the search, of the same words; errors as `parse_arguments`."""
-    return _parse(argv)[3]
+    return parse_command(argv)[:3]
 
 
 def given_arguments(argv: list[str]) -> dict:
@@ -193,7 +188,10 @@ def _words(argv: list[str], parser: HfArgumentParser) -> list[str]:
     return list(argv)
 
 
-def _parse(argv: list[str]) -> tuple:
+def parse_command(
+    argv: list[str],
+) -> tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments]:
+    """As `parse_arguments`, with the options of a search."""
     parser = _parser()
     *parsed, rest = parser.parse_args_into_dataclasses(
         args=_words(argv, parser), return_remaining_strings=True, look_for_args_file=False

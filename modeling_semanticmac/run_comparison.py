@@ -8,13 +8,12 @@ from tqdm.auto import trange
 
 from .configuration_semanticmac import TaskSpecification
 from .markdown_tables import figure_text, markdown_table
-from .metrics import prediction_metrics
+from .metrics import LOWER_IS_BETTER, prediction_metrics
 from .run_folder import RunFolder
 from .run_record import prediction_arrays, read_predictions
 
 RESAMPLES = 2000
 LEVEL = 0.95
-LOWER_IS_BETTER = ("mae", "sims_mae")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class RunPredictions:
         ids = sorted(found[0])
         labels = np.array([found[0][clip][1] for clip in ids])
         predictions = np.array([[clips[clip][0] for clip in ids] for clips in found])
-        return cls(folder.resolve().name, runs[0].task, ids, labels, predictions, [_thresholds(run) for run in runs])
+        return cls(folder.resolve().name, runs[0].task, ids, labels, predictions, [run.thresholds for run in runs])
 
     def seed_metrics(self, rows: np.ndarray) -> dict[str, list[float]]:
         """Metric -> its value in each seed, on some clips; of several labels the means over them."""
@@ -76,11 +75,6 @@ def _by_clip(run: RunFolder) -> dict[str, tuple]:
     rows = read_predictions(run.path / "predictions_test.csv")
     predictions, labels = prediction_arrays(run.task, rows)
     return {row["id"]: pair for row, *pair in zip(rows, predictions, labels)}
-
-
-def _thresholds(run: RunFolder) -> np.ndarray | None:
-    names = [f"test_threshold_{label}" for label in run.task.label_names]
-    return np.array([run.results[name] for name in names]) if run.results.keys() >= set(names) else None
 
 
 def compare_runs(
@@ -140,7 +134,7 @@ def comparison_table(folders: list[Path], seed: int = 0, resamples: int = RESAMP
         for metric, found in numbers[run.name].items():
             low, high = (_signed(found[name]) for name in ("low", "high"))
             difference = _signed(found["difference"]) + (" *" if found["significant"] else "")
-            label = metric + (" (lower is better)" if metric in LOWER_IS_BETTER else "")
+            label = metric + (" (lower is better)" if metric.endswith(LOWER_IS_BETTER) else "")
             values = [figure_text(found[name]) for name in ("first", "second")]
             rows.append([run.name, len(run.predictions), label, *values, difference, f"{low} to {high}"])
     header = ["run", "seeds", "metric", f"`{first.name}`", "this run", "difference", f"{LEVEL:.0%} interval"]

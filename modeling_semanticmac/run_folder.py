@@ -4,6 +4,8 @@ import json
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from .configuration_semanticmac import TaskSpecification
 from .local_paths import without_local_paths
 from .run_record import read_predictions
@@ -72,6 +74,12 @@ class RunFolder:
     def results(self) -> dict:
         """Everything that was measured, of all splits."""
         return self.json("all_results.json")
+
+    @property
+    def thresholds(self) -> np.ndarray | None:
+        """Of several labels: the score above which each is present, tuned on validation (C,); None where none were tuned."""
+        names = [f"test_threshold_{label}" for label in self.task.label_names]
+        return np.array([self.results[name] for name in names]) if self.results.keys() >= set(names) else None
 
     @cached_property
     def state(self) -> dict:

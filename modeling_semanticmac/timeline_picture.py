@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from .affect_result import VIEWS
 from .configuration_semanticmac import TaskSpecification
 from .picture_style import COLORS, CYCLE, SEQUENTIAL, new_figure, picture_style
-from .result_picture import VIEWS
 from .semantic_interaction import MODALITIES
 from .timeline_rows import SPOKEN, SURE
 

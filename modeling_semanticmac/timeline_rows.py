@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Mapping
 
+from .affect_result import VIEWS
 from .configuration_semanticmac import TaskSpecification
-from .result_picture import VIEWS
 from .segments import Segment
 from .semantic_interaction import MODALITIES
 

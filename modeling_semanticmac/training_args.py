@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from .metrics import LOWER_IS_BETTER
 from .task_loss import REGRESSION_LOSSES
-
-LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such metrics
 
 
 @dataclass

@@ -12,7 +12,6 @@ Finished runs are not repeated.
 """
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -28,6 +27,7 @@ import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
 from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.run_record import read_predictions  # noqa: E402
 
 SETTINGS = {
     "full objective": [],
@@ -70,8 +70,7 @@ def label_correlations(folder: Path, clips) -> dict[str, float]:
 
 def head_correlations(folder: Path, clips) -> dict[str, float]:
     """Pearson correlation of each modality's predictor with its planted score on the test set."""
-    with open(folder / "predictions_test.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_predictions(folder / "predictions_test.csv")
     assert [row["id"] for row in rows] == clips["id"]
     return {s: pearson([float(row[f"prediction_{s}"]) for row in rows], clips[column]) for s, column in PLANTED.items()}
 
