@@ -9,7 +9,7 @@ import datasets
 import yaml
 from datasets.table import embed_table_storage
 
-from modeling_semanticmac.atomic_files import write_text, write_whole
+from modeling_semanticmac.files.atomic_files import write_text, write_whole
 
 from .corpus import CorpusBuilder, corpus_builder
 

@@ -23,8 +23,8 @@ import numpy as np
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from modeling_semanticmac.atomic_files import write_json, write_whole
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+from modeling_semanticmac.files.atomic_files import write_json, write_whole
 
 from .corpus import SPLITS, CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles

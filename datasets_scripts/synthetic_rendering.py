@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modeling_semanticmac.media_writing import write_video
+from modeling_semanticmac.files.media_writing import write_video
 
 from .synthetic_face import Expression, draw_camera, draw_frame, draw_head
 from .synthetic_voice import SAMPLING_RATE, draw_voice, speak

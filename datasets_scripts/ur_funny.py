@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from modeling_semanticmac.atomic_files import write_json
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+from modeling_semanticmac.files.atomic_files import write_json
 
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one, media_in

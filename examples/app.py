@@ -41,13 +41,13 @@ if (
 
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times  # noqa: E402
+from modeling_semanticmac.commands.result_picture import result_bars  # noqa: E402
+from modeling_semanticmac.files.picture_style import picture_style  # noqa: E402
 from modeling_semanticmac.media_decoding import open_media  # noqa: E402
-from modeling_semanticmac.picture_style import picture_style  # noqa: E402
-from modeling_semanticmac.result_picture import result_bars  # noqa: E402
-from modeling_semanticmac.segments import fixed_windows  # noqa: E402
-from modeling_semanticmac.speech_segments import speech_segments  # noqa: E402
 from modeling_semanticmac.timeline import write_timeline  # noqa: E402
-from modeling_semanticmac.timeline_rows import SPOKEN  # noqa: E402
+from modeling_semanticmac.timeline.rows import SPOKEN  # noqa: E402
+from modeling_semanticmac.timeline.segments import fixed_windows  # noqa: E402
+from modeling_semanticmac.timeline.speech_segments import speech_segments  # noqa: E402
 
 LONG_SECONDS = 30.0  # from here on a clip is shown as a timeline
 WINDOW_SECONDS = 10.0  # of a segment where there is no sound to find pauses in

@@ -30,8 +30,8 @@ from transformers import AutoModel, AutoProcessor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
-from modeling_semanticmac.atomic_files import write_whole  # noqa: E402
 from modeling_semanticmac.clip_input import media_files  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_whole  # noqa: E402
 
 VECTORS, ROWS = pa.list_(pa.float32()), pa.list_(pa.list_(pa.float32()))
 SCHEMA = pa.schema(

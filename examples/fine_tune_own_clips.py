@@ -16,9 +16,9 @@ from transformers import AutoConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import run_mac  # noqa: E402
-from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
-from modeling_semanticmac.run_folder import split_results  # noqa: E402
+from modeling_semanticmac.commands import train as train_command  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.runs.folder import split_results  # noqa: E402
 
 
 def task_words(model: str) -> list[str]:
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     before, after = args.output_dir / "before", args.output_dir
     common = ["--model_name_or_path", args.model, "--data_dir", args.clips, *task_words(args.model), *others]
     common += ["--embeddings_dir", str(args.output_dir / "embeddings")]
-    run_mac.main([*common, "--do_eval", "--output_dir", str(before)])
+    train_command.main([*common, "--do_eval", "--output_dir", str(before)])
     words = [
         "--do_train",
         "--do_eval",
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     words += [f"--{name}={args.learning_rate}" for name in ("learning_rate", "language_model_learning_rate")]
     if args.push_to_hub:
         words += ["--push_to_hub", "--hub_model_id", args.push_to_hub, "--hub_private_repo", str(args.private)]
-    run_mac.main([*common, *words])
+    train_command.main([*common, *words])
     print_change(before, after)
 
 

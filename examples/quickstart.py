@@ -19,10 +19,10 @@ from transformers import AutoModel, AutoModelForVideoClassification, AutoProcess
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
-from modeling_semanticmac.run_record import read_predictions  # noqa: E402
+from modeling_semanticmac.commands import train as train_command  # noqa: E402
+from modeling_semanticmac.runs.record import read_predictions  # noqa: E402
 
 SETTINGS = {"all modalities": ["text", "audio", "vision"], "text alone": ["text"]}
 
@@ -30,7 +30,7 @@ SETTINGS = {"all modalities": ["text", "audio", "vision"], "text alone": ["text"
 def train(folder: Path, corpus: Path, models: dict[str, Path], seed: int, modalities: list[str]) -> dict:
     """One run of the recipe through `run_mac.py`; returns its `all_results.json`."""
     words = [
-        str(PROJECT / "examples/recipes/synthetic_sentiment.yaml"),
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"),
         "--data_dir",
         str(corpus),
         "--output_dir",
@@ -40,7 +40,7 @@ def train(folder: Path, corpus: Path, models: dict[str, Path], seed: int, modali
     words += [f"--language_model={models['language_model']}"]
     if len(modalities) > 1:
         words += [f"--vision_encoder={models['vision']}", f"--audio_encoder={models['audio']}"]
-    run_mac.main(words)
+    train_command.main(words)
     return json.loads((folder / "all_results.json").read_text())
 
 

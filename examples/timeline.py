@@ -6,7 +6,7 @@ from transformers import pipeline
 
 import modeling_semanticmac  # noqa: F401  (registers "video-affect")
 from modeling_semanticmac.timeline import write_timeline
-from modeling_semanticmac.transcripts import read_transcript
+from modeling_semanticmac.timeline.transcripts import read_transcript
 
 video, transcript, model, folder = sys.argv[1:]
 predict = pipeline("video-affect", model=model)  # a run's folder, or a name on the Hub

@@ -26,7 +26,7 @@ from .configuration_semanticmac import SemanticMACConfig, TaskSpecification
 from .feature_extraction_imagebind import ImageBindFeatureExtractor
 from .image_processing_imagebind import ImageBindImageProcessor
 from .modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
-from .modeling_semanticmac import SemanticMACModel, SemanticMACOutput
+from .modeling_semanticmac import SemanticMACModel, SemanticMACOutput, SemanticMACPreTrainedModel
 from .pipeline_semanticmac import TASK, SemanticMACPipeline
 from .processing_semanticmac import SemanticMACProcessor
 
@@ -46,8 +46,16 @@ AutoProcessor.register(SemanticMACConfig, SemanticMACProcessor)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=SemanticMACPipeline, pt_model=AutoModelForVideoClassification, type="multimodal"
 )
-# The library asks to trust a checkpoint that names a pipeline of its own, even where that very pipeline is registered.
-SemanticMACConfig.keeps_custom_pipelines = False
+
+
+def _model_card(*arguments) -> str:
+    """Write a card with `hub.model_card_text.config_card`, imported on first use."""
+    from .hub.model_card_text import config_card
+
+    return config_card(*arguments)
+
+
+SemanticMACPreTrainedModel.register_model_card(_model_card)
 
 # What is saved carries the code that loads it: `trust_remote_code=True` then works where this package is not installed.
 SemanticMACConfig.register_for_auto_class()

@@ -1,6 +1,6 @@
 """`python -m modeling_semanticmac` is the command `semanticmac`."""
 
-from .command_line import main
+from .commands.command_line import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

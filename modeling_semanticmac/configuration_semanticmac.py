@@ -8,6 +8,11 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+# The streams of a clip, in the order of every (B, 3, ...) tensor; those with media are what the towers embed.
+MODALITIES = ("text", "audio", "vision")
+MEDIA_MODALITIES = ("audio", "vision")
+# The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific ones of text, audio and vision.
+SUBTASKS = ("S", "T", "A", "V")
 METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
 
 # Written into a config.json by transformers itself, or passed by its loaders; everything else that is not a field is a typing error.
@@ -136,9 +141,6 @@ class SemanticMACConfig(PreTrainedConfig):
 
     model_type = "semanticmac"
     sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
-    keeps_custom_pipelines = (
-        True  # as read from a checkpoint; False where the package is imported and registers its pipeline
-    )
     keys_to_ignore_at_inference = ["multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask"]
 
     text_config: PreTrainedConfig | dict | None = None
@@ -171,7 +173,8 @@ class SemanticMACConfig(PreTrainedConfig):
     label_thresholds: list | tuple | None = None
 
     def __post_init__(self, **kwargs):
-        if not self.keeps_custom_pipelines:
+        if __package__ == "modeling_semanticmac":
+            # transformers asks to trust a checkpoint that names a pipeline, even where the installed package registers that very pipeline.
             kwargs.pop("custom_pipelines", None)
         known = {field.name for field in fields(self)} | _LIBRARY_KEYS
         for name in kwargs:
@@ -230,4 +233,4 @@ class SemanticMACConfig(PreTrainedConfig):
         return TaskSpecification(self.task_name, self.problem_type, names, self.label_range, self.metrics)
 
 
-__all__ = ["SemanticMACConfig", "TaskSpecification"]
+__all__ = ["MEDIA_MODALITIES", "MODALITIES", "SUBTASKS", "SemanticMACConfig", "TaskSpecification"]

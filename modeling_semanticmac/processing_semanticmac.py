@@ -15,7 +15,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from .clip_sampling import MediaClip, frame_times, window_starts
-from .front_ends import picture_inputs, sound_inputs
+from .encoders import picture_inputs, sound_inputs
 from .media_decoding import MediaError
 from .text_encoding import encode_text, is_missing
 

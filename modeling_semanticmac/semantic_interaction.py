@@ -6,8 +6,6 @@ from torch import nn
 from .attention import masked_mean
 from .gated_bridge_attention import GatedBridgeLayer
 
-MODALITIES = ("text", "audio", "vision")
-
 
 class InteractionStack(nn.Module):
     """L_g layers of eq. (9), then a LayerNorm (our reading: the distances of eq. (13) are meant for normalised features).

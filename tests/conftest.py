@@ -13,9 +13,9 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests.media_files import odd_media, write_media  # noqa: E402
-
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.helpers.media_files import odd_media, write_media  # noqa: E402
+from tests.helpers.project import PROJECT  # noqa: E402
+from tests.helpers.runs import models, world  # noqa: E402, F401  (fixtures, made once a test run)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from modeling_semanticmac.nearest_neighbors import nearest_neighbors
-from modeling_semanticmac.semantic_contrast import inter_sample_loss
-from tests.reliability.test_resume import logged, new_trainer
-from tests.tiny import SENTIMENT
+from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
+from modeling_semanticmac.training.semantic_contrast import inter_sample_loss
+from tests.helpers.tiny import SENTIMENT
+from tests.helpers.trainers import logged, new_trainer
 
 
 def trained(folder, **changes):
@@ -80,7 +80,7 @@ def test_num_neighbors(tmp_path, count):
 
 
 def test_label_memory_changes_nothing(one_epoch_of_labels, tmp_path, monkeypatch):
-    from modeling_semanticmac import semantic_labels
+    from modeling_semanticmac.training import semantic_labels
 
     given = []
     monkeypatch.setattr(semantic_labels, "nearest_neighbors", lambda rows, k, memory: given.append(memory) or nearest_neighbors(rows, k, memory))  # fmt: skip

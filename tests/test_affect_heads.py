@@ -10,8 +10,9 @@ from modeling_semanticmac import (
     SemanticMACForSentimentAnalysis,
     SemanticMACModel,
 )
-from modeling_semanticmac.affect_heads import SUBTASKS, AffectPredictor, subtask_embeds
-from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, random_batch, tiny_config
+from modeling_semanticmac.affect_heads import AffectPredictor, subtask_embeds
+from modeling_semanticmac.configuration_semanticmac import SUBTASKS
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, random_batch, tiny_config
 
 LENGTHS = [(6, 4, 5), (2, 1, 9), (4, 0, 3)]
 LABELS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from modeling_semanticmac import TaskSpecification
-from modeling_semanticmac.affect_result import affect_result, polarity
-from tests.tiny import EMOTIONS, SARCASM, SENTIMENT
+from modeling_semanticmac.pipeline_semanticmac import affect_result, polarity
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 SIMS = TaskSpecification("sentiment", "regression", ("sentiment",), (-1.0, 1.0), "sims")
 FACES = TaskSpecification("emotion", "single_label_classification", ("joy", "anger", "fear"), None, "weighted")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modeling_semanticmac.affective_perceiver import AffectivePerceiver, FrameEmbedding, PerceiverLayer
-from tests.tiny import tiny_config
+from tests.helpers.tiny import tiny_config
 
 
 def test_layer_by_hand():

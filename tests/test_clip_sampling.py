@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modeling_semanticmac.clip_sampling import BLOCK_SECONDS, MediaClip, frame_times, window_starts
 from modeling_semanticmac.media_decoding import MediaError
-from tests.media_files import cut, noisy, read_number, tone, write_media
+from tests.helpers.media_files import cut, noisy, read_number, tone, write_media
 
 
 @pytest.fixture(scope="module")

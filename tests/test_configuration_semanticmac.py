@@ -2,7 +2,7 @@ import pytest
 from transformers import AutoConfig
 
 from modeling_semanticmac import SemanticMACConfig, TaskSpecification
-from tests.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config
 
 
 @pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS], ids=lambda task: task.name)

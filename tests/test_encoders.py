@@ -21,18 +21,7 @@ from modeling_semanticmac.encoders import embed_batch, embedding_width, encoder_
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.modeling_imagebind import weights_hash
-from tests.extraction_cases import AUDIO_WIDTH, VISION_WIDTH, tiny_towers
-
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-PICTURES = {**SIZES, "image_size": 32, "patch_size": 8}
-CONVOLUTIONS = {
-    "conv_dim": (16, 16),
-    "conv_stride": (5, 4),
-    "conv_kernel": (10, 8),
-    "num_feat_extract_layers": 2,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 4,
-}
+from tests.helpers.extraction_cases import AUDIO_WIDTH, CONVOLUTIONS, PICTURES, SIZES, VISION_WIDTH, tiny_towers
 
 
 @pytest.fixture(autouse=True)

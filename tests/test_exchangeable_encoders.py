@@ -17,10 +17,9 @@ from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.encoders import embedding_width, encoder_reference, load_encoder, load_front_end
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
-from tests.extraction_cases import clip, write_clips
-from tests.media_files import write_media
-from tests.test_encoders import CONVOLUTIONS, PICTURES, SIZES
-from tests.tiny import tiny_config, word_tokenizer
+from tests.helpers.extraction_cases import CONVOLUTIONS, PICTURES, SIZES, clip, write_clips
+from tests.helpers.media_files import write_media
+from tests.helpers.tiny import tiny_config, word_tokenizer
 
 HALF = {"rtol": 2e-3, "atol": 2e-3}
 

@@ -6,8 +6,8 @@ import torch
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from modeling_semanticmac.encoders import picture_inputs, sound_inputs
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
-from modeling_semanticmac.front_ends import picture_inputs, sound_inputs
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 
 SIZE = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}

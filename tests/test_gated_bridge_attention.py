@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modeling_semanticmac.gated_bridge_attention import GatedBridgeAttention, GatedBridgeLayer, bridge_pooling_weights
-from tests.tiny import tiny_config
+from tests.helpers.tiny import tiny_config
 
 
 def set_identity(linear: torch.nn.Linear, scale: float = 1.0) -> None:

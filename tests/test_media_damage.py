@@ -18,7 +18,7 @@ import torch
 from modeling_semanticmac import media_decoding, media_torchcodec
 from modeling_semanticmac.media_decoding import MediaError, decoding_backend, open_media
 from modeling_semanticmac.media_index import index_media
-from tests.media_files import (
+from tests.helpers.media_files import (
     CONTAINERS,
     cut,
     ffmpeg_links,

@@ -12,7 +12,7 @@ from modeling_semanticmac import media_index
 from modeling_semanticmac.media_decoding import open_media
 from modeling_semanticmac.media_index import mono_mix
 from modeling_semanticmac.media_pyav import resample
-from tests.media_files import (
+from tests.helpers.media_files import (
     CONTAINERS,
     begin_later,
     click,

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModel, BertConfig, BertModel, RobertaConfig, XLNetConfig
 
 from modeling_semanticmac import SemanticMACModel
-from tests.tiny import random_batch, tiny_config
+from tests.helpers.tiny import random_batch, tiny_config
 
 LENGTHS = [(6, 4, 5), (2, 1, 9), (4, 0, 3), (0, 7, 2), (5, 3, 0), (3, 0, 0), (0, 2, 0), (0, 0, 1)]
 

@@ -12,10 +12,10 @@ from transformers import pipeline
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACPipeline, SemanticMACProcessor
 from modeling_semanticmac.media_info import MediaError
-from tests.conftest import PROJECT
-from tests.media_files import random_bytes, tone, write_media
-from tests.tiny import EMOTIONS
-from tests.tiny_checkpoint import save_tiny_checkpoint
+from tests.helpers.media_files import random_bytes, tone, write_media
+from tests.helpers.project import PROJECT
+from tests.helpers.tiny import EMOTIONS
+from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

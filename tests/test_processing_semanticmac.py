@@ -14,8 +14,8 @@ from transformers import AutoProcessor
 from modeling_semanticmac import ImageBindFeatureExtractor, ImageBindImageProcessor, SemanticMACProcessor
 from modeling_semanticmac.clip_sampling import MediaClip
 from modeling_semanticmac.media_decoding import MediaError, open_media
-from tests.media_files import cut, numbered, odd_media, tone, write_media
-from tests.tiny import word_tokenizer
+from tests.helpers.media_files import cut, numbered, odd_media, tone, write_media
+from tests.helpers.tiny import word_tokenizer
 
 SIZE = 32
 

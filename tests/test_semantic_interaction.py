@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modeling_semanticmac.semantic_interaction import InteractionStack, SemanticInteraction
-from tests.tiny import tiny_config
+from tests.helpers.tiny import tiny_config
 
 
 def interaction(**fields) -> SemanticInteraction:

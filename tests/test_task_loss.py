@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from modeling_semanticmac.task_loss import check_labels, task_loss
-from tests.tiny import EMOTIONS, SARCASM, SENTIMENT
+from modeling_semanticmac.affect_heads import check_labels, task_loss
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 
 def test_scores_by_hand():

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from modeling_semanticmac.atomic_files import write_json
+from modeling_semanticmac.files.atomic_files import write_json
 
 from ..check import label_histogram
 from ..corpus import corpus_builder

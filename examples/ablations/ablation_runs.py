@@ -18,16 +18,17 @@ from tqdm.auto import tqdm
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import run_mac  # noqa: E402
 from datasets_scripts import task_specification  # noqa: E402
-from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.commands import train as train_command  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
-from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
-from modeling_semanticmac.run_arguments import ModelArguments, parse_arguments  # noqa: E402
-from modeling_semanticmac.run_comparison import RunPredictions, compare_runs  # noqa: E402
-from modeling_semanticmac.run_folder import split_results  # noqa: E402
-from modeling_semanticmac.run_record import recorded_words  # noqa: E402
-from modeling_semanticmac.seed_runs import SeedRun, summarize  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
+from modeling_semanticmac.runs.comparison import RunPredictions, compare_runs  # noqa: E402
+from modeling_semanticmac.runs.folder import split_results  # noqa: E402
+from modeling_semanticmac.runs.record import recorded_words  # noqa: E402
+from modeling_semanticmac.runs.seeds import SeedRun, summarize  # noqa: E402
+from modeling_semanticmac.training import main as training_main  # noqa: E402
+from modeling_semanticmac.training.run_arguments import ModelArguments, parse_arguments  # noqa: E402
 
 FULL = "full model"
 # The figures of a table by family of metrics; the JSON holds all.
@@ -104,7 +105,7 @@ def train(args: argparse.Namespace, settings: dict[str, Sequence[str]]) -> dict[
     for name, words in (bar := tqdm(settings.items(), desc="Settings", unit=" settings")):
         bar.set_postfix_str(name)
         seeds = ["--seeds", *map(str, args.seeds)]
-        run_mac.main([*run_words(args, words), "--output_dir", str(folders[name]), *seeds])
+        train_command.main([*run_words(args, words), "--output_dir", str(folders[name]), *seeds])
     return folders
 
 
@@ -130,7 +131,7 @@ def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequ
         run = SeedRun(seed, place, (*recorded_words(model_args, data_args, training_args), f"weights={weights}"))
         runs.append(run)
         if not run.is_finished():
-            run_mac.run_once(model_args, data_args, training_args)
+            training_main.run_once(model_args, data_args, training_args)
             run.finish("loss", None, greater_is_better=False)
     summarize(runs, folder)
     return folder

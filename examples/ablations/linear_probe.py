@@ -34,9 +34,9 @@ from datasets_scripts.sealed_test import SealedCorpus  # noqa: E402
 from examples.ablations import ablation_runs as runs  # noqa: E402
 from examples.ablations.feature_files import select_features  # noqa: E402
 from modeling_semanticmac import SemanticMACForAffect, TaskSpecification  # noqa: E402
-from modeling_semanticmac.collator import pad_stream  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore  # noqa: E402
 from modeling_semanticmac.metrics import compute_metrics, logit_predictions  # noqa: E402
+from modeling_semanticmac.training.collator import pad_stream  # noqa: E402
 
 GRID = np.logspace(-4, 5, 19)
 PARTS = {"audio": ("audio",), "vision": ("vision",), "audio + vision": ("audio", "vision")}

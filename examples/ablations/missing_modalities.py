@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from examples.ablations import ablation_runs as runs  # noqa: E402
-from modeling_semanticmac.semantic_interaction import MODALITIES  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import MODALITIES  # noqa: E402
 
 SUBSETS = [subset for size in (3, 2, 1) for subset in combinations(MODALITIES, size)]
 

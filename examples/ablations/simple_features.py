@@ -22,8 +22,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from datasets_scripts import load_corpus  # noqa: E402
-from modeling_semanticmac.atomic_files import write_whole  # noqa: E402
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times, window_starts  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_whole  # noqa: E402
 from modeling_semanticmac.media_decoding import MediaError  # noqa: E402
 
 SAMPLING_RATE = 16_000

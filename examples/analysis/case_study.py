@@ -19,17 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
-from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
-from modeling_semanticmac.case_page import write_case_page  # noqa: E402
-from modeling_semanticmac.case_study import (  # noqa: E402
+from modeling_semanticmac.analyses.case_page import write_case_page  # noqa: E402
+from modeling_semanticmac.analyses.case_study import (
     collect_cases,
     largest,
     prediction_spread,
     pseudo_label_spread,
     pseudo_labels_of,
 )
-from modeling_semanticmac.label_history import LabelHistory, read_label_history  # noqa: E402
-from modeling_semanticmac.modality_contribution import base_prediction  # noqa: E402
+from modeling_semanticmac.analyses.modality_contribution import base_prediction  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_csv  # noqa: E402
+from modeling_semanticmac.training.label_history import LabelHistory, read_label_history  # noqa: E402
 
 logger = logging.getLogger("case_study")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
-from modeling_semanticmac.analysis_pictures import draw_embedding_space  # noqa: E402
-from modeling_semanticmac.embedding_space import METHODS, EmbeddingView, embedding_space  # noqa: E402
-from modeling_semanticmac.label_history import read_label_history  # noqa: E402
-from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
-from modeling_semanticmac.picture_style import save_picture  # noqa: E402
+from modeling_semanticmac.analyses.analysis_pictures import draw_embedding_space  # noqa: E402
+from modeling_semanticmac.analyses.embedding_space import METHODS, EmbeddingView, embedding_space  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
+from modeling_semanticmac.training.label_history import read_label_history  # noqa: E402
 
 HEADER = ("representation", "id", "x", "y", "label", "label_of")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
-from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
-from modeling_semanticmac.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
-from modeling_semanticmac.label_curves import LabelCurves, label_curves  # noqa: E402
-from modeling_semanticmac.label_history import read_label_history  # noqa: E402
-from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
-from modeling_semanticmac.picture_style import save_picture  # noqa: E402
+from modeling_semanticmac.analyses.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
+from modeling_semanticmac.analyses.label_curves import LabelCurves, label_curves  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import SUBTASKS  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
+from modeling_semanticmac.training.label_history import read_label_history  # noqa: E402
 
 
 def value_rows(curves: LabelCurves) -> list[list]:

@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
-from modeling_semanticmac.affect_heads import SUBTASKS  # noqa: E402
-from modeling_semanticmac.atomic_files import write_json, write_text  # noqa: E402
-from modeling_semanticmac.run_record import read_predictions  # noqa: E402
+from modeling_semanticmac.commands import train as train_command  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import SUBTASKS  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_json, write_text  # noqa: E402
+from modeling_semanticmac.runs.record import read_predictions  # noqa: E402
 
 SETTINGS = {
     "full objective": [],
@@ -44,8 +44,8 @@ def train(folder: Path, quickstart: Path, seed: int, words: list[str]) -> None:
     """One run of the synthetic recipe; a finished one is kept."""
     if (folder / "predictions_test.csv").is_file():
         return
-    run_mac.main([
-        str(PROJECT / "examples/recipes/synthetic_sentiment.yaml"), "--output_dir", str(folder), "--seed", str(seed), *words,
+    train_command.main([
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--output_dir", str(folder), "--seed", str(seed), *words,
         "--data_dir", str(quickstart / "corpus"), "--embeddings_dir", str(quickstart / "embeddings"), "--disable_tqdm", "true",
         "--language_model", str(quickstart / "language_model"), "--load_best_model_at_end", "true",
         "--vision_encoder", str(quickstart / "towers/vision"), "--audio_encoder", str(quickstart / "towers/audio"),

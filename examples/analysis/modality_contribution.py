@@ -19,12 +19,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
-from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
-from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
-from modeling_semanticmac.markdown_tables import markdown_table  # noqa: E402
-from modeling_semanticmac.modality_contribution import ModalityContribution, base_prediction, modality_contributions  # noqa: E402
-from modeling_semanticmac.picture_style import COLORS, MARKERS, new_figure, picture_style, save_picture  # noqa: E402
-from modeling_semanticmac.semantic_interaction import MODALITIES  # noqa: E402
+from modeling_semanticmac.analyses.modality_contribution import (  # noqa: E402
+    ModalityContribution,
+    base_prediction,
+    modality_contributions,
+)
+from modeling_semanticmac.configuration_semanticmac import (
+    MODALITIES,  # noqa: E402
+    TaskSpecification,  # noqa: E402
+)
+from modeling_semanticmac.files.atomic_files import write_csv, write_text  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import markdown_table  # noqa: E402
+from modeling_semanticmac.files.picture_style import COLORS, MARKERS, new_figure, picture_style, save_picture  # noqa: E402
 
 HEADER = ["id", "output", "base", *MODALITIES, "prediction"]
 

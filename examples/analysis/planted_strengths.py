@@ -15,13 +15,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import run_mac  # noqa: E402
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.analysis import semantic_balance  # noqa: E402
 from examples.analysis.trained_run import PROJECT  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
-from modeling_semanticmac.atomic_files import write_csv, write_text  # noqa: E402
-from modeling_semanticmac.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
+from modeling_semanticmac.commands import train as train_command  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_csv, write_text  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
 
 STRENGTHS = {"text": [0.7, 0.15, 0.15], "audio": [0.15, 0.7, 0.15], "vision": [0.15, 0.15, 0.7]}
 SIZES = {"train": 360, "contradiction_share": 1.0}
@@ -43,8 +43,8 @@ def trained(folder: Path, strong: str, seed: int) -> Path:
         return run
     options = {**SIZES, "label_weights": STRENGTHS[strong]}
     clips = load_corpus("synthetic", corpus, "sentiment", **options)
-    run_mac.main([
-        str(PROJECT / "examples/recipes/synthetic_sentiment.yaml"), "--data_dir", str(corpus), "--output_dir", str(run),
+    train_command.main([
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--data_dir", str(corpus), "--output_dir", str(run),
         *models(folder, clips["train"]["text"]), "--corpus_options", json.dumps(options), "--seed", str(seed),
         "--embeddings_dir", str(folder / "embeddings"), "--disable_tqdm", "true",
     ])  # fmt: skip

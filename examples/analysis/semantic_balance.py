@@ -17,12 +17,12 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
-from modeling_semanticmac.analysis_pictures import SHOWN_NEIGHBORS, draw_balance  # noqa: E402
-from modeling_semanticmac.atomic_files import write_csv  # noqa: E402
-from modeling_semanticmac.markdown_tables import figure_text, markdown_table  # noqa: E402
-from modeling_semanticmac.picture_style import save_picture  # noqa: E402
-from modeling_semanticmac.semantic_balance import Balance, semantic_balance  # noqa: E402
-from modeling_semanticmac.semantic_interaction import MODALITIES  # noqa: E402
+from modeling_semanticmac.analyses.analysis_pictures import SHOWN_NEIGHBORS, draw_balance  # noqa: E402
+from modeling_semanticmac.analyses.semantic_balance import Balance, semantic_balance  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import MODALITIES  # noqa: E402
+from modeling_semanticmac.files.atomic_files import write_csv  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
 
 HEADER = ("compared", "measure", "parameter", "precision", "recall")
 

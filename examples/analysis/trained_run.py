@@ -16,14 +16,14 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from datasets_scripts import load_corpus  # noqa: E402
-from modeling_semanticmac.collator import SemanticMACCollator  # noqa: E402
+from modeling_semanticmac.analyses.representations import Representations, load_or_represent  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
 from modeling_semanticmac.embedding_extraction import extract_embeddings  # noqa: E402
+from modeling_semanticmac.embedding_extraction.report import usable_clips  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore, read_fingerprint  # noqa: E402
-from modeling_semanticmac.extraction_report import usable_clips  # noqa: E402
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor  # noqa: E402
-from modeling_semanticmac.representations import Representations, load_or_represent  # noqa: E402
-from modeling_semanticmac.run_arguments import DataArguments  # noqa: E402
+from modeling_semanticmac.training.collator import SemanticMACCollator  # noqa: E402
+from modeling_semanticmac.training.run_arguments import DataArguments  # noqa: E402
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:

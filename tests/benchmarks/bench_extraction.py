@@ -23,8 +23,8 @@ from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureEx
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
-from tests.extraction_cases import clip
-from tests.tiny import SENTIMENT, word_tokenizer
+from tests.helpers.extraction_cases import clip
+from tests.helpers.tiny import SENTIMENT, word_tokenizer
 
 VIT_S = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "initializer_range": 0.05}
 CLIPS, BATCH_SIZE, ROUNDS = 64, 32, 2

@@ -17,11 +17,11 @@ from sklearn.neighbors import NearestNeighbors
 from transformers import BertConfig
 
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect
-from modeling_semanticmac.nearest_neighbors import nearest_neighbors
-from modeling_semanticmac.semantic_labels import SemanticLabels
-from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
-from tests.test_trainer_semanticmac import arguments
-from tests.tiny import SENTIMENT, word_corpus
+from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
+from modeling_semanticmac.training.semantic_labels import SemanticLabels
+from modeling_semanticmac.training.trainer import SemanticMACTrainer
+from tests.helpers.tiny import SENTIMENT, word_corpus
+from tests.helpers.trainers import arguments
 
 MOSEI, WIDTH, NEIGHBORS = 16_326, 256, 10
 CURVE = (2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from modeling_semanticmac.embedding_store import ClipRecord, EmbeddingStore
-from modeling_semanticmac.store_writer import StoreWriter
+from modeling_semanticmac.embedding_store.writer import StoreWriter
 
 CLIPS, WIDTH, ROUNDS = 3000, 1024, 20
 LENGTHS = torch.randint(2, 29, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()

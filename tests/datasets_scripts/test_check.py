@@ -9,15 +9,14 @@ from datasets_scripts import load_corpus
 from datasets_scripts.__main__ import main
 from datasets_scripts.check import check_corpus, split_counts
 from datasets_scripts.corpus import BUILDERS, corpus_builder
-from tests.media_files import write_media
-
-from .cmu_folder import DASH, MOSI, UNMATCHED, write_mosei, write_mosi
-from .iemocap_folder import write_iemocap
-from .meld_folder import write_meld
-from .mustard_folder import write_mustard
-from .sims_folder import write_ch_sims, write_ch_sims_v2
-from .ur_funny_folder import write_ur_funny
-from .video_folder_folder import write_video_folder
+from tests.helpers.cmu_folder import DASH, MOSI, UNMATCHED, write_mosei, write_mosi
+from tests.helpers.iemocap_folder import write_iemocap
+from tests.helpers.media_files import write_media
+from tests.helpers.meld_folder import write_meld
+from tests.helpers.mustard_folder import write_mustard
+from tests.helpers.sims_folder import write_ch_sims, write_ch_sims_v2
+from tests.helpers.ur_funny_folder import write_ur_funny
+from tests.helpers.video_folder_folder import write_video_folder
 
 SIZE = "splits whose size is not the expected one"
 SHARED = "videos or dialogues in more than one split"

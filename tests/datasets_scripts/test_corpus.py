@@ -10,8 +10,7 @@ from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.corpus import SPLITS, CorpusBuilder, CorpusConfig, clip_features, make_clip
 from datasets_scripts.corpus_files import CorpusFiles, find_one, media_in
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
-
-from .meld_folder import ROWS, add_clip, make_meld
+from tests.helpers.meld_folder import ROWS, add_clip, make_meld
 
 COLUMNS = {
     "id", "video_id", "speaker", "media", "text", "context", "label", "label_text", "label_audio", "label_vision",

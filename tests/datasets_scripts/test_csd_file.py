@@ -6,8 +6,7 @@ import h5py
 import pytest
 
 from datasets_scripts.csd_file import read_csd
-
-from .cmu_folder import write_mosei
+from tests.helpers.cmu_folder import write_mosei
 
 NAME = "CMU_MOSEI_Labels.csd"
 

@@ -10,9 +10,8 @@ from datasets_scripts.iemocap import Iemocap, split_dialogues
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
-
-from ..tiny import word_tokenizer
-from .iemocap_folder import DIALOGUES, LEFT, RIGHT, write_iemocap, write_listed
+from tests.helpers.iemocap_folder import DIALOGUES, LEFT, RIGHT, write_iemocap, write_listed
+from tests.helpers.tiny import word_tokenizer
 
 SIX = ["happy", "sad", "neutral", "angry", "excited", "frustrated"]
 

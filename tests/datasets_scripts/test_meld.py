@@ -7,8 +7,7 @@ import pytest
 from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.meld import KNOWN_BAD_MEDIA, Meld, decode_text, read_utterances
 from modeling_semanticmac.media_decoding import open_media
-
-from .meld_folder import ENCODINGS, ROWS, add_clip, make_meld, write_meld
+from tests.helpers.meld_folder import ENCODINGS, ROWS, add_clip, make_meld, write_meld
 
 TRAIN_TEXTS = ["\u201cWhat?\u201d\u2026", "No way", "I can\u2019t.", "Hi"]
 

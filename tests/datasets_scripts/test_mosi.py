@@ -7,9 +7,8 @@ import pytest
 from datasets_scripts import load_corpus
 from datasets_scripts.corpus import corpus_builder
 from datasets_scripts.mosi import read_scores, read_transcript
-
-from .cmu_folder import MOSI, write_mosi
-from .real_corpora import SPLITS, rows_of, write_real_mosi
+from tests.helpers.cmu_folder import MOSI, write_mosi
+from tests.helpers.real_corpora import SPLITS, rows_of, write_real_mosi
 
 
 @pytest.fixture

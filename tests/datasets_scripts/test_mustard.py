@@ -11,9 +11,8 @@ from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.mustard import Mustard, read_folds, repair_text
 from datasets_scripts.restricted_pickle import load_restricted
 from datasets_scripts.stratified_split import stratified_parts
-
-from .mustard_folder import REPAIRED, write_mustard
-from .pickles import Malicious
+from tests.helpers.mustard_folder import REPAIRED, write_mustard
+from tests.helpers.pickles import Malicious
 
 
 @pytest.fixture

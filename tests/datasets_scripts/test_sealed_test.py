@@ -6,10 +6,11 @@ import logging
 import datasets
 import pytest
 
-import run_mac
 from datasets_scripts.sealed_test import SealedCorpus, SealedTestError
-from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
-from tests.test_run_mac import RECIPE, world  # noqa: F401  (a fixture)
+from modeling_semanticmac.commands import train as train_command
+from modeling_semanticmac.training.run import Run
+from modeling_semanticmac.training.trainer import SemanticMACTrainer
+from tests.helpers.project import RECIPE
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def test_opened_it_says_why(corpus, caplog):
     assert "the test split is opened: checkpoint-3 is chosen" in caplog.text
 
 
-def test_a_run_opens_it_after_the_choice(world, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_opens_it_after_the_choice(world, tmp_path, monkeypatch):
     """Whatever asks for it while the model learns is stopped; afterwards the results say what was chosen and how."""
-    events, make, learn = [], run_mac.Run.split, SemanticMACTrainer.train
+    events, make, learn = [], Run.split, SemanticMACTrainer.train
     runs = []
 
     def split(self, name, limit):
@@ -52,10 +53,10 @@ def test_a_run_opens_it_after_the_choice(world, tmp_path, monkeypatch):  # noqa:
             runs[0].corpus["test"]
         return found
 
-    monkeypatch.setattr(run_mac.Run, "split", split)
+    monkeypatch.setattr(Run, "split", split)
     monkeypatch.setattr(SemanticMACTrainer, "train", train)
     words = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path)]
-    run_mac.main([RECIPE, *world["common"], *world["models"][:2], *words])
+    train_command.main([RECIPE, *world["common"], *world["models"][:2], *words])
     assert events == ["train", "validation", "trained", "test"]
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert results["test_opened"].startswith("checkpoint-1 is chosen by validation loss")

@@ -7,8 +7,7 @@ import pytest
 from datasets_scripts import load_corpus
 from datasets_scripts.corpus import CorpusBuilder
 from datasets_scripts.split_list import deal_out, read_split_list
-
-from .meld_folder import add_clip, make_meld
+from tests.helpers.meld_folder import add_clip, make_meld
 
 EXPECTED = {"train": ["a", "b"], "validation": ["c"], "test": ["-d", "81406"]}
 

@@ -28,8 +28,8 @@ from datasets_scripts.synthetic_scores import (
 from datasets_scripts.synthetic_voice import SAMPLING_RATE, Voice, draw_voice, speak
 from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
+from modeling_semanticmac.files.media_writing import write_video
 from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
-from modeling_semanticmac.media_writing import write_video
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 
 SIZES = {"train": 7, "validation": 2, "test": 2}

@@ -5,20 +5,17 @@ import json
 
 import pytest
 
-import run_mac
 from datasets_scripts import load_corpus
-from examples.tiny_models import save_tiny_language_model, save_tiny_towers
-from tests.conftest import PROJECT
+from modeling_semanticmac.commands import train as train_command
+from tests.helpers.cmu_folder import write_mosei, write_mosi
+from tests.helpers.iemocap_folder import write_iemocap
+from tests.helpers.meld_folder import make_meld, write_meld
+from tests.helpers.mustard_folder import write_mustard
+from tests.helpers.project import RECIPE
+from tests.helpers.sims_folder import write_ch_sims, write_ch_sims_v2
+from tests.helpers.ur_funny_folder import write_ur_funny
+from tests.helpers.video_folder_folder import write_video_folder
 
-from .cmu_folder import write_mosei, write_mosi
-from .iemocap_folder import write_iemocap
-from .meld_folder import make_meld, write_meld
-from .mustard_folder import write_mustard
-from .sims_folder import write_ch_sims, write_ch_sims_v2
-from .ur_funny_folder import write_ur_funny
-from .video_folder_folder import write_video_folder
-
-RECIPE = str(PROJECT / "examples/recipes/synthetic_sentiment.yaml")
 # name -> corpus, task, writer, options, a metric of the task
 CASES = {
     "mosi": ("mosi", "sentiment", write_mosi, {}, "test_acc2_neg_pos"),
@@ -34,19 +31,11 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> list[str]:
-    folder = tmp_path_factory.mktemp("models")
-    vision, audio = save_tiny_towers(folder / "towers")
-    words = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
-    return ["--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_one_epoch(tmp_path, models, case):
     corpus, task, write, options, metric = CASES[case]
     write(tmp_path / "corpus", with_media=True)
-    run_mac.main([
+    train_command.main([
         RECIPE, "--corpus", corpus, "--task", task, "--data_dir", str(tmp_path / "corpus"), "--corpus_options", json.dumps(options), *models,
         "--on_error", "mask", "--num_train_epochs", "1", "--per_device_train_batch_size", "8", "--extraction_workers", "0", "--disable_tqdm", "true",
         "--use_cpu", "--output_dir", str(tmp_path / "run"),
@@ -77,8 +66,8 @@ def test_media_may_be_absent_altogether(tmp_path, models):
     ]
     words += ["--extraction_workers", "0", "--disable_tqdm", "true", "--use_cpu", "--output_dir", str(tmp_path / "run")]
     with pytest.raises(ValueError, match="no file"):
-        run_mac.main(words)
-    run_mac.main([*words, "--media", "optional"])
+        train_command.main(words)
+    train_command.main([*words, "--media", "optional"])
     report = json.loads((tmp_path / "run/embeddings/report_train.json").read_text())
     assert report["failed"] == {"no file": report["total"]} and report["total"] == 4
     assert len((tmp_path / "run/predictions_test.csv").read_text().splitlines()) == 3

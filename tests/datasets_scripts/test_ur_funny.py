@@ -9,9 +9,8 @@ import pytest
 from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.restricted_pickle import load_restricted
 from datasets_scripts.ur_funny import UrFunny, main
-
-from .pickles import Malicious, write_pickle
-from .ur_funny_folder import FOLDS, HUMOROUS, entry, write_ur_funny
+from tests.helpers.pickles import Malicious, write_pickle
+from tests.helpers.ur_funny_folder import FOLDS, HUMOROUS, entry, write_ur_funny
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 

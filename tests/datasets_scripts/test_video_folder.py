@@ -8,15 +8,15 @@ from collections import Counter
 import pytest
 from transformers import pipeline
 
-import run_mac
 from datasets_scripts import load_corpus, task_specification
 from datasets_scripts.clip_table import Row
 from datasets_scripts.stratified_split import grouped_parts
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from modeling_semanticmac.commands import train as train_command
+from tests.helpers.media_files import numbered, tone, write_media
+from tests.helpers.video_folder_folder import ROWS, csv_bytes, labelled, write_table, write_video_folder
 
 from ..conftest import PROJECT
-from ..media_files import numbered, tone, write_media
-from .video_folder_folder import ROWS, csv_bytes, labelled, write_table, write_video_folder
 
 
 @pytest.fixture
@@ -346,8 +346,8 @@ def test_the_walk_of_the_documentation(tmp_path):
         write_media(folder / row["file"], 0.6, 25, lambda number: numbered(number, 64, 48), tone(200 + 100 * place))
     vision, audio = save_tiny_towers(tiny)
     words = save_tiny_language_model(tiny / "words", table.splitlines())
-    run_mac.main([
-        str(PROJECT / "examples/recipes/synthetic_sentiment.yaml"), "--corpus", "video_folder", "--task", "sentiment", "--data_dir", str(folder),
+    train_command.main([
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--corpus", "video_folder", "--task", "sentiment", "--data_dir", str(folder),
         "--output_dir", str(run), "--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio),
         "--num_train_epochs", "1", "--extraction_workers", "0",
     ])  # fmt: skip

@@ -11,9 +11,9 @@ from transformers import pipeline
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel, SemanticMACProcessor
-from tests.conftest import PROJECT
-from tests.media_files import write_media
-from tests.tiny_checkpoint import save_tiny_checkpoint
+from tests.helpers.media_files import write_media
+from tests.helpers.project import PROJECT
+from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 # Refuses the package by its name, so that only the code in the folder can answer.
 SCRIPT = """

@@ -18,8 +18,8 @@ from transformers import pipeline
 
 from datasets_scripts import load_corpus
 from modeling_semanticmac import SemanticMACProcessor
-from tests.hostile_inputs import hostile_inputs
-from tests.tiny_checkpoint import save_tiny_checkpoint
+from tests.helpers.hostile_inputs import hostile_inputs
+from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 SECONDS = 30.0  # that an input may take
 MEMORY = 8 * 2**30  # bytes that a process may ask for: a header that promises a year of video must not get it

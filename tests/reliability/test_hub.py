@@ -13,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-from tests.card_metadata import FRONT_MATTER, metadata_errors
-from tests.conftest import PROJECT
-from tests.fake_hub import FakeHub
+from tests.helpers.card_metadata import FRONT_MATTER, metadata_errors
+from tests.helpers.fake_hub import FakeHub
+from tests.helpers.project import PROJECT
 
 SECRETS = (".pt", ".pth", ".bin", ".pkl")
 
@@ -25,9 +25,9 @@ class World:
 
     def __init__(self, hub, root):
         self.hub, self.root = hub, root
-        self.written = self.wait(self.start("home", "-m", "tests.hub_writer", str(root / "work")))
+        self.written = self.wait(self.start("home", "-m", "tests.helpers.hub_writer", str(root / "work")))
         clip = str(root / "work" / "my clips" / "anna.mp4")
-        reader = str(PROJECT / "tests" / "hub_reader.py")
+        reader = str(PROJECT / "tests" / "helpers" / "hub_reader.py")
         readers = {mode: self.start(mode, reader, clip, mode) for mode in ("package", "trust")}
         self.read = {mode: self.wait(process) for mode, process in readers.items()}
 

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore
-from tests.conftest import PROJECT
-from tests.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
+from tests.helpers.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
+from tests.helpers.project import PROJECT
 
 KILLS = 20
 SHARD_CLIPS = 3

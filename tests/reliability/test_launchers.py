@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.test_run_mac import CLIPS, RECIPE, rows, world  # noqa: F401  (a fixture)
+from tests.helpers.project import PROJECT, RECIPE
+from tests.helpers.runs import CLIPS, rows
 
 
 def launch(words: list[str]) -> str:
@@ -24,13 +24,13 @@ def results(folder) -> dict:
     return {name: value for name, value in found.items() if not name.endswith((*timing, "opened"))}
 
 
-def test_accelerate_launch_equals_a_plain_start(world, tmp_path):  # noqa: F811
+def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--output_dir", str(tmp_path)]
     launch(["accelerate.commands.launch", "--cpu", "--num_processes", "1", "run_mac.py", RECIPE, *world["common"], *world["models"], *words])  # fmt: skip
     assert results(tmp_path) == pytest.approx(results(world["run"]), rel=1e-5)
 
 
-def test_two_processes_predict_what_one_does(world, tmp_path):  # noqa: F811
+def test_two_processes_predict_what_one_does(world, tmp_path):
     """Five clips in batches of two a process: the last round is uneven, and every clip counts once."""
     words = ["--model_name_or_path", str(world["run"]), "--do_predict", "--per_device_eval_batch_size", "2"]
     script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
@@ -45,7 +45,7 @@ def test_two_processes_predict_what_one_does(world, tmp_path):  # noqa: F811
     assert {name: results(tmp_path)[name] for name in once} == pytest.approx(once, rel=1e-5)
 
 
-def test_two_processes_train_and_write_once(world, tmp_path):  # noqa: F811
+def test_two_processes_train_and_write_once(world, tmp_path):
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "4"]
     script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py", RECIPE]
     log = launch([*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)])

@@ -1,56 +1,16 @@
 """Stopped and resumed equals never stopped, bit for bit on the CPU, with dropout, across the start of label generation (promise 5)."""
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
-from modeling_semanticmac import SemanticMACForAffect
-from modeling_semanticmac.collator import SemanticMACCollator
-from modeling_semanticmac.label_history import read_label_history
-from modeling_semanticmac.trainer_semanticmac import SemanticMACTrainer
-from tests.test_collator import WordProcessor, fake_store
-from tests.test_trainer_semanticmac import arguments
-from tests.tiny import SENTIMENT, tiny_config, word_corpus
-
-CLIPS, STEPS = 10, 9  # three epochs of three steps, the last batch of two
-
-
-def new_trainer(folder, eval_dataset=None, **changes) -> SemanticMACTrainer:
-    torch.manual_seed(0)
-    model = SemanticMACForAffect(tiny_config(dropout=0.2))
-    clips = word_corpus(CLIPS)
-    generator = torch.Generator().manual_seed(4)
-    lengths = torch.randint(0, 4, (2, CLIPS), generator=generator).tolist()  # some clips lack audio or vision
-    store = {
-        name: tuple(x + torch.randn(x.shape, generator=generator).half() for x in streams)
-        for name, streams in fake_store(clips, *lengths).items()
-    }
-    options = {
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 4,
-        "label_start_epoch": 1,
-        "num_neighbors": 3,
-        **changes,
-    }
-    return SemanticMACTrainer(
-        model, arguments(folder, **options), clips, eval_dataset=eval_dataset,
-        data_collator=SemanticMACCollator(WordProcessor(), SENTIMENT, store),
-    )  # fmt: skip
-
-
-def logged(trainer) -> list[dict]:
-    keep = ("loss", "learning_rate", "labels/", "epoch", "step")
-    rows = [{k: v for k, v in row.items() if k.startswith(keep)} for row in trainer.state.log_history]
-    return [row for row in rows if "loss" in row or any(k.startswith("labels/") for k in row)]
-
-
-def assert_same_training(found, expected) -> None:
-    """Two trainings ended with the same parameters and label state and logged the same, to the last bit."""
-    for (name, value), again in zip(expected.model.state_dict().items(), found.model.state_dict().values()):
-        assert again.equal(value), name
-    for name, value in expected.label_state.state_dict().items():
-        assert found.label_state.state_dict()[name].equal(value), name
-    assert logged(found) == logged(expected)
+from modeling_semanticmac.training.label_history import read_label_history
+from tests.helpers.trainers import (
+    CLIPS,
+    STEPS,
+    assert_same_training,
+    logged,
+    new_trainer,
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,16 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_semanticmac.metrics import compute_metrics
-from modeling_semanticmac.run_folder import TIMINGS
-from tests.conftest import PROJECT
-from tests.reliability.test_resume import new_trainer
-from tests.tiny import SENTIMENT, word_corpus
+from tests.helpers.project import PROJECT
+from tests.helpers.tiny import SENTIMENT, word_corpus
+from tests.helpers.trainers import evaluated
 
 SCRIPT = """
 import json, sys
 import torch
 from accelerate import PartialState
 torch.set_num_threads(1)
-from tests.reliability.test_resume import logged, new_trainer
+from tests.helpers.trainers import logged, new_trainer
 folder, batch = sys.argv[1], int(sys.argv[2])
 trainer = new_trainer(folder, per_device_train_batch_size=batch, per_device_eval_batch_size=batch)
 for module in trainer.model.modules():
@@ -43,21 +42,12 @@ import json, sys
 import torch
 from accelerate import PartialState
 torch.set_num_threads(1)
-from tests.reliability.test_two_processes import evaluated
+from tests.helpers.trainers import evaluated
 found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
 if torch.distributed.get_rank() == 0:
     json.dump(found, open(sys.argv[1] + "/found.json", "w"))
 PartialState().destroy_process_group()
 """
-
-
-def evaluated(folder, batch: int) -> dict:
-    """What `evaluate` and `predict` give for 10 clips, in all processes that run this."""
-    trainer = new_trainer(folder, per_device_eval_batch_size=batch)
-    metrics = trainer.evaluate(trainer.train_dataset)
-    found = trainer.predict(trainer.train_dataset)
-    metrics = {name: value for name, value in {**metrics, **found.metrics}.items() if not name.endswith(TIMINGS)}
-    return {"logits": found.predictions[0].tolist(), "labels": found.label_ids.tolist(), "metrics": metrics}
 
 
 def launch(folder, script_text: str, processes: int, batch: int) -> None:

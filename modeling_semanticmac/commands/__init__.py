@@ -1,0 +1,1 @@
+"""The command `semanticmac` and its sub-commands."""

@@ -1,0 +1,73 @@
+"""The prediction of one clip as bars: the whole, and what is shared, said, heard and seen (the form of `SemanticMACPipeline`'s results)."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from ..files.picture_style import COLORS, CYCLE, new_figure, picture_style
+from ..pipeline_semanticmac import VIEWS
+
+
+def result_bars(result: Mapping) -> Figure:
+    """Horizontal bars of one result: a row for the prediction and for each sub-task that answered, the prediction on top.
+
+    Scores are drawn from the middle of their range, probabilities from 0; of two classes the second, positive one is drawn, of more classes each
+    has a panel of its own.
+
+    Args:
+        result: as `SemanticMACPipeline` gives it.
+
+    Raises:
+        ValueError: a result of a clip that could not be used.
+    """
+    if "error" in result:
+        raise ValueError(f"there is no prediction to draw: {result['error']}")
+    views = {"multimodal": result, **result["subtasks"]}
+    rows = [name for name in VIEWS if name in views]
+    panels = _panels(result)
+    columns = 3 if len(panels) in (5, 6, 9) else min(len(panels), 4)
+    lines = -(-len(panels) // columns)
+    with picture_style():
+        figure = new_figure(max(5.5, 1.6 + 2.2 * columns), lines * (0.75 + 0.36 * len(rows)))
+        axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        for axis, (title, read, limits, start) in zip(axes.flat, panels):
+            _bars(axis, rows, [read(views[name]) for name in rows], limits, start)
+            axis.set_title(title)
+        if len(panels) > 1:
+            figure.supxlabel("probability", fontsize=10)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_axis_off()
+    return figure
+
+
+def _panels(result: Mapping) -> list[tuple]:
+    """(title, how to read a view, limits, where bars start) of each panel."""
+    if "range" in result:
+        low, high = result["range"]
+        return [(f"{result['task']} score, {low:g} to {high:g}", lambda view: view["score"], (low, high), (low + high) / 2)]  # fmt: skip
+    names = list(result["probabilities"])
+    if "probability" in result:
+        return [(f"probability of {names[1]}", lambda view: view["probability"], (0, 1), 0)]
+    return [(name, lambda view, name=name: view["probabilities"][name], (0, 1), 0) for name in names]
+
+
+def _bars(axis, rows: list[str], values: list[float], limits: tuple[float, float], start: float) -> None:
+    places = list(range(len(rows)))[::-1]
+    low, high = limits
+    shown = [
+        min(max(value, low), high) for value in values
+    ]  # a score beyond its range ends at the edge, its number says more
+    colors = [COLORS[name] for name in rows]
+    axis.barh(places, [value - start for value in shown], left=start, color=colors, height=0.62)
+    axis.axvline(start, color=CYCLE[-1], linewidth=0.8)
+    room = 0.16 * (high - low)
+    for place, value, end in zip(places, values, shown):
+        left = end < start
+        axis.annotate(f"{value:+.2f}" if low < 0 else f"{value:.2f}", (end, place), (-4 if left else 4, 0), textcoords="offset points", va="center", ha="right" if left else "left", fontsize=9)  # fmt: skip
+    axis.set_xlim(low - room if low < start else low, high + room)
+    axis.set_xticks([low, start, high] if low < start else [low, high])
+    axis.set_yticks(places, [VIEWS[name] for name in rows])
+    axis.grid(axis="y", visible=False)
+
+
+__all__ = ["VIEWS", "result_bars"]

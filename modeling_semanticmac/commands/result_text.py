@@ -1,0 +1,71 @@
+"""A result of the pipeline as a small table for the terminal."""
+
+from collections.abc import Mapping
+
+from ..pipeline_semanticmac import VIEWS
+
+BAR = 30  # characters
+
+
+def result_text(result: Mapping) -> str:
+    """File, modalities and prediction in two lines, then a bar for the whole and each sub-task: of the score, or of the probability of the positive of
+    two classes. Of more classes or of several labels a bar for each, and what each sub-task says in words."""
+    if "error" in result:
+        return f"{result['media']}\n  cannot be used: {result['error']}"
+    lines = [_source(result), f"  {result['task']}: {prediction_text(result)}"]
+    views = {"multimodal": result, **result["subtasks"]}
+    if "range" in result:
+        low, high = result["range"]
+        rows = [
+            (VIEWS[name], f"{view['score']:+.2f}", _bar(view["score"], low, high, (low + high) / 2))
+            for name, view in views.items()
+        ]
+    elif "probability" in result:
+        positive = list(result["probabilities"])[1]
+        rows = [(VIEWS[name], f"{view['probability']:.2f}", _bar(view["probability"])) for name, view in views.items()]
+        lines.append(f"  probability of {positive}:")
+    else:
+        rows = [(name, f"{share:.2f}", _bar(share)) for name, share in result["probabilities"].items()]
+        rows += [(VIEWS[name], "", prediction_text(view)) for name, view in result["subtasks"].items()]
+    width = max(len(name) for name, _, _ in rows)
+    lines += [f"    {name:<{width}}  {number:>5}  {bar}".rstrip() for name, number, bar in rows]
+    return "\n".join(lines + _remarks(result["media"]))
+
+
+def prediction_text(view: Mapping) -> str:
+    """The prediction of the whole or of a sub-task in words: `+1.25 positive`, `joy 0.61`, `joy, surprise`."""
+    if "polarity" in view:
+        return f"{view['score']:+.2f} {view['polarity']}"
+    if "label" in view:
+        return f"{view['label']} {view['score']:.2f}"
+    return ", ".join(view["labels"]) or "none of the labels"
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds, in milliseconds below one."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _source(result: Mapping) -> str:
+    media, used = result["media"], ", ".join(result["modalities"])
+    if media is None:
+        return f"words alone  ({used})"
+    return f"{media['path']}  {media['start']:.2f}-{media['end']:.2f} s  ({used})"
+
+
+def _bar(value: float, low: float = 0.0, high: float = 1.0, start: float = 0.0) -> str:
+    """A bar from `start` to the value, which is moved into the range, between the ends of the scale."""
+    place = [round((min(max(at, low), high) - low) / (high - low) * BAR) for at in (start, value)]
+    left, right = sorted(place)
+    cells = " " * left + "#" * (right - left) + " " * (BAR - right)
+    return f"|{cells[: place[0]]}:{cells[place[0] :]}|" if start > low else f"|{cells}|"
+
+
+def _remarks(media: Mapping | None) -> list[str]:
+    if media is None:
+        return []
+    missing = [f"  without {modality}: {reason}" for modality, reason in media["missing"].items()]
+    return missing + [f"  note: {note}" for note in media["notes"]]
+
+
+__all__ = ["prediction_text", "result_text", "seconds_text"]

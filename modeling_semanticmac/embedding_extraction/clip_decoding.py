@@ -1,0 +1,180 @@
+"""Clips to the inputs of the towers, in worker processes: pieces of a bounded size, and the end of each clip with what became of it."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..clip_sampling import CLIP_KEYS, MediaClip
+from ..embedding_store import ClipRecord
+from ..media_decoding import MediaError
+
+STEPS = 32  # time steps of a clip in one piece, at most
+OVER_LIMIT = "over the length limit"
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """A clip to encode.
+
+    Args:
+        position: in the dataset.
+        id: of the clip.
+        media: path, start, end, crop.
+        known: what the store holds of it.
+    """
+
+    position: int
+    id: str
+    media: dict
+    known: ClipRecord | None = None
+
+    @property
+    def path(self) -> str:
+        return str(self.media.get("path") or "")
+
+
+@dataclass
+class Piece:
+    """Part of a clip.
+
+    Args:
+        position: the clip's.
+        modality: "vision" or "audio"; None: the end of the clip.
+        inputs: of the tower, (n, ...).
+        record: at the end: what became of the clip; None: the store holds this content already.
+        missing: at the end: modalities that could not be read, so that what came of them is void.
+    """
+
+    position: int
+    modality: str | None = None
+    inputs: torch.Tensor | None = None
+    record: ClipRecord | None = None
+    missing: tuple[str, ...] = ()
+
+
+class ClipReader:
+    """The pieces of clips. Pickles, so it may work in other processes.
+
+    Args:
+        tasks: the clips.
+        processor: front ends and sampling.
+        modalities: which to read.
+        max_seconds: longer clips fail.
+        steps: time steps a piece.
+        dtype: of the inputs; what the encoder would cast them to anyway is half as much to move.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[ClipTask],
+        processor,
+        modalities: Sequence[str],
+        max_seconds: float | None = None,
+        steps: int = STEPS,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.tasks, self.processor, self.modalities = list(tasks), processor, tuple(modalities)
+        self.max_seconds, self.steps, self.dtype = max_seconds, steps, dtype
+
+    def __iter__(self) -> Iterator[Piece]:
+        for task in self.tasks:
+            yield from self.read(task)
+
+    def read(self, task: ClipTask) -> Iterator[Piece]:
+        """The pieces of one clip; whatever is wrong with it ends up in its record."""
+        record, missing = ClipRecord(task.id), {}
+        try:
+            record.content_hash, record.file_size, record.file_mtime_ns = content_hash(task.media)
+            if holds_embeddings(task.known, self.max_seconds) and record.content_hash == task.known.content_hash:
+                yield Piece(task.position)
+                return
+            with MediaClip({name: value for name, value in task.media.items() if name in CLIP_KEYS}) as clip:
+                record.duration = clip.duration
+                if self.max_seconds is not None and clip.duration > self.max_seconds:
+                    text = f"the clip lasts {clip.duration:.1f} s, the limit is {self.max_seconds:g} s"
+                    raise MediaError(clip.media.info.path, OVER_LIMIT, text)
+                for modality in self.modalities:
+                    try:
+                        yield from self._read_modality(task.position, modality, clip)
+                    except MediaError as error:
+                        missing[modality] = error
+                record.note = "; ".join(clip.notes)
+            _judge(record, missing, self.modalities)
+        except MediaError as error:
+            _fail(record, error)
+        except Exception as error:  # one clip must not stop the others, whatever a decoder makes of its bytes
+            record.status, record.reason, record.note = "failed", "cannot decode", f"{type(error).__name__}: {error}"
+        yield Piece(task.position, record=record, missing=tuple(missing))
+
+    def _read_modality(self, position: int, modality: str, clip: MediaClip) -> Iterator[Piece]:
+        read = {"vision": self.processor.iter_vision, "audio": self.processor.iter_audio}[modality]
+        for inputs in read(clip, self.steps):
+            yield Piece(position, modality, inputs.to(self.dtype))
+
+
+def holds_embeddings(record: ClipRecord | None, max_seconds: float | None) -> bool:
+    """Whether a record of the store has embeddings of a clip that is not too long."""
+    if record is None or record.status == "failed":
+        return False
+    return max_seconds is None or record.duration <= max_seconds
+
+
+def content_hash(media: dict) -> tuple[str, int, int]:
+    """What a clip is made of: a hash of the file's bytes and the cut, with the file's size and time of change.
+
+    Returns:
+        ("<BLAKE2b of the bytes, hex>:<start>-<end>:<crop>", bytes, nanoseconds).
+
+    Raises:
+        MediaError: no file.
+    """
+    path = media.get("path")
+    if not path:
+        raise MediaError("", "no file", "the clip names no media file.")
+    if not os.path.isfile(path):
+        raise MediaError(str(path), "no file", "there is no such file; check the path of the media file.")
+    stat = os.stat(path)
+    return f"{_file_hash(path, stat.st_size, stat.st_mtime_ns)}:{cut_name(media)}", stat.st_size, stat.st_mtime_ns
+
+
+def cut_name(media: dict) -> str:
+    """The cut of a clip as text, "<start>-<end>:<crop>", empty where there is none."""
+    start, end = ("" if media.get(name) is None else repr(float(media[name])) for name in ("start", "end"))
+    return f"{start}-{end}:{media.get('crop') or ''}"
+
+
+@functools.lru_cache(maxsize=16)  # clips of one file mostly follow each other
+def _file_hash(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+
+
+def _judge(record: ClipRecord, missing: dict[str, MediaError], modalities: Sequence[str]) -> None:
+    """Status and reason of a clip that was opened."""
+    errors = list(missing.values())
+    if len(missing) == len(modalities):
+        # That a stream is broken says more than that another is not there.
+        _fail(record, next((error for error in errors if not error.reason.startswith("no ")), errors[-1]))
+    elif missing:
+        record.status, record.reason = "partial", "; ".join(error.reason for error in errors)
+        broken = [error.message for error in errors if not error.reason.startswith("no ")]
+        record.note = "; ".join(filter(None, [record.note, *broken]))
+
+
+def _fail(record: ClipRecord, error: MediaError) -> None:
+    record.status, record.reason = "failed", error.reason
+    record.note = "; ".join(filter(None, [record.note, error.message]))
+
+
+__all__ = [
+    "ClipReader",
+    "ClipTask",
+    "Piece",
+    "content_hash",
+    "cut_name",
+    "holds_embeddings",
+]

@@ -1,0 +1,181 @@
+"""The command line of `embedding_extraction`: a corpus, or media files and folders, into an embedding store."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models
+from torch import nn
+from transformers import HfArgumentParser, PreTrainedTokenizerFast
+
+from ..encoders import load_towers
+from ..processing_semanticmac import SemanticMACProcessor
+from .extraction import extract_embeddings
+
+logger = logging.getLogger(__name__)
+
+DTYPES = ("float32", "bfloat16", "float16")
+SPLITS = ("train", "validation", "test")
+# What lies beside media in folders. Anything else is opened, and the report says if it is no media.
+NOT_MEDIA = set(
+    ".ass .csv .gz .htm .html .jpeg .jpg .json .jsonl .md .npy .npz .parquet .pdf .pickle .pkl .png .py .srt .tar .textgrid .tsv .txt .vtt .xlsx .xml "
+    ".yaml .yml .zip".split()
+)
+
+
+def _option(help_text: str, default=None, **more):
+    return field(default=default, metadata={"help": help_text, **more})
+
+
+@dataclass
+class ExtractionArguments:
+    """What to embed, with what, and where to."""
+
+    embeddings_dir: str = field(metadata={"help": "Folder of the embedding store."})
+
+    corpus: str | None = _option("Name of a corpus, e.g. mosi, meld, synthetic.")
+    data_dir: str | None = _option("Folder of the corpus.")
+    task: str | None = _option("Task of the corpus where its tasks have different clips.")
+    corpus_options: str | None = _option('Options of the corpus as JSON, e.g. {"fold": 0}.')
+    splits: list[str] = field(default_factory=lambda: list(SPLITS), metadata={"help": "Splits of the corpus."})
+    media: list[str] | None = _option(
+        "Media files and folders, instead of a corpus; ids are the paths within a folder."
+    )
+
+    model: str | None = _option(
+        "A SemanticMAC checkpoint whose towers, front ends and sampling to use; or name towers:"
+    )
+    vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
+    vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
+    audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
+    audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+
+    frames_per_second: float | None = _option("Frames and audio windows a second (default 2).")
+    num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
+    vision_window: str | None = _option("image (one still a token) or clip (two frames of one second).")
+    audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
+    num_crops: int | None = _option("1 (centre), 2 (both ends) or 3 crops a frame.")
+
+    batch_size: int = _option("Frames or windows encoded at once.", 32)
+    num_workers: int | None = _option("Processes that decode (default: by the number of cores).")
+    shard_clips: int = _option("Clips a shard, at most: what an interruption can lose.", 256)
+    max_seconds: float | None = _option("Longer clips fail.")
+    dtype: str | None = _option("Number format (default: the store's own, else bfloat16 on a GPU, float32 on a CPU).", choices=DTYPES)  # fmt: skip
+    device: str | None = _option("Device (default: cuda where there is one).")
+
+    def __post_init__(self):
+        if (self.corpus is None) == (self.media is None):
+            raise ValueError("give either --corpus (with --data_dir) or --media.")
+        if self.corpus is not None and self.data_dir is None:
+            raise ValueError("--corpus needs --data_dir, the folder of the corpus.")
+        if (self.model is None) == (self.vision_encoder is None and self.audio_encoder is None):
+            raise ValueError("give either --model, or --vision_encoder and/or --audio_encoder.")
+        unknown = set(self.splits) - set(SPLITS)
+        if unknown:
+            raise ValueError(f"unknown split(s) {', '.join(sorted(unknown))}; expected {', '.join(SPLITS)}.")
+        given = [name for name in SAMPLING if getattr(self, name) is not None]
+        if self.model is not None and given:
+            raise ValueError(f"--{given[0]} is the model's own; leave it out, or name towers instead of --model.")
+
+
+SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "num_crops")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Embed what the command line asks for; 0 when every clip is accounted for, 1 with one line on standard error where that is not possible."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    try:
+        parser = HfArgumentParser(ExtractionArguments, prog="python -m modeling_semanticmac.embedding_extraction", allow_abbrev=False)  # fmt: skip
+        (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
+        datasets = _datasets(args)
+        processor, encoders = load_model(args) if args.model else load_named(args)
+        for name, clips in datasets.items():
+            report = extract_embeddings(
+                clips,
+                processor,
+                encoders,
+                args.embeddings_dir,
+                batch_size=args.batch_size,
+                num_workers=args.num_workers,
+                shard_clips=args.shard_clips,
+                max_seconds=args.max_seconds,
+                dtype=getattr(torch, args.dtype) if args.dtype else None,
+                device=args.device,
+            )
+            print(f"\n{name}\n{report}")
+            for clip in report.clips:
+                print("  " + ": ".join(filter(None, (clip["id"], clip["status"], clip["reason"], clip["note"]))))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
+    """Processor and towers of a checkpoint."""
+    from ..affect_heads import SemanticMACForAffect
+
+    model = SemanticMACForAffect.from_pretrained(args.model).semanticmac
+    named = [m for m in ("vision", "audio") if getattr(model.config, f"{m}_encoder") is not None]
+    return SemanticMACProcessor.from_pretrained(args.model), {m: model.get_encoder(m) for m in named}
+
+
+def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
+    """Processor and towers by the names of the towers."""
+    references = {}
+    for modality in ("vision", "audio"):
+        name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
+        if name is not None:
+            references[modality] = {"name_or_path": name, "revision": revision}
+    encoders, front_ends = load_towers(references, args.num_crops)
+    sampling = {
+        name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
+    }
+    # A processor has a tokenizer, but there are no words to embed here.
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
+    return SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling), encoders
+
+
+def _datasets(args: ExtractionArguments) -> dict:
+    """The clips by the name of their split, or of what was given."""
+    if args.media is not None:
+        return {"media": media_clips(args.media)}
+    from datasets_scripts.corpus import load_corpus  # here: not everybody who extracts has a corpus
+
+    options = json.loads(args.corpus_options) if args.corpus_options else {}
+    corpus = load_corpus(args.corpus, args.data_dir, args.task, **options)
+    return {split: corpus[split] for split in args.splits}
+
+
+def media_clips(paths: Sequence[str | os.PathLike]) -> list[dict]:
+    """One clip a media file: those that are named, whatever they are, and those in named folders that are no text, picture or data by their name.
+
+    Raises:
+        ValueError: two files would have one id.
+        FileNotFoundError: nothing of that name.
+    """
+    clips, left = {}, []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"there is neither a file nor a folder {path}.")
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in files:
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            if path.is_dir() and not _may_be_media(Path(name)):
+                left.append(name)
+                continue
+            if name in clips:
+                raise ValueError(f"{file} and {clips[name]} would both be clip {name!r}; extract them into two stores.")
+            clips[name] = file
+    if left:
+        logger.info(f"{len(left)} file(s) are no media by their name and are left out: {', '.join(left)}")
+    return [{"id": name, "media": {"path": str(file.absolute()), "start": None, "end": None, "crop": None}} for name, file in clips.items()]  # fmt: skip
+
+
+def _may_be_media(name: Path) -> bool:
+    return not any(part.startswith(".") for part in name.parts) and name.suffix.lower() not in NOT_MEDIA

@@ -1,0 +1,170 @@
+"""Clips to the embedding store: decoding in worker processes while the towers encode, resumable, every clip accounted for.
+
+python -m modeling_semanticmac.embedding_extraction --corpus mosi --data_dir MOSI --vision_encoder V --audio_encoder A --embeddings_dir OUT
+python -m modeling_semanticmac.embedding_extraction --media clips/ --model RUN --embeddings_dir OUT
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object, parse_flag_from_env
+from torch import nn
+from transformers.utils import logging
+
+from ..embedding_store import EmbeddingStore, read_fingerprint
+from ..embedding_store.fingerprint import make_fingerprint
+from ..embedding_store.writer import StoreWriter
+from .clip_decoding import ClipTask, cut_name, holds_embeddings
+from .frame_packing import prepare_encoder
+from .report import ExtractionReport, Outcome, report_path
+from .run import ExtractionRun
+
+logger = logging.get_logger(__name__)
+
+MOST_WORKERS = 8
+
+
+def extract_embeddings(
+    dataset,
+    processor,
+    encoders: dict[str, nn.Module | None],
+    folder: str | os.PathLike,
+    *,
+    batch_size: int = 32,
+    num_workers: int | None = None,
+    shard_clips: int = 256,
+    max_seconds: float | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExtractionReport:
+    """Encode every clip that the store does not hold with its present content, and account for all of them.
+
+    A clip that fails stops nothing; it is tried again the next time. Killed at any moment, the next call goes on where the last shard ended. In a
+    distributed run (`accelerate launch`) each process encodes its share and all return the same report, which is also written into the folder.
+
+    Args:
+        dataset: rows with a unique `id` and `media`, a path or {path, start, end, crop}.
+        processor: a SemanticMACProcessor: front ends and sampling.
+        encoders: "vision" and "audio" towers; one may be absent.
+        folder: of the store.
+        batch_size: frames or windows encoded at once.
+        num_workers: processes that decode; 0: this one; None: by the number of cores.
+        shard_clips: clips a shard, at most; a shard is also written after some minutes. What an interruption can lose.
+        max_seconds: longer clips fail as "over the length limit".
+        dtype: number format of the encoders' matrix products; None: the store's own, else bfloat16 (float16 on older ones) on a GPU, float32 on a CPU.
+        device: None: the process's.
+        on_progress: called with (clips done, clips to do) of this process.
+
+    Raises:
+        FingerprintError: the folder holds embeddings made by something else.
+        ValueError: two clips have one id.
+    """
+    state, start = _process_state(device), time.perf_counter()
+    folder, device = Path(folder), state.device if device is None else torch.device(device)
+    encoders = {modality: encoder for modality, encoder in encoders.items() if encoder is not None}
+    tasks = _tasks(dataset)
+    fingerprint = make_fingerprint(processor, encoders, dtype and _name(dtype))
+    store = EmbeddingStore(folder, fingerprint) if read_fingerprint(folder) else None
+    fingerprint["dtype"] = fingerprint["dtype"] or (store.fingerprint["dtype"] if store else _usual_dtype(device))
+    # By place in the dataset, not among those that are missing: what is missing changes while other processes write.
+    tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, max_seconds)
+    rows, waited = {}, 0.0
+    if tasks or store is None:
+        dtype = getattr(torch, fingerprint["dtype"])
+        workers = _usual_workers(state.num_processes) if num_workers is None else num_workers
+        with StoreWriter(folder, fingerprint, shard_clips) as writer:
+            encoders = {modality: prepare_encoder(encoder, device, dtype) for modality, encoder in encoders.items()}
+            run = ExtractionRun(processor, encoders, writer, batch_size, workers, max_seconds, dtype)
+            run(tasks, on_progress, show=state.is_local_main_process and bool(tasks))
+        outcomes, rows, waited = outcomes | run.outcomes, run.rows, run.waited
+    state.wait_for_everyone()
+    report = _gather(outcomes, rows, waited)
+    report.wall_seconds = time.perf_counter() - start
+    if state.is_main_process:
+        _tell(report, report_path(folder, dataset))
+    return report
+
+
+def _process_state(device) -> PartialState:
+    """Which of how many processes this one is. On processors alone accelerate sees several processes only when it is told that there is nothing else."""
+    only_cpu = str(device) == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    return PartialState(cpu=only_cpu)
+
+
+def _tasks(dataset) -> list[ClipTask]:
+    """The clips of a dataset, with what its rows say of their media."""
+    columns = dataset.select_columns(["id", "media"]) if hasattr(dataset, "select_columns") else dataset
+    tasks, seen = [], set()
+    for position, clip in enumerate(columns):
+        if clip["id"] in seen:
+            raise ValueError(
+                f"two clips have the id {clip['id']!r}; the store keeps one clip an id, so give each its own."
+            )
+        seen.add(clip["id"])
+        media = clip["media"] if isinstance(clip["media"], dict) else {"path": clip["media"]}
+        tasks.append(ClipTask(position, clip["id"], media))
+    return tasks
+
+
+def _screen(
+    tasks: list[ClipTask], store: EmbeddingStore | None, max_seconds: float | None
+) -> tuple[list[ClipTask], dict[int, Outcome]]:
+    """The clips that must be read, and the outcomes of those that the store holds without a doubt."""
+    left, outcomes = [], {}
+    for task in tasks:
+        known = store.status(task.id) if store is not None and task.id in store else None
+        kind = None
+        if holds_embeddings(known, max_seconds) and known.content_hash.partition(":")[2] == cut_name(task.media):
+            if not os.path.isfile(task.path):
+                kind = "unchecked"
+            else:
+                stat = os.stat(task.path)
+                kind = "reused" if (known.file_size, known.file_mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+        if kind is None:
+            left.append(ClipTask(task.position, task.id, task.media, known))
+        else:
+            outcomes[task.position] = Outcome(task.path, kind, known)
+    return left, outcomes
+
+
+def _gather(outcomes: dict[int, Outcome], rows: dict[str, int], waited: float) -> ExtractionReport:
+    """The report of all processes, clips in order of the dataset."""
+    shares = gather_object([(outcomes, rows, waited)])
+    report = ExtractionReport(decode_wait_seconds=sum(share[2] for share in shares) / len(shares))
+    everything = {position: outcome for share in shares for position, outcome in share[0].items()}
+    for position in sorted(everything):
+        report.add(everything[position])
+    for share in shares:
+        report.rows.update(share[1])
+    return report
+
+
+def _tell(report: ExtractionReport, path: Path) -> None:
+    """Write the report, and warn of clips that failed."""
+    report.save(path)
+    if report.failed:
+        found = ", ".join(f"{count} {reason}" for reason, count in sorted(report.failed.items()))
+        logger.warning(
+            f"{report.num_failed} of {report.total} clips could not be encoded ({found}); {path} names them."
+        )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _usual_dtype(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def _usual_workers(num_processes: int) -> int:
+    """Decoding processes for each of so many extracting ones: a core each, one core for the encoder."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(MOST_WORKERS, cores // num_processes - 1))

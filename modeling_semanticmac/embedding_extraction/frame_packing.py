@@ -1,0 +1,135 @@
+"""Frames or sound windows of different clips in full batches through a tower, each clip's embeddings back in order."""
+
+import copy
+import time
+from collections import deque
+
+import torch
+from torch import nn
+
+from ..encoders import embed_batch
+
+IN_FLIGHT = 2  # batches that a GPU computes or has computed while the next one is fetched
+
+
+class Clip:
+    """A clip on its way through the towers.
+
+    Args:
+        position: in the dataset.
+
+    Attributes:
+        embeds: by modality: half-precision (n, D) on the CPU, in order.
+        waiting: rows that were put in and have not come back.
+        end: the last piece, once it is there.
+    """
+
+    def __init__(self, position: int):
+        self.position = position
+        self.embeds: dict[str, list[torch.Tensor]] = {}
+        self.waiting = 0
+        self.end = None
+
+    @property
+    def complete(self) -> bool:
+        return self.end is not None and not self.waiting
+
+    def take(self, modality: str) -> torch.Tensor | None:
+        """The embeddings of a modality, (T, D); None where there are none or they are void."""
+        parts = self.embeds.get(modality)
+        return torch.cat(parts) if parts and modality not in self.end.missing else None
+
+
+class FramePacker:
+    """One tower and the rows that wait for it. Batches are full but for the last, and a clip's rows keep their order.
+
+    What stands beside a row in a batch changes its embedding by no more than floating-point noise.
+
+    Args:
+        modality: "vision" or "audio".
+        encoder: the tower, as `prepare_encoder` gives it.
+        batch_size: rows a batch.
+        dtype: float32, or the number format of autocast.
+
+    Attributes:
+        rows: encoded so far.
+        seconds: spent in encoding so far.
+    """
+
+    def __init__(self, modality: str, encoder: nn.Module, batch_size: int, dtype: torch.dtype):
+        self.modality, self.encoder, self.batch_size, self.dtype = modality, encoder, batch_size, dtype
+        self.device = next(encoder.parameters()).device
+        self.rows, self.seconds = 0, 0.0
+        self._parts: deque[tuple[Clip, torch.Tensor]] = deque()
+        self._count = 0
+        self._in_flight: deque[tuple[torch.Tensor, list[tuple[Clip, int]]]] = deque()
+
+    def put(self, clip: Clip, inputs: torch.Tensor) -> list[Clip]:
+        """Add rows (n, ...) of a clip; the clips that got embeddings thereby."""
+        clip.waiting += len(inputs)
+        self._parts.append((clip, inputs))
+        self._count += len(inputs)
+        touched = []
+        while self._count >= self.batch_size:
+            self._launch(self.batch_size)
+            touched += self._settle(IN_FLIGHT if self.device.type != "cpu" else 0)
+        return touched
+
+    def finish(self) -> list[Clip]:
+        """Encode what still waits; the clips that got embeddings thereby."""
+        if self._count:
+            self._launch(self._count)
+        return self._settle(0)
+
+    def _launch(self, count: int) -> None:
+        """Send the first `count` rows to the tower."""
+        start = time.perf_counter()
+        inputs, owners = [], []
+        self._count -= count
+        while count:
+            clip, rows = self._parts.popleft()
+            if len(rows) > count:
+                self._parts.appendleft((clip, rows[count:]))
+                rows = rows[:count]
+            inputs.append(rows)
+            owners.append((clip, len(rows)))
+            count -= len(rows)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            embeds = embed_batch(self.encoder, self._batch(inputs))
+        self._in_flight.append((embeds.to(torch.float16), owners))
+        self.rows += len(embeds)
+        self.seconds += time.perf_counter() - start
+
+    def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """One tensor on the device; by way of pinned memory to a GPU, so that the copy need not be waited for."""
+        if self.device.type != "cuda":
+            return torch.cat(inputs).to(self.device)
+        shape = (sum(map(len, inputs)), *inputs[0].shape[1:])
+        pinned = torch.empty(shape, dtype=inputs[0].dtype, pin_memory=True)
+        return torch.cat(inputs, out=pinned).to(self.device, non_blocking=True)
+
+    def _settle(self, depth: int) -> list[Clip]:
+        """Give back the embeddings of all batches but the last `depth`."""
+        start, touched = time.perf_counter(), []
+        while len(self._in_flight) > depth:
+            embeds, owners = self._in_flight.popleft()
+            for (clip, count), rows in zip(owners, embeds.cpu().split([count for _, count in owners])):
+                clip.embeds.setdefault(self.modality, []).append(rows)
+                clip.waiting -= count
+                touched.append(clip)
+        self.seconds += time.perf_counter() - start
+        return touched
+
+
+def prepare_encoder(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The encoder on a device; for a lower number format a copy whose matrices are in it already, where autocast would cast them anew for every batch."""
+    if dtype == torch.float32:
+        return encoder.to(device)
+    encoder = copy.deepcopy(encoder)
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            module.to(dtype)
+    return encoder.to(device)
+
+
+__all__ = ["Clip", "FramePacker", "prepare_encoder"]

@@ -1,0 +1,161 @@
+"""The clips of one process on their way through decoding, encoding and writing."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from ..embedding_store import ClipRecord
+from ..embedding_store.writer import StoreWriter
+from ..encoders import picture_inputs
+from .clip_decoding import ClipReader, ClipTask
+from .frame_packing import Clip, FramePacker
+from .report import Outcome
+from .worker_processes import WorkerDied, read_pieces, steps_that_fit
+
+logger = logging.get_logger(__name__)
+
+
+class ExtractionRun:
+    """Decode, encode and write clips.
+
+    Args:
+        processor: front ends and sampling.
+        encoders: "vision" and "audio" towers as `frame_packing.prepare_encoder` gives them; one may be absent.
+        writer: of the store.
+        batch_size: frames or windows encoded at once.
+        num_workers: processes that decode; 0: this one.
+        max_seconds: longer clips fail.
+        dtype: number format of the encoders.
+
+    Attributes:
+        outcomes: what became of the clips, by position in the dataset.
+        rows: frames or windows encoded, by modality.
+        waited: seconds that the encoders waited for decoding.
+    """
+
+    def __init__(
+        self,
+        processor,
+        encoders: dict[str, nn.Module],
+        writer: StoreWriter,
+        batch_size: int,
+        num_workers: int,
+        max_seconds: float | None,
+        dtype: torch.dtype,
+    ):
+        self.processor, self.encoders, self.writer = processor, encoders, writer
+        self.batch_size, self.num_workers, self.max_seconds, self.dtype = batch_size, num_workers, max_seconds, dtype
+        self.outcomes: dict[int, Outcome] = {}
+        self.rows = dict.fromkeys(encoders, 0)
+        self.waited = 0.0
+
+    def __call__(
+        self, tasks: list[ClipTask], on_progress: Callable[[int, int], None] | None = None, show: bool = True
+    ) -> None:
+        """Encode the clips under a progress bar."""
+        self._tasks = {task.position: task for task in tasks}
+        self._on_progress, self._media_seconds, self._start = on_progress, 0.0, time.perf_counter()
+        with tqdm(total=len(tasks), unit=" clips", desc="Embedding clips", disable=not show) as self._bar:
+            self._encode(tasks)
+
+    def _encode(self, tasks: list[ClipTask]) -> None:
+        """As `_consume`; where a decoder takes its whole process with it, the clip that it was at is tried once more, alone."""
+        while tasks:
+            steps = steps_that_fit(self._bytes_a_step(), self.num_workers)
+            try:
+                return self._consume(
+                    ClipReader(tasks, self.processor, tuple(self.encoders), self.max_seconds, steps, self.dtype)
+                )
+            except WorkerDied as death:
+                suspect = next(task for task in tasks if task.position == death.position)
+                note = str(death)
+            if len(tasks) == 1:
+                return self._settle(suspect, ClipRecord(suspect.id, status="failed", reason="cannot decode", note=note))
+            logger.warning(f"{suspect.id}: {note}; it is tried once more, alone.")
+            self._encode([suspect])
+            tasks = [task for task in tasks if task.position not in self.outcomes]
+
+    def _bytes_a_step(self) -> int:
+        """Of a time step's pictures, the largest thing that leaves a worker."""
+        if "vision" not in self.encoders:
+            return 1 << 20
+        blank = picture_inputs(self.processor.image_processor, torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+        return 2 * blank.nbytes  # two frames with vision_window "clip"
+
+    def _consume(self, reader: ClipReader) -> None:
+        """Read pieces, pack them, write each clip when its last embedding is there."""
+        packers = {m: FramePacker(m, encoder, self.batch_size, self.dtype) for m, encoder in self.encoders.items()}
+        clips: dict[int, Clip] = {}
+        pieces, asked = read_pieces(reader, self.num_workers), time.perf_counter()
+        while (piece := next(pieces, None)) is not None:
+            self.waited += time.perf_counter() - asked
+            clip = clips.setdefault(piece.position, Clip(piece.position))
+            if piece.modality is None:
+                clip.end, touched = piece, [clip]
+            else:
+                touched = packers[piece.modality].put(clip, piece.inputs)
+                self.rows[piece.modality] += len(piece.inputs)
+            self._finish(touched, clips)
+            self._show_rates()
+            self.writer.flush_if_due()
+            asked = time.perf_counter()
+        for packer in packers.values():
+            self._finish(packer.finish(), clips)
+
+    def _finish(self, touched: Iterable[Clip], clips: dict[int, Clip]) -> None:
+        """Write those clips that are complete."""
+        for clip in touched:
+            if clip.complete and clips.pop(clip.position, None):
+                embeds = {modality: clip.take(modality) for modality in self.encoders}
+                self._settle(self._tasks[clip.position], clip.end.record, embeds)
+
+    def _settle(self, task: ClipTask, record: ClipRecord | None, embeds: dict | None = None) -> None:
+        """Write a clip, if the store does not hold it, and its outcome."""
+        if record is None:
+            kind, record = "reused", task.known
+        elif record.status == "failed" or _is_broken(record, embeds):
+            kind = "failed"
+            if not _is_same_failure(record, task.known):
+                self.writer.add(record)
+        else:
+            kind = "done"
+            self._media_seconds += record.duration
+            self.writer.add(record, **embeds)
+        self.outcomes[task.position] = Outcome(task.path, kind, record)
+        self._bar.update()
+        if self._on_progress is not None:
+            self._on_progress(len(self.outcomes), len(self._tasks))
+
+    def _show_rates(self) -> None:
+        elapsed = time.perf_counter() - self._start
+        frames = ", ".join(f"{count / elapsed:.0f} {modality}/s" for modality, count in self.rows.items())
+        share = self.waited / elapsed
+        waits = f"decoding ({share:.0%}" if share > 0.5 else f"encoding ({1 - share:.0%}"
+        self._bar.set_postfix_str(
+            f"{self._media_seconds / elapsed:.1f} s of media/s, {frames}, waits for {waits} of the time)", refresh=False
+        )
+
+
+def _is_broken(record: ClipRecord, embeds: dict[str, torch.Tensor | None]) -> bool:
+    """Whether embeddings hold infinities or NaN; the record is then a failed one."""
+    broken = [modality for modality, found in embeds.items() if found is not None and not found.isfinite().all()]
+    if broken:
+        record.status, record.reason = "failed", "not finite"
+        record.note = f"the {' and '.join(broken)} encoder gives values that half precision cannot hold"
+    return bool(broken)
+
+
+def _is_same_failure(record: ClipRecord, known: ClipRecord | None) -> bool:
+    """Whether the store says the same of a failed clip already."""
+    if known is None:
+        return False
+    place = {"shard": "", "row": 0}
+    return {**asdict(record), **place} == {**asdict(known), **place}
+
+
+__all__ = ["ExtractionRun"]

@@ -1,0 +1,1 @@
+"""Whole files, tables and pictures on disk; imports nothing of the package."""

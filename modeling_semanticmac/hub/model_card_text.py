@@ -1,0 +1,224 @@
+"""What a model card says about any SemanticMAC: task, parts with their licences, loading, limits, citation; from its configuration alone.
+
+A run's card adds what was trained and measured (`model_card.py` of the package).
+"""
+
+import os
+from dataclasses import dataclass
+
+from huggingface_hub import ModelCardData, model_info
+from transformers import PreTrainedConfig
+
+from ..configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
+from ..configuration_semanticmac import SemanticMACConfig
+
+PAPER = "https://arxiv.org/abs/2408.07694"
+CODE_LICENSE = "Apache-2.0"
+IMAGEBIND_LICENSE = "cc-by-nc-sa-4.0"
+RELEASED = {"imagebind_vision": ImageBindVisionConfig, "imagebind_audio": ImageBindAudioConfig}
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
+STARTING_MODEL = "model trained on from"
+TAGS = ["semanticmac", "multimodal", "video", "audio", "affective-computing"]
+
+LOAD = """\
+```python
+from transformers import pipeline
+import modeling_semanticmac  # without the package: trust_remote_code=True in its place
+
+predict = pipeline("video-affect", model="{repo_id}")
+predict({{"video": "clip.mp4", "text": "I did not expect that at all."}})
+```
+
+gives {answer}, and the same for what the words, the voice, the face and the view that they share say alone. Any of them may be missing. For tensors:
+
+```python
+from transformers import AutoModelForVideoClassification, AutoProcessor
+
+model = AutoModelForVideoClassification.from_pretrained("{repo_id}")
+processor = AutoProcessor.from_pretrained("{repo_id}")
+output = model(**processor(text="I did not expect that at all.", media="clip.mp4"))
+output.logits, output.subtask_logits
+```
+
+`AutoModel` gives the representations. `trust_remote_code=True` runs the Python files of this repository: read them first, or install the package.
+"""
+LIMITS = """\
+A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it speak. It does not say what
+somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and situations than those of the corpus were not tested, and
+errors there may be larger for some groups than for others; nothing here measures that.
+
+Meant for research, and for looking at one's own recordings or those of people who agreed. **Not for decisions about people**: not for hiring, teaching,
+credit, policing, border control, health or insurance, and not for watching people who did not agree. Recognising emotions at work and in
+education is, with few exceptions, prohibited in the European Union (Regulation (EU) 2024/1689, article 5).
+"""
+CITATION = """\
+The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:
+
+```bibtex
+@article{lin2024semanticmac,
+  title={End-to-end Semantic-centric Video-based Multimodal Affective Computing},
+  author={Lin, Ronghao and Zeng, Ying and Mai, Sijie and Hu, Haifeng},
+  journal={arXiv preprint arXiv:2408.07694},
+  year={2024},
+  url={https://arxiv.org/abs/2408.07694}
+}
+```
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A pretrained part of a model, as its card names it.
+
+    Args:
+        role: "language model", "vision tower", "audio tower", or STARTING_MODEL.
+        name: repository on the Hub; None: its weights are in the model's own repository, or nobody else has them.
+        revision: the commit it was loaded from, where known.
+        license: its identifier on the Hub; None: unknown.
+        note: what else has to be said.
+        is_imagebind: whether it holds Meta's ImageBind weights, as far as can be seen.
+        is_other_imagebind: whether it has ImageBind's architecture in a size that Meta did not release.
+    """
+
+    role: str
+    name: str | None
+    revision: str | None = None
+    license: str | None = None
+    note: str = ""
+    is_imagebind: bool = False
+    is_other_imagebind: bool = False
+
+
+def hub_license(name: str, revision: str | None = None) -> str | None:
+    """The licence that a repository on the Hub states; None where it states none or the Hub cannot be asked."""
+    try:
+        data = model_info(name, revision=revision, timeout=10).card_data
+    except Exception:  # no card must fail because the Hub was slow, private or away
+        return None
+    return data.get("license") if data else None
+
+
+def language_model_part(config: SemanticMACConfig, revision: str | None = None) -> Part:
+    """The language model; its fine-tuned weights are part of the model."""
+    name = getattr(config.text_config, "_name_or_path", None) or None
+    if name is None or os.path.isabs(name) or os.path.isdir(name):
+        return Part("language model", None, note=f"a {config.text_config.model_type} of the author's own")
+    return Part("language model", name, revision, hub_license(name, revision))
+
+
+def starting_part(name: str | None) -> list[Part]:
+    """The SemanticMAC model that a run trained on from, where it is one of the Hub."""
+    if name is None or os.path.isabs(name) or os.path.isdir(name):
+        return []
+    return [Part(STARTING_MODEL, name, None, hub_license(name))]
+
+
+def tower_parts(config: SemanticMACConfig, home: str | None = None) -> list[Part]:
+    """The towers that a configuration refers to.
+
+    Args:
+        home: folder or repository of the model, in which a tower without a name lies.
+    """
+    parts = []
+    for modality in ("vision", "audio"):
+        reference = getattr(config, f"{modality}_encoder")
+        if reference is not None:
+            parts.append(_tower(f"{modality} tower", reference, home))
+    return parts
+
+
+def _tower(role: str, reference: dict, home: str | None) -> Part:
+    source = reference.get("name_or_path") or home
+    where = {name: reference[name] for name in ("revision", "subfolder") if reference.get(name)}
+    try:
+        found = PreTrainedConfig.get_config_dict(source, **where)[0] if source else {}
+    except (OSError, ValueError):
+        found = {}
+    kind = found.get("model_type")
+    name = reference.get("name_or_path")
+    if name is not None and (os.path.isabs(name) or os.path.isdir(name)):
+        name = None
+    revision = reference.get("revision")
+    if kind in RELEASED:
+        released = RELEASED[kind]()
+        if all(found.get(size, getattr(released, size)) == getattr(released, size) for size in SIZES):
+            return Part(role, name, revision, IMAGEBIND_LICENSE, "ImageBind by Meta, non-commercial", True)
+        note = "ImageBind's architecture in a size that Meta did not release: random weights, or the author's own"
+        return Part(role, name, revision, None, note, is_other_imagebind=True)
+    if kind is None and "imagebind" in (name or "").lower():
+        return Part(role, name, revision, IMAGEBIND_LICENSE, "ImageBind by Meta, by its name", True)
+    return Part(role, name, revision, hub_license(name, revision) if name else None, kind or "of unknown kind")
+
+
+def license_fields(parts: list[Part]) -> dict:
+    """The licence of a model in the metadata of its card: what binds its user most, or else that nothing simple can be said."""
+    if any(part.is_imagebind for part in parts):
+        return {"license": IMAGEBIND_LICENSE}
+    return {"license": "other", "license_name": "terms-of-its-parts"}
+
+
+def parts_section(parts: list[Part]) -> str:
+    """The pretrained parts with revisions and licences, and what follows for the user."""
+    lines = ["| part | from | revision | licence | note |", "| --- | --- | --- | --- | --- |"]
+    for part in parts:
+        name = f"[{part.name}](https://huggingface.co/{part.name})" if part.name else "no repository of its own"
+        lines.append(f"| {part.role} | {name} | {part.revision or ''} | {part.license or 'unknown'} | {part.note} |")
+    text = "\n".join(lines) + "\n\n"
+    if any(part.is_imagebind for part in parts):
+        text += "**Non-commercial**: the model was trained on embeddings of ImageBind, whose weights are CC BY-NC-SA 4.0 by Meta, and is bound to that licence.\n"
+    else:
+        text += "The weights stand under the terms of these parts and of the corpus together; where one of them says unknown, ask before use.\n"
+    return text + f"The Python files are {CODE_LICENSE}.\n"
+
+
+def task_sentence(config: SemanticMACConfig) -> str:
+    """What is predicted, in a sentence."""
+    task = config.task
+    if task.is_regression:
+        return f"It predicts a score of {task.name} from {task.label_range[0]:g} to {task.label_range[1]:g}."
+    names = ", ".join(task.label_names)
+    return f"It predicts {task.name}: {'each of' if task.is_multi_label else 'one of'} {names}."
+
+
+def load_section(config: SemanticMACConfig, repo_id: str) -> str:
+    """How to load the model, in five lines."""
+    answer = "the score" if config.task.is_regression else "the probability of each class"
+    return LOAD.format(repo_id=repo_id, answer=answer)
+
+
+def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more) -> ModelCardData:
+    """The head of a card; `more` goes to `ModelCardData`."""
+    names = {part.role: part.name for part in parts if part.name and part.name != repo_id}
+    base = names.get(STARTING_MODEL) or names.get("language model")
+    return ModelCardData(
+        library_name="transformers", pipeline_tag="video-classification", tags=[*TAGS, config.task.name, "arxiv:2408.07694"],
+        base_model=base, model_name=repo_id.rpartition("/")[2] if more.get("eval_results") else None,
+        **license_fields(parts), **more,
+    )  # fmt: skip
+
+
+def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None) -> str:
+    """The card of a model of whose training nothing is written down.
+
+    Args:
+        home: folder or repository that the model came from.
+    """
+    parts = [language_model_part(config), *tower_parts(config, home)]
+    data = metadata(config, parts, repo_id).to_yaml()
+    origin = "Not written down here: the model was uploaded by itself and not from the folder of a run.\n"
+    if home and not os.path.isdir(home):
+        origin += f"It was loaded from [{home}](https://huggingface.co/{home}), whose card may say more.\n"
+    sections = {
+        "How to load it": load_section(config, repo_id),
+        "Training and results": origin,
+        "Parts and licences": parts_section(parts),
+        "What it is for, and what not": LIMITS,
+        "Citation": CITATION,
+    }
+    intro = (
+        f"# {repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) of text, voice and face. {task_sentence(config)}\n"
+    )
+    return f"---\n{data}\n---\n\n{intro}\n" + "\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+
+
+__all__ = ["Part", "config_card"]

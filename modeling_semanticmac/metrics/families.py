@@ -1,0 +1,76 @@
+"""The metrics that a task reports, by the family that its specification names; definitions in docs/metrics.md."""
+
+import numpy as np
+from scipy.special import expit
+
+from ..configuration_semanticmac import TaskSpecification
+from .classification import (
+    conversation_metrics,
+    multi_label_metrics,
+    weighted_metrics,
+)
+from .inputs import class_pair, logits_of_classes, require_classes
+from .sentiment import (
+    mosi_metrics,
+    sims_metrics,
+)
+
+LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such figures
+
+__all__ = ["LOWER_IS_BETTER", "class_scores", "compute_metrics", "logit_predictions", "prediction_metrics"]
+
+
+def class_scores(logits) -> np.ndarray:
+    """Sigmoid of multi-label logits in float64, of the same shape: the scores that `tune_thresholds` takes."""
+    return expit(np.asarray(logits, dtype=np.float64))
+
+
+def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) -> dict[str, float]:
+    """Every metric of the task's family, over all clips given.
+
+        "mosi"          acc7, acc5, acc3, acc2_neg_pos, f1_neg_pos, acc2_neg_nonneg, f1_neg_nonneg, mae, pearson
+        "sims"          sims_acc2, sims_f1, sims_acc3, sims_acc5, sims_mae, sims_pearson
+        "multi_label"   n_acc, s_acc, b_f1, w_f1 and each with _<class>;
+                        with thresholds also <metric>_tuned and <metric>_tuned_<class>
+        "conversation"  w_acc, w_f1, f1_<class>
+        "weighted"      w_precision, w_recall, w_f1, w_acc
+
+    `w_f1` is there for every kind of classes: models are selected by it on validation.
+
+    Args:
+        task: the specification.
+        logits: (n, 1) or (n,) scores; (n, C) logits otherwise. A single label is the class of the largest logit.
+        labels: (n,) or (n, 1) scores; (n,) class ids; (n, C) multi-hot.
+        thresholds: (C,) found by `tune_thresholds` on the validation split; multi-label tasks only.
+
+    Raises:
+        ValueError: shapes that do not fit the task or each other, class ids that the task does not have, NaN, no clips.
+    """
+    if thresholds is not None and not task.is_multi_label:
+        raise ValueError(
+            f"thresholds belong to multi-label tasks; task {task.name!r} is {task.problem_type}. Leave them out."
+        )
+    if task.is_regression:
+        return prediction_metrics(task, logits, labels)
+    logits = logits_of_classes(logits, labels, task.label_names)
+    return prediction_metrics(task, logit_predictions(task, logits), labels, thresholds)
+
+
+def logit_predictions(task: TaskSpecification, logits) -> np.ndarray:
+    """What `prediction_metrics` takes, of logits (n, C): (n,) scores, (n,) ids of the largest, or (n, C) sigmoid scores of several labels."""
+    if task.is_regression:
+        return np.asarray(logits)[:, 0]
+    return class_scores(logits) if task.is_multi_label else np.argmax(logits, axis=1)
+
+
+def prediction_metrics(task: TaskSpecification, predictions, labels, thresholds=None) -> dict[str, float]:
+    """`compute_metrics` of what was made of the logits: (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels."""
+    if task.is_regression:
+        return mosi_metrics(predictions, labels) if task.metrics == "mosi" else sims_metrics(predictions, labels)
+    if task.is_multi_label:
+        return multi_label_metrics(predictions, labels, task.label_names, thresholds)
+    predictions, labels = class_pair(predictions, labels)
+    require_classes(labels, f"labels of task {task.name!r}", task.num_labels)
+    if task.metrics == "conversation":
+        return conversation_metrics(predictions, labels, task.label_names)
+    return weighted_metrics(predictions, labels)

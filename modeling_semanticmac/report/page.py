@@ -1,0 +1,108 @@
+"""What a run did and found, on one page: `report.md` with its pictures, and the same as data in `report.json`; and runs side by side.
+
+python -m modeling_semanticmac.report RUN                   writes RUN/report.md anew (run_mac.py does it at the end)
+python -m modeling_semanticmac.report compare RUN RUN ...   differences with intervals of a paired bootstrap over clips, seeds pooled
+"""
+
+import argparse
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ..files.atomic_files import write_json, write_text
+from ..files.markdown_tables import figure_text
+from ..runs.comparison import RESAMPLES, comparison_table
+from ..runs.folder import RunFolder, split_results
+from .glance import glance_section
+from .predictions import predictions_section
+from .section import PICTURES, Section
+from .sections import (
+    circumstances_section,
+    clips_section,
+    cost_section,
+    metrics_section,
+    pseudo_label_section,
+    training_section,
+)
+
+# In the order of the page. One that has nothing to say gives None. Add a section by adding a function of a run folder here.
+SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
+    metrics_section,
+    glance_section,
+    predictions_section,
+    clips_section,
+    training_section,
+    pseudo_label_section,
+    cost_section,
+    circumstances_section,
+)
+
+
+def write_report(folder: Path | str) -> str:
+    """Write `report.md`, `report.json` and the folder of their pictures from what a run left in its folder; returns the Markdown.
+
+    Raises:
+        FileNotFoundError: no run lies there.
+        ValueError: its files do not fit each other.
+    """
+    run = RunFolder(folder)
+    shutil.rmtree(run.path / PICTURES, ignore_errors=True)  # no picture of an earlier report stays
+    sections = [section for make in SECTIONS if (section := make(run)) is not None]
+    title, summary = _head(run)
+    text = f"# {title}\n\n{summary}\n" + "".join(f"\n## {section.title}\n\n{section.text}" for section in sections)
+    data = {"corpus": run.record["data"]["corpus"], "task": run.record["task"], "summary": summary}
+    write_json(run.path / "report.json", _no_nan(data | {section.name: section.data for section in sections}))
+    write_text(run.path / "report.md", text)
+    return text
+
+
+def _head(run: RunFolder) -> tuple[str, str]:
+    """Title, and the run in two sentences."""
+    data, task = run.record["data"], run.task
+    kind = {
+        "regression": "a score in [{:g}, {:g}]".format(*(task.label_range or (0, 0))),
+        "single_label_classification": f"one of {task.num_labels} classes",
+        "multi_label_classification": f"any of {task.num_labels} labels",
+    }[task.problem_type]
+    words = [
+        f"Predicts {kind} from {', '.join(data['modalities'])}; language model `{run.language_model}`, seed {run.record['seed']}."
+    ]
+    name = "mae" if task.metrics == "mosi" else "sims_mae" if task.metrics == "sims" else "w_f1"
+    found = {
+        word: split_results(run.results, split).get(name) for split, word in (("test", "test"), ("eval", "validation"))
+    }
+    told = [f"{figure_text(value)} on {split}" for split, value in found.items() if value is not None]
+    if told:
+        words.append(f"**`{name}` {', '.join(told)}**{' (lower is better)' if task.is_regression else ''}.")
+    options = f" Corpus options: `{data['corpus_options']}`." if data["corpus_options"] else ""
+    return f"{data['corpus']}, {task.name}", " ".join(words) + options
+
+
+def _no_nan(value):
+    """The same with None for what is not a finite number: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _no_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_no_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Report or compare, by the given arguments or those of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m modeling_semanticmac.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("words", nargs="+", metavar="[compare] RUN", help="a run folder, or compare and several")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="draws of the bootstrap")
+    args = parser.parse_args(argv)
+    try:
+        if args.words[0] == "compare":
+            if len(args.words) < 3:
+                parser.error("compare needs two runs or more")
+            print(comparison_table([Path(word) for word in args.words[1:]], args.seed, args.resamples)[0])
+        else:
+            for word in args.words:
+                print(write_report(word))
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    return 0

@@ -1,0 +1,178 @@
+"""The pictures of a run's report: scores, confusion matrix, several labels, training curves, pseudo labels.
+
+Each function writes `stem.png`, `stem.svg` and `stem.csv` (the numbers that are drawn) and returns the PNG's path.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..files.picture_style import COLORS, CYCLE, DASHES, MARKERS, SEQUENTIAL, new_figure, picture_style, save_picture
+
+# Sub-task -> the modality by whose colour it is drawn, and its name in a legend.
+SUBTASK_STYLES = {
+    "M": ("multimodal", "M: multimodal"),
+    "S": ("shared", "S: shared"),
+    "T": ("text", "T: text"),
+    "A": ("audio", "A: audio"),
+    "V": ("vision", "V: vision"),
+}
+NUMBERED_CLASSES = 12  # a matrix of more classes is drawn without the counts in its cells
+
+
+def score_picture(stem: Path, labels: np.ndarray, predictions: np.ndarray, label_range: Sequence[float], bins) -> Path:
+    """Predicted against true scores, a point a clip, with the mean and deviation of the predictions of each bin of labels.
+
+    Args:
+        labels, predictions: (n,).
+        label_range: lowest and highest score of the task.
+        bins: (n,), the value that stands for the bin of each label.
+    """
+    middles = np.unique(bins)
+    means, deviations = (np.array([f(predictions[bins == middle]) for middle in middles]) for f in (np.mean, np.std))
+    low, high = (f(f(values) for values in (labels, predictions, label_range)) for f in (min, max))
+    margin = 0.03 * (high - low)
+    with picture_style():
+        figure = new_figure(4.8, 4.6)
+        axes = figure.subplots()
+        axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--", label="perfect", zorder=1)
+        dense = len(labels) > 500
+        axes.scatter(
+            labels, predictions, s=8 if dense else 18, alpha=0.2 if dense else 0.5, color=CYCLE[0], linewidths=0, label="one clip",
+            rasterized=dense, zorder=2,
+        )  # fmt: skip
+        axes.errorbar(
+            middles, means, deviations, color=CYCLE[5], marker="o", markersize=5, linewidth=1.2, capsize=3, zorder=3,
+            label="mean and standard deviation by label",
+        )  # fmt: skip
+        axes.set(
+            xlabel="label", ylabel="prediction", xlim=(low - margin, high + margin), ylim=(low - margin, high + margin),
+            aspect="equal", title=f"Predicted against true score, {len(labels)} test clips",
+        )  # fmt: skip
+        axes.legend(loc="upper left")
+    return save_picture(figure, stem, ["label", "prediction"], zip(labels.tolist(), predictions.tolist()))
+
+
+def confusion_picture(stem: Path, matrix: np.ndarray, names: Sequence[str]) -> Path:
+    """A confusion matrix (C, C), rows labels, columns predictions: colours are shares of the row, the numbers are clips."""
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.maximum(totals, 1)
+    side = 2.6 + 0.62 * len(names)
+    with picture_style():
+        figure = new_figure(side + 0.9, side)
+        axes = figure.subplots()
+        image = axes.imshow(shares, vmin=0, vmax=1, cmap=SEQUENTIAL)
+        axes.grid(False)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), [f"{name} ({total})" for name, total in zip(names, totals[:, 0])])
+        axes.set(xlabel="prediction", ylabel="label (clips)", title=f"{matrix.sum()} test clips")
+        if len(names) <= NUMBERED_CLASSES:
+            for (row, column), count in np.ndenumerate(matrix):
+                color = "black" if shares[row, column] > 0.55 else "white"
+                axes.text(column, row, str(count), ha="center", va="center", color=color)
+        figure.colorbar(image, ax=axes, label="share of the clips with that label", shrink=0.8)
+    return save_picture(figure, stem, ["label", *names], [[name, *row] for name, row in zip(names, matrix.tolist())])
+
+
+def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[float]], marks: str) -> Path:
+    """A line of points for each of several labels.
+
+    Args:
+        columns: what is drawn -> a value in [0, 1] for each label.
+        marks: what the title says of the decision.
+    """
+    with picture_style():
+        figure = new_figure(6.4, 1.8 + 0.35 * len(names))
+        axes = figure.subplots()
+        places = np.arange(len(names))
+        for (name, values), color, marker in zip(columns.items(), CYCLE, MARKERS.values()):
+            axes.plot(values, places, linestyle="none", marker=marker, color=color, markersize=8, alpha=0.8, label=name)
+        axes.set_yticks(places, names)
+        axes.set(xlim=(-0.02, 1.02), xlabel="share", title=marks)
+        axes.invert_yaxis()
+        figure.legend(loc="outside lower center", ncols=len(columns))
+    return save_picture(figure, stem, ["label", *columns], zip(names, *columns.values()))
+
+
+def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | None, metric: str) -> Path | None:
+    """What was logged in training: the loss of sub-task M with validation's, the other sub-tasks, the contrastive terms, the metric of validation.
+
+    Args:
+        history: rows of the Trainer's log.
+        chosen_epoch: of the checkpoint that validation chose; None: none was.
+        metric: the validation metric that chooses, as it is logged without `eval_`.
+
+    Returns:
+        None where nothing was logged.
+    """
+    subtasks = {
+        f"loss_{s}": (COLORS[kind], DASHES[kind], MARKERS[kind], label) for s, (kind, label) in SUBTASK_STYLES.items()
+    }
+    validation = (CYCLE[1], "--", "s")
+    panels = [
+        ("Loss of sub-task M", {"loss_M": (*subtasks.pop("loss_M")[:3], "training"), "eval_loss": (*validation, "validation")}),
+        ("Training loss by sub-task", subtasks),
+        ("Contrastive terms, training", {"loss_intra": (CYCLE[4], "-", "o", "within clips"), "loss_inter": (CYCLE[7], ":", "D", "between clips")}),
+    ]  # fmt: skip
+    if metric != "loss":
+        panels.append((f"Validation {metric}", {f"eval_{metric}": (*validation, metric)}))
+    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: a modality that is not used
+    found = [(title, {name: style for name, style in lines.items() if name in logged}) for title, lines in panels]
+    found = [(title, lines) for title, lines in found if lines]
+    if not found:
+        return None
+    with picture_style():
+        rows = 2 if len(found) > 3 else 1
+        columns = -(-len(found) // rows)
+        figure = new_figure(2.9 * columns, 2.9 * rows)
+        for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(rows, columns)).flat, found):
+            for name, (color, dash, marker, label) in lines.items():
+                epochs, values = zip(*((row["epoch"], row[name]) for row in history if name in row))
+                few = len(epochs) <= 30
+                axes.plot(
+                    epochs, values, color=color, linestyle=dash, marker=marker if few else None,
+                    markersize=4, label=label,
+                )  # fmt: skip
+            if chosen_epoch is not None:
+                once = "chosen" if title == found[0][0] else None
+                axes.axvline(chosen_epoch, color="0.5", linewidth=1.5, linestyle=":", label=once, zorder=1)
+            axes.set(title=title, xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(fontsize="small")
+    names = ["epoch", *(name for _, lines in found for name in lines)]
+    rows = [[row.get(name, "") for name in names] for row in history if row.keys() & set(names[1:])]
+    return save_picture(figure, stem, names, rows)
+
+
+def pseudo_label_picture(stem: Path, epochs: Sequence[int], made: Sequence[dict]) -> Path:
+    """How pseudo labels left the ground truth: weight of the neighbours, movement, share that differs; by sub-task.
+
+    Args:
+        epochs: in which each generation of labels was learnt.
+        made: of each, `weight_<s>`, `movement_<s>`, `differs_<s>`.
+    """
+    panels = {
+        "weight": "Weight of the neighbours",
+        "movement": "Movement of the labels",
+        "differs": "Share that differs",
+    }
+    subtasks = [subtask for subtask in "STAV" if f"weight_{subtask}" in made[-1]]  # of the modalities in use
+    with picture_style():
+        figure = new_figure(9.2, 2.8)
+        for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels.items()):
+            for subtask in subtasks:
+                kind, label = SUBTASK_STYLES[subtask]
+                values = [row.get(f"{name}_{subtask}", np.nan) for row in made]
+                axes.plot(epochs, values, color=COLORS[kind], linestyle=DASHES[kind], marker=MARKERS[kind], markersize=4, label=label)  # fmt: skip
+            axes.set(title=title, xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(0, 1.05 if name == "weight" else None)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    names = [f"{name}_{subtask}" for name in panels for subtask in subtasks]
+    return save_picture(
+        figure, stem, ["epoch", *names], ([epoch, *(row.get(n, "") for n in names)] for epoch, row in zip(epochs, made))
+    )
+
+
+__all__ = ["confusion_picture", "label_picture", "pseudo_label_picture", "score_picture", "training_picture"]

@@ -1,0 +1,97 @@
+"""The section of the test predictions: by class, by label or by score, each with its picture."""
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ..files.markdown_tables import figure_text, markdown_table
+from ..metrics import n_acc, s_acc
+from ..runs.folder import RunFolder
+from ..runs.record import prediction_arrays
+from .pictures import confusion_picture, label_picture, score_picture
+from .section import PICTURES, Section, picture_link
+
+
+def predictions_section(run: RunFolder) -> Section | None:
+    """By class or by label: where the test predictions are right and wrong, with a picture."""
+    if not run.predictions:
+        return None
+    predictions, labels = prediction_arrays(run.task, run.predictions)
+    if run.task.is_regression:
+        return _scores(run, predictions, labels)
+    if run.task.is_multi_label:
+        return _several_labels(run, predictions, labels)
+    return _classes(run, predictions, labels)
+
+
+def _cell(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else figure_text(value)
+
+
+def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
+    low, high = run.task.label_range
+    step = 1.0 if high - low > 2 else 0.2  # CH-SIMS: the eleven levels of its raters
+    bins = np.rint(labels / step) * step + 0.0
+    rows = []
+    for middle in np.unique(bins):
+        found, truth = predictions[bins == middle], labels[bins == middle]
+        rows.append({
+            "label": round(float(middle), 1), "clips": len(found), "mean_prediction": float(found.mean()),
+            "bias": float((found - truth).mean()), "mean_absolute_error": float(np.abs(found - truth).mean()),
+        })  # fmt: skip
+    score_picture(run.path / PICTURES / "scores", labels, predictions, (low, high), bins)
+    header = [
+        f"label, to the nearest {step:g}",
+        "clips",
+        "mean prediction",
+        "mean of prediction - label",
+        "mean absolute error",
+    ]
+    text = picture_link("scores", "Predicted against true scores of the test clips") + "\n"
+    text += markdown_table(header, [[f"{row['label']:g}", *map(_cell, list(row.values())[1:])] for row in rows])
+    return Section("predictions", "Predictions by label", text, {"step": step, "by_label": rows})
+
+
+def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
+    names = run.task.label_names
+    ids = range(len(names))
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predictions, labels=ids, zero_division=0)
+    matrix = confusion_matrix(labels, predictions, labels=ids)
+    by_class = {
+        name: {"clips": int(support[i]), "predicted": int(matrix[:, i].sum()), "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i])}
+        for i, name in enumerate(names)
+    }  # fmt: skip
+    confusion_picture(run.path / PICTURES / "confusion", matrix, names)
+    header = ["class", "clips", "predicted", "precision", "recall", "F1"]
+    text = markdown_table(header, [[name, *map(_cell, row.values())] for name, row in by_class.items()])
+    text += "\n" + picture_link("confusion", "Confusion matrix: labels in rows, predictions in columns")
+    data = {"by_class": by_class, "confusion": {"labels": list(names), "rows_are_labels": matrix.tolist()}}
+    return Section("predictions", "Predictions by class", text, data)
+
+
+def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> Section:
+    """At the thresholds that were tuned on validation; at 0.5 where there are none."""
+    names = run.task.label_names
+    tuned = run.thresholds
+    thresholds = np.full(len(names), 0.5) if tuned is None else tuned
+    decisions = scores > thresholds
+    precision, recall, f1, support = precision_recall_fscore_support(labels, decisions, average=None, zero_division=0)
+    by_class = {
+        name: {
+            "clips": int(support[i]), "predicted": int(decisions[:, i].sum()), "threshold": float(thresholds[i]),
+            "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]),
+            "n_acc": n_acc(decisions[:, i].astype(int), labels[:, i]), "s_acc": s_acc(decisions[:, i].astype(int), labels[:, i]),
+        }
+        for i, name in enumerate(names)
+    }  # fmt: skip
+    columns = {name: [row[name] for row in by_class.values()] for name in ("precision", "recall", "n_acc")}
+    columns["n-Acc"] = columns.pop("n_acc")
+    title = f"{len(labels)} test clips, thresholds {'0.5' if tuned is None else 'tuned on validation'}"
+    label_picture(run.path / PICTURES / "labels", names, columns, title)
+    header = ["label", "clips", "predicted", "threshold", "precision", "recall", "F1", "n-Acc", "s-Acc"]
+    text = f"A clip has any number of labels. {title[0].upper() + title[1:]}.\n\n"
+    text += markdown_table(header, [[name, *map(_cell, row.values())] for name, row in by_class.items()])
+    text += "\n" + picture_link("labels", "Precision, recall and n-Acc of each label")
+    return Section("predictions", "Predictions by label", text, {"by_class": by_class})
+
+
+__all__ = ["predictions_section"]

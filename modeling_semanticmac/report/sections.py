@@ -1,0 +1,262 @@
+"""The sections of a run's report: each reads a run folder and gives its text and the same as data."""
+
+import inspect
+import shlex
+
+import numpy as np
+
+from .. import metrics
+from ..configuration_semanticmac import SUBTASKS
+from ..files.markdown_tables import figure_text, markdown_table
+from ..runs.folder import RunFolder, split_results
+from .paper_figures import paper_row
+from .pictures import pseudo_label_picture, training_picture
+from .section import PICTURES, Section, picture_link
+
+SPLITS = ("train", "validation", "test")
+SHOWN_CLIPS = 20
+SYMBOLS = (
+    "p predictions, y labels, [.] 1 where it holds and else 0, rint rounding half to even, clip(x, c) to [-c, c]; of one class TP, FP, FN and TN, "
+    "P clips with it and N without, n_c clips of class c by the labels, n all. docs/metrics.md says more."
+)
+ORDER = (
+    "loss", "acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae", "pearson",
+    "sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson", "w_acc", "w_precision", "w_recall", "w_f1", "n_acc", "s_acc", "b_f1",
+)  # fmt: skip
+ON_ERROR = {"raise": "stops the run", "mask": "keeps its text", "skip": "is left out"}
+OTHER_DEFINITIONS = {"loss": "of sub-task M, mean over the clips: absolute error of scores, cross entropy of classes"}
+
+
+def clips_section(run: RunFolder) -> Section:
+    """Counts of every split: expected, found, used; why rows and media were not."""
+    counts, used = run.json("corpus.json"), run.json("splits.json")
+    splits = {}
+    for split in SPLITS:
+        media = run.json(f"media_{split}.json")
+        splits[split] = {
+            **{name: counts.get(name, {}).get(split) for name in ("table_ii", "expected", "found")},
+            "used": len(used[split]) if split in used else None,
+            "dropped_rows": counts.get("dropped", {}).get(split, {}),
+            "media_failed": media.get("failed", {}),
+            "media_partial": media.get("partial", {}),
+            "media_clips": [clip for clip in media.get("clips", []) if clip["status"] != "ok"],
+        }
+    names = {"table_ii": "the paper", "expected": "expected", "found": "found", "used": "used"}
+    names = {name: title for name, title in names.items() if any(row[name] is not None for row in splits.values())}
+    rows = [[split, *(_count(row[name]) for name in names)] for split, row in splits.items()]
+    text = markdown_table(["split", *names.values()], rows) + "\n"
+    text += "The paper: its Table II. " if "table_ii" in names else ""
+    text += (
+        "Expected: what the public annotation files hold. "
+        if "expected" in names
+        else "No public count belongs to these splits. "
+    )
+    media = (
+        f"; a clip whose media cannot be read {ON_ERROR[run.record['data']['on_error']]}."
+        if run.uses_media
+        else ", their text alone."
+    )
+    text += f"Found: what the files here hold. Used: what the run read{media}\n"
+    reasons = [
+        [split, kind, reason, count]
+        for split, row in splits.items()
+        for kind, group in (("row is no clip", "dropped_rows"), ("media failed", "media_failed"), ("media in part", "media_partial"))
+        for reason, count in row[group].items()
+    ]  # fmt: skip
+    if reasons:
+        text += "\n" + markdown_table(["split", "what", "reason", "clips"], reasons)
+    odd = [[clip["id"], clip["status"], clip["reason"]] for row in splits.values() for clip in row["media_clips"]]
+    if odd:
+        more = (
+            f" (the first {SHOWN_CLIPS} of {len(odd)}; `media_<split>.json` has all)" if len(odd) > SHOWN_CLIPS else ""
+        )
+        text += f"\nClips whose media are not whole{more}:\n\n" + markdown_table(
+            ["clip", "status", "reason"], odd[:SHOWN_CLIPS]
+        )
+    return Section("clips", "Clips", text, splits)
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def metrics_section(run: RunFolder) -> Section:
+    """Validation and test metrics with their definitions, the paper's row beside them."""
+    validation, test = (split_results(run.results, split) for split in ("eval", "test"))
+    row, same_model = paper_row(run.record["data"]["corpus"], run.task.name, run.language_model)
+    printed = row.metrics if row else {}
+    names = sorted((name for name in validation | test if definition(name)), key=_place)
+    header = ["metric", "validation", "test", *(["the paper"] if row else []), "definition"]
+    rows = [
+        [
+            f"`{name}`", figure_text(validation.get(name)), figure_text(test.get(name)),
+            *([f"{printed[name]:g}" if name in printed else ""] if row else []), definition(name),
+        ]
+        for name in names
+    ]  # fmt: skip
+    opened = run.results.get("test_opened")
+    text = (
+        f"The test split was opened after the choice: {opened}.\n\n" if opened else "The test split was not opened.\n\n"
+    )
+    symbols = SYMBOLS + (" Every figure is the mean over the labels." if run.task.is_multi_label else "")
+    text += (markdown_table(header, rows) + f"\n{symbols}\n") if rows else "Nothing was measured.\n"
+    comparison = None
+    if row:
+        comparison = _about_the_row(run, row, same_model)
+        text += f"\n**The paper's row.** {comparison}\n"
+    data = {
+        name: {"validation": validation.get(name), "test": test.get(name), "paper": printed.get(name), "definition": definition(name)}
+        for name in names
+    }  # fmt: skip
+    return Section("metrics", "Metrics", text, {"opened": opened, "metrics": data, "paper_row": comparison})
+
+
+def _place(name: str) -> tuple[bool, int]:
+    plain = name.removesuffix("_tuned")
+    return name != plain, ORDER.index(plain) if plain in ORDER else len(ORDER)
+
+
+def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
+    """Which row stands there, and in what this run is another experiment."""
+    words = [
+        f"{row.table}, SemanticMAC with {row.language_model}, the mean of five runs as the paper says; this is one run."
+    ]
+    if not same_model:
+        words.append(
+            f"This run's language model is `{run.language_model or 'not recorded'}`, for which no row is known here."
+        )
+    missing = {"audio", "vision"} - set(run.record["data"]["modalities"])
+    if missing:
+        words.append(f"The paper's model also has {' and '.join(sorted(missing))}; this run has not.")
+    if row.use_context is not None and row.use_context != run.record["data"]["use_context"]:
+        words.append(
+            f"The paper's figure is {'with' if row.use_context else 'without'} earlier utterances, this run's is not."
+        )
+    counts = run.json("corpus.json")
+    there, here = counts.get("table_ii", {}).get("test"), len(run.predictions)
+    if here and there not in (None, here):
+        words.append(f"Its test split has {there:,} clips, this run's {here:,}: not the same clips.")
+    elif here and not counts.get("expected"):
+        words.append("The clips were split anew by an option: not the same test clips.")
+    return " ".join([*words, *([row.note] if row.note else [])])
+
+
+def definition(name: str) -> str:
+    """What a metric is, from its docstring: the first sentence and the formula; empty for a figure of one class and for what is no metric."""
+    plain = name.removesuffix("_tuned")
+    if plain in OTHER_DEFINITIONS:
+        return OTHER_DEFINITIONS[plain]
+    if plain not in metrics.__all__:
+        return ""
+    lines = inspect.getdoc(getattr(metrics, plain)).partition("\nArgs:")[0].splitlines()
+    sentence = lines[0].split(". ")[0].rstrip(".")
+    formula = " ".join(" ".join(line.split()) for line in lines if line.startswith("    "))
+    return (
+        sentence + (f": {formula}" if formula else "") + ("; thresholds tuned on validation" if name != plain else "")
+    )
+
+
+def training_section(run: RunFolder) -> Section | None:
+    """Curves, and the last logged figures of every epoch."""
+    metric = (run.record["training"].get("metric_for_best_model") or "loss").removeprefix("eval_")
+    if metric == "loss" and not run.task.minimize:
+        metric = "w_f1"  # recorded before the Trainer makes the task's own choice
+    best = run.state.get("best_global_step")
+    chosen = next((row["epoch"] for row in run.history if row["step"] == best), None)
+    if training_picture(run.path / PICTURES / "training", run.history, chosen, metric) is None:
+        return None
+    columns = {"loss": "training loss, all terms", "loss_M": "training loss of M", "eval_loss": "validation loss of M"}
+    if metric != "loss":
+        columns[f"eval_{metric}"] = f"validation {metric}"
+    epochs: dict[int, dict] = {}
+    for row in run.history:
+        epochs.setdefault(int(np.ceil(row["epoch"])), {}).update({name: row[name] for name in columns if name in row})
+    epochs = {epoch: row for epoch, row in epochs.items() if row}
+    text = picture_link("training", "Losses by epoch") + "\n"
+    text += "Means over the steps since the log before; validation at the end of the epoch.\n\n"
+    table = [
+        [f"**{epoch}** (chosen)" if chosen == epoch else epoch, *(figure_text(row.get(name)) for name in columns)]
+        for epoch, row in sorted(epochs.items())
+    ]
+    text += markdown_table(["epoch", *columns.values()], table)
+    data = {
+        "chosen_epoch": chosen,
+        "chosen_by": f"validation {metric}",
+        "epochs": {str(e): row for e, row in epochs.items()},
+    }
+    return Section("training", "Training", text, data)
+
+
+def pseudo_label_section(run: RunFolder) -> Section | None:
+    """What label generation did in the first and the last epoch that had it."""
+    made = [row for row in run.history if any(name.startswith("labels/") for name in row)]
+    if not made:
+        return None
+    # Logged before the first step of the epoch that learns from them.
+    epochs = [int(row["epoch"]) + 1 for row in made]
+    rows = [
+        {name.removeprefix("labels/"): value for name, value in row.items() if name.startswith("labels/")}
+        for row in made
+    ]
+    pseudo_label_picture(run.path / PICTURES / "pseudo_labels", epochs, rows)
+    text = (
+        "The labels that the sub-tasks S, T, A and V learnt from; M learns the ground truth. Weight: mean exp(-D^2) of the neighbours, 1 for equal "
+        "representations. Movement: mean distance from the ground truth to what the neighbours say. The last: share of the clips whose label has "
+        f"another {'sign' if run.task.is_regression else 'class'} than the ground truth.\n\n"
+        + picture_link("pseudo_labels", "Label generation by epoch")
+        + "\n"
+    )
+    table = [
+        [subtask, *(" -> ".join(figure_text(row.get(f"{name}_{subtask}"), 3) for row in (rows[0], rows[-1])) for name in ("weight", "movement", "differs"))]
+        for subtask in SUBTASKS
+    ]  # fmt: skip
+    text += markdown_table(["sub-task", "weight", "movement", "share that differs"], table)
+    text += f"\nFirst and last generation, epochs {epochs[0]} and {epochs[-1]}.\n"
+    return Section("pseudo_labels", "Pseudo labels", text, {"epochs": epochs, "generations": rows})
+
+
+def cost_section(run: RunFolder) -> Section:
+    """Parameters, time and memory."""
+    costs = run.json("costs.json")
+    parameters = costs.get("parameters", {})
+    named = {
+        "language_model": "language model", "new_modules": "perceivers, interaction, heads", "trained": "of these two, trained",
+        "vision_tower": "vision tower, frozen, no part of the model", "audio_tower": "audio tower, frozen, no part of the model",
+    }  # fmt: skip
+    rows = [[words, f"{parameters[name]:,}"] for name, words in named.items() if name in parameters]
+    text = markdown_table(["parameters", "number"], rows) + "\n" if rows else ""
+    times = {
+        "training": run.results.get("train_runtime"),
+        "validation, the last time": run.results.get("eval_runtime"),
+        "prediction of the test split": run.results.get("test_runtime"),
+        **{f"embedding of {split}": run.json(f"media_{split}.json").get("wall_seconds") for split in SPLITS},
+    }
+    times = {name: value for name, value in times.items() if value is not None}
+    table = [[name, f"{value:,.1f} s"] for name, value in times.items()]
+    for name, key in (
+        ("memory of the main process, largest so far", "peak_memory_bytes"),
+        ("memory of the GPU, largest so far", "peak_gpu_memory_bytes"),
+    ):
+        if costs.get(key):
+            table.append([name, f"{costs[key] / 2**20:,.0f} MiB"])
+    text += markdown_table(["time and memory", ""], table)
+    if costs.get("gpu"):
+        text += f"\nGPU: {costs['gpu']}.\n"
+    return Section("costs", "Size, time and memory", text, {**costs, "seconds": times})
+
+
+def circumstances_section(run: RunFolder) -> Section:
+    """What is needed to do it again."""
+    record = run.record
+    told = {name: record[name] for name in ("command", "seed", "git_revision", "versions")}
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    text = (
+        f"- command: `{shlex.join(map(str, record['command']))}`\n- seed {record['seed']}, git revision {record['git_revision'] or 'unknown'}\n"
+        f"- {versions}\n- all arguments: `run.json`; ids of the clips: `splits.json`; a row for each test clip: `predictions_test.csv`\n"
+    )
+    return Section("circumstances", "Circumstances", text, told)
+
+
+__all__ = [
+    "circumstances_section", "clips_section", "cost_section", "definition", "metrics_section", "pseudo_label_section", "training_section",
+]  # fmt: skip

@@ -1,0 +1,201 @@
+"""What a run leaves behind: resolved arguments, versions, git revision, size and memory, predictions."""
+
+import csv
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..configuration_semanticmac import SUBTASKS, TaskSpecification
+from ..files.atomic_files import write_csv, write_json
+from ..metrics import class_scores
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
+
+
+def git_revision() -> str | None:
+    """Commit of the checkout that this code runs from, with `-dirty` where it holds changes; None outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
+            cwd=folder, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def save_run_record(output_dir: str, model_args, data_args, training_args, task: TaskSpecification, **facts) -> None:
+    """`run.json`: the resolved arguments, the task, the command, the seed, the versions and the git revision.
+
+    Args:
+        facts: what else a model card wants to know, by name.
+    """
+    record = {
+        "task": asdict(task),
+        "model": asdict(model_args),
+        "data": asdict(data_args),
+        "training": training_args.to_sanitized_dict(),
+        "command": sys.argv,
+        "seed": training_args.seed,
+        "versions": versions(),
+        "git_revision": git_revision(),
+        **facts,
+    }
+    write_json(Path(output_dir) / "run.json", record)
+
+
+def save_costs(output_dir: str, model, encoders: dict) -> None:
+    """`costs.json`: parameters by part, and the most memory that this process has held so far.
+
+    Args:
+        model: `SemanticMACForAffect`.
+        encoders: modality -> frozen tower, of those in use; they are no part of the model.
+    """
+    language_model = sum(p.numel() for p in model.semanticmac.language_model.parameters())
+    parameters = list(model.parameters())
+    total, trained = (sum(p.numel() for p in parameters if p.requires_grad or everyone) for everyone in (True, False))
+    costs = {
+        "parameters": {
+            "language_model": language_model,
+            "new_modules": total - language_model,
+            "trained": trained,
+            "frozen_in_model": total - trained,
+            **{f"{name}_tower": sum(p.numel() for p in tower.parameters()) for name, tower in encoders.items()},
+        },
+        "peak_memory_bytes": peak_memory(),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    write_json(Path(output_dir) / "costs.json", costs)
+
+
+def peak_memory() -> int | None:
+    """The largest resident set that this process has had, in bytes; None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+# What may differ between two runs that are the same but for their seed.
+INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank",
+              "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy"}  # fmt: skip
+
+
+def recorded_words(model_args, data_args, training_args) -> tuple[str, ...]:
+    """The resolved arguments as `name=value`, sorted, without seed, folders and what is only shown."""
+    values = {**asdict(model_args), **asdict(data_args), **training_args.to_sanitized_dict()}
+    return tuple(sorted(f"{name}={value}" for name, value in values.items() if name not in INCIDENTAL))
+
+
+def predicted(task: TaskSpecification, logits: np.ndarray) -> list:
+    """What a user reads for each clip: the score, the class name, or the names of the present labels joined by "|".
+
+    Args:
+        logits: (n, C).
+    """
+    if task.is_regression:
+        return logits[:, 0].tolist()
+    if task.is_multi_label:
+        return ["|".join(name for name, logit in zip(task.label_names, row) if logit > 0) for row in logits]
+    return [task.label_names[index] for index in logits.argmax(axis=1)]
+
+
+def _label_text(task: TaskSpecification, label):
+    if task.is_multi_label:
+        return "|".join(name for name, value in zip(task.label_names, label) if value)
+    return label if task.is_regression else task.label_names[label]
+
+
+def write_predictions(
+    path: str, task: TaskSpecification, clips, logits: np.ndarray, subtask_logits: np.ndarray
+) -> None:
+    """A CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, and one probability a class.
+
+    Args:
+        clips: the dataset's split, with `id` and `label`.
+        logits: (n, C) of sub-task M.
+        subtask_logits: (n, 4, C) of S, T, A, V.
+
+    Raises:
+        ValueError: the number of predictions is not the number of clips.
+    """
+    if len(clips) != len(logits):
+        raise ValueError(f"{len(logits)} predictions for {len(clips)} clips: every clip must have exactly one.")
+    columns = {
+        "id": clips["id"],
+        "label": [_label_text(task, label) for label in clips["label"]],
+        "prediction": predicted(task, logits),
+    }
+    for position, subtask in enumerate(SUBTASKS):
+        columns[f"prediction_{subtask}"] = predicted(task, subtask_logits[:, position])
+    if not task.is_regression:
+        if task.is_multi_label:
+            probabilities = class_scores(logits)
+        else:
+            shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
+
+    write_csv(path, list(columns), zip(*columns.values()))
+
+
+def read_predictions(path: str | Path) -> list[dict[str, str]]:
+    """The rows that `write_predictions` wrote, in the order of the clips.
+
+    Raises:
+        FileNotFoundError: no predictions lie there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no predictions at {path}; run it with --do_predict.")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def prediction_arrays(task: TaskSpecification, rows: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and labels of the rows of `read_predictions`, as `prediction_metrics` takes them.
+
+    Returns:
+        (n,) scores or class ids, both; several labels: sigmoid scores (n, C) and multi-hot labels (n, C).
+
+    Raises:
+        ValueError: a class that the task does not have.
+    """
+    if task.is_regression:
+        return tuple(np.array([float(row[name]) for row in rows]) for name in ("prediction", "label"))
+    ids = {name: index for index, name in enumerate(task.label_names)}
+    unknown = (
+        {row["label"] for row in rows}
+        if not task.is_multi_label
+        else {n for row in rows for n in row["label"].split("|")}
+    )
+    if unknown := sorted(unknown - ids.keys() - {""}):
+        raise ValueError(f"labels {', '.join(unknown)} are no classes of task {task.name!r}: {', '.join(ids)}.")
+    if not task.is_multi_label:
+        return tuple(np.array([ids[row[name]] for row in rows]) for name in ("prediction", "label"))
+    scores = np.array([[float(row[f"probability_{name}"]) for name in ids] for row in rows])
+    return scores, np.array([[int(name in row["label"].split("|")) for name in ids] for row in rows])

@@ -1,0 +1,147 @@
+"""What a hyperparameter search leaves behind: `search.json`, `search.md`, and `best.yaml`, a recipe of the best trial."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from ..files.atomic_files import write_json, write_text
+from ..files.markdown_tables import figure_text, markdown_table
+from ..training.run_arguments import SearchArguments, given_arguments
+
+FINISHED = ("complete", "pruned")
+# Of one machine or one run: the user of the recipe gives them anew.
+LEFT_OUT = {"data_dir", "output_dir", "resume_from_checkpoint"} | {field.name for field in fields(SearchArguments)}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a search.
+
+    Args:
+        trial: its number.
+        state: `complete`; `pruned` (stopped early, its score is that until then); `failed` (refused or diverged, another was drawn in its place);
+            `stopped` (its process was, the same parameters are run again); `running`; `waiting`.
+        score: on validation; None where there is none.
+        seconds: from its start to its end.
+        parameters: name to value.
+        failure: why it failed.
+    """
+
+    trial: int
+    state: str
+    score: float | None
+    seconds: float | None
+    parameters: dict
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A search as it stands.
+
+    Args:
+        space: name to what may be tried.
+        metric: of validation, by which trials are compared.
+        test_opened: why the test split was opened; None where it stayed sealed.
+        importance: share of each parameter in the differences of the scores; empty where it is not known.
+    """
+
+    space_file: str
+    space: dict
+    sampler: str
+    pruner: str
+    backend: str
+    seed: int
+    metric: str
+    greater_is_better: bool
+    test_opened: str | None
+    trials: Sequence[TrialRecord]
+    importance: dict[str, float]
+
+    @property
+    def scored_on(self) -> str:
+        best = "highest" if self.greater_is_better else "lowest"
+        return f"validation {self.metric}, the {best} of a trial's evaluations"
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the best score, of equal ones the earliest."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        return min(complete, key=self._rank, default=None)
+
+    def _rank(self, trial: TrialRecord) -> tuple:
+        if trial.score is None:
+            return (2, 0.0, trial.trial)
+        return (trial.state != "complete", -trial.score if self.greater_is_better else trial.score, trial.trial)
+
+
+def write_search_report(summary: SearchSummary, argv: Sequence[str], folder: Path, embeddings_dir: Path) -> str:
+    """The three files, each whole; `best.yaml` from the first complete trial on. Returns the text of `search.md`.
+
+    Args:
+        argv: the words of the search's command line, whose arguments the best trial's are added to.
+        folder: where the files go.
+        embeddings_dir: the embedding store that the recipe goes on using.
+    """
+    best, text = summary.best, _markdown(summary, folder)
+    record = {**asdict(summary), "scored_on": summary.scored_on, "best": asdict(best) if best else None}
+    write_json(folder / "search.json", record)
+    write_text(folder / "search.md", text)
+    if best:
+        recipe = _recipe(argv, best, embeddings_dir)
+        head = f"# Trial {best.trial} of a search, its best by {summary.scored_on}: {best.score!r}.\n"
+        head += "# Give --data_dir and --output_dir.\n"
+        write_text(folder / "best.yaml", head + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+    return text
+
+
+def _recipe(argv: Sequence[str], best: TrialRecord, embeddings_dir: Path) -> dict:
+    given = {name: value for name, value in given_arguments(list(argv)).items() if name not in LEFT_OUT}
+    if "corpus_options" in given:
+        given["corpus_options"] = json.loads(given["corpus_options"])
+    return {**given, "embeddings_dir": str(embeddings_dir), "do_train": True, "do_eval": True, **best.parameters}
+
+
+def _markdown(summary: SearchSummary, folder: Path) -> str:
+    finished = [trial for trial in summary.trials if trial.state in FINISHED]
+    seal = f"was opened: {summary.test_opened}" if summary.test_opened else "stayed sealed"
+    seconds = [trial.seconds for trial in finished if trial.seconds is not None]
+    lines = ["# Hyperparameter search", ""]
+    lines.append(
+        f"{len(finished)} finished trials of `{summary.space_file}`, {summary.sampler} sampler, pruner {summary.pruner}, seed {summary.seed}, "
+        f"{sum(seconds) / max(len(seconds), 1):.0f} s each. Scored on {summary.scored_on}. The test split {seal}."
+    )
+    best = summary.best
+    if best:
+        lines += [
+            "",
+            f"Best: trial {best.trial}, {summary.metric} {figure_text(best.score)}. Train and test it once with:",
+            "",
+        ]
+        lines += [f"    python run_mac.py {folder / 'best.yaml'} --data_dir CORPUS --output_dir RUN --do_predict"]
+    names = list(summary.space)
+    rows = [
+        [trial.trial, trial.state, figure_text(trial.score), figure_text(trial.seconds, 0)]
+        + [_value_text(trial.parameters.get(name)) for name in names]
+        for trial in sorted(summary.trials, key=summary._rank)
+    ]
+    lines += ["", "Best first:", "", markdown_table(["trial", "state", summary.metric, "seconds", *names], rows)]
+    failures = [f"- trial {trial.trial}: {trial.failure}" for trial in summary.trials if trial.failure]
+    if failures:
+        lines += ["Failed, with others drawn in their place:", "", *failures, ""]
+    if summary.importance:
+        lines += ["Importance: share in the variance of the scores (fANOVA over the complete trials).", ""]
+        lines += [
+            markdown_table(["parameter", "share"], [[n, figure_text(v, 2)] for n, v in summary.importance.items()])
+        ]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _value_text(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str("" if value is None else value)
+
+
+__all__ = ["FINISHED", "SearchSummary", "TrialRecord", "write_search_report"]

@@ -1,0 +1,210 @@
+"""Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `run_mac.py` with its arguments."""
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm.auto import tqdm
+from transformers import set_seed
+from transformers.integrations import is_ray_tune_available
+from transformers.trainer_utils import SaveStrategy
+
+from ..affect_heads import SemanticMACForAffect
+from ..runs.record import recorded_words, save_run_record
+from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
+from ..training.trainer import SemanticMACTrainer
+from ..training.training_args import SemanticMACTrainingArguments
+from .ray import search_with_ray
+from .report import FINISHED, SearchSummary, TrialRecord, write_search_report
+from .space import SearchSpace, load_space, suggest
+from .trial_queue import DRAW, FAILURE, TRIAL_ERRORS, TrialQueue, UnqueuedTrial
+
+SPACE = Path(__file__).parent / "spaces/paper.yaml"
+# Decided once for all trials, whatever a trial's arguments say.
+KEPT = ("save_strategy", "load_best_model_at_end", "push_to_hub", "metric_for_best_model", "greater_is_better")
+# What a trial's model takes over from the first: the towers, by reference.
+TOWER_FIELDS = ("vision_encoder", "audio_encoder", "vision_width", "audio_width", "num_crops")
+
+
+def check_search(
+    argv: Sequence[str],
+    options: SearchArguments,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: SemanticMACTrainingArguments,
+) -> None:
+    """Refuse what a search cannot be combined with.
+
+    Raises:
+        ValueError: says what to do.
+        ImportError: the backend is not installed.
+    """
+    own = given_arguments([word for word in argv[:1] if word.startswith("-")] + list(argv[1:]))
+    asked = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
+    if asked:
+        raise ValueError(
+            f"{' '.join(asked)} with --do_search: a search only searches. Run `run_mac.py OUTPUT_DIR/best.yaml --data_dir ...` after it."
+        )
+    if data_args.seeds:
+        raise ValueError(
+            "--seeds with --do_search: each trial runs with --seed. Run best.yaml with --seeds after the search."
+        )
+    if model_args.language_model is None:
+        raise ValueError(
+            "--do_search builds a new model for each trial: give --language_model, not --model_name_or_path."
+        )
+    if args.eval_strategy == "no" or not args.load_best_model_at_end:
+        raise ValueError(
+            "--do_search scores a trial by its checkpoint that is best on validation: it needs an --eval_strategy and --load_best_model_at_end true."
+        )
+    if args.world_size > 1:
+        raise ValueError(
+            "--do_search trains a trial in one process. To use several devices, start the same command once on each; they share the trials."
+        )
+    if options.search_backend == "ray" and (options.search_sampler, options.search_pruner) != ("random", "none"):
+        raise ValueError("--search_backend ray knows --search_sampler random and --search_pruner none only.")
+    if options.search_backend == "optuna":
+        try:
+            import optuna  # noqa: F401
+        except ImportError as error:
+            raise ImportError("--do_search needs Optuna: pip install 'semanticmac[search]'.") from error
+    elif not is_ray_tune_available():
+        raise ImportError("--search_backend ray needs Ray Tune: pip install 'ray[tune]'.")
+
+
+def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) -> str:
+    """Search until `options.search_trials` trials are finished, those of earlier commands included; report in the output folder.
+
+    Args:
+        make_run: `run_mac.Run`, made of the arguments; its test split stays sealed.
+        argv: the words of the command line.
+        arguments: model, data and training arguments of these words.
+
+    Returns:
+        The table of all trials, as in `search.md`.
+
+    Raises:
+        ValueError: the command cannot be combined with a search; the space is wrong; the storage holds a search with other arguments; or more trials
+            failed than were asked for.
+        ImportError: the backend is not installed.
+    """
+    check_search(argv, options, *arguments)
+    model_args, data_args, args = arguments
+    space_file = Path(options.search_space or SPACE)
+    space = load_space(space_file)
+    signature = [*recorded_words(*arguments), f"seed={args.seed}", f"search_space={space}"]
+    signature += [f"search_sampler={options.search_sampler}", f"search_pruner={options.search_pruner}"]
+    folder = Path(args.output_dir)
+    set_seed(args.seed)
+    run = make_run(*arguments)
+    with FileLock(folder / ".encoding.lock"):  # of several processes the first one encodes
+        train = run.split("train", data_args.max_train_samples)
+        validation = run.split("validation", data_args.max_eval_samples)
+    towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS}
+    new_model = partial(
+        SemanticMACForAffect.from_language_model,
+        model_args.language_model, run.language_model_commit or model_args.language_model_revision, **run.task.config_fields(), **towers,
+    )  # fmt: skip
+    trainer = run.trainer(train, validation, partial(SearchTrainer, argv=argv, space=space, new_model=new_model))
+
+    def report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
+        summary = SearchSummary(
+            str(space_file), {name: str(entry) for name, entry in space.items()}, options.search_sampler, options.search_pruner,
+            options.search_backend, args.seed, args.metric_for_best_model, bool(args.greater_is_better), run.corpus.opened,
+            trials, importance,
+        )  # fmt: skip
+        return write_search_report(summary, argv, folder, run.embeddings_dir)
+
+    queue = TrialQueue(options, folder, args, signature) if options.search_backend == "optuna" else None
+    save_run_record(folder, *arguments, run.task)
+    if queue is None:
+        return report(search_with_ray(trainer, options), {})
+    return _run_queue(trainer, queue, report)
+
+
+class SearchTrainer(SemanticMACTrainer):
+    """Trains one trial after another, each as a plain run with the trial's arguments would. It saves no checkpoints: the best is trained anew.
+
+    Args:
+        argv: the words of the command line, which a trial's own are added to.
+        space: what a trial draws.
+        new_model: makes a model of a trial's fields of the configuration.
+    """
+
+    def __init__(self, model, args, *rest, argv: Sequence[str], space: SearchSpace, new_model, **kwargs):
+        args.save_strategy, args.load_best_model_at_end, args.push_to_hub = SaveStrategy.NO, False, False
+        super().__init__(model, args, *rest, **kwargs)
+        self.argv, self.space, self.new_model = list(argv), space, new_model
+        self.model_init = self._trial_model
+
+    def _trial_model(self, trial) -> SemanticMACForAffect:
+        """Take over the arguments of a trial and build its model."""
+        values = {name: trial[name] for name in self.space} if isinstance(trial, dict) else suggest(self.space, trial)
+        words = [f"--{name}={value}" for name, value in values.items()]
+        model_args, _, training_args = parse_arguments([*self.argv, *words])
+        # Not one by one, as the library does: what an argument implies for another must not outlive the trial.
+        vars(self.args).update(vars(training_args) | {name: getattr(self.args, name) for name in KEPT})
+        set_seed(self.args.seed)
+        model = self.new_model(**model_args.config_fields())
+        set_seed(self.args.seed)  # as the library leaves the random state to a plain run's first step
+        return model
+
+    def _hp_search_setup(self, trial) -> None:
+        super()._hp_search_setup(trial)
+        self._reset_training_state()  # the trial may have another width, other neighbours, other class weights
+
+    def _reset_training_state(self) -> None:
+        super()._reset_training_state()
+        self.label_history = None
+
+    def train(self, *args, trial=None, **kwargs):
+        """As the library; an error that the trial's values caused is kept with the trial."""
+        if not isinstance(trial, dict) and DRAW not in trial.user_attrs:
+            raise UnqueuedTrial
+        try:
+            result = super().train(*args, trial=trial, **kwargs)
+            if self.state.best_metric is None:
+                raise ValueError("the training ended before its first evaluation; lower --eval_delay")
+            return result
+        except TRIAL_ERRORS as error:
+            if not isinstance(trial, dict):
+                trial.set_user_attr(FAILURE, str(error))
+            raise
+
+    def score(self, metrics: dict[str, float]) -> float:
+        """Of a trial so far: the best validation figure of its evaluations, by which a plain run chooses its checkpoint.
+
+        Raises:
+            ValueError: the figure is NaN or infinite.
+        """
+        name = f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"
+        value, best = metrics[name], self.state.best_metric
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}: the training has diverged")
+        if best is None:
+            return value
+        return max(value, best) if self.args.greater_is_better else min(value, best)
+
+
+def _run_queue(trainer: SearchTrainer, queue: TrialQueue, report) -> str:
+    """Run trials until enough are finished, here or in another process; report after each."""
+    with tqdm(total=queue.wanted, desc="search", unit="trial", disable=trainer.args.disable_tqdm) as bar:
+        while True:
+            trials = queue.fill()
+            finished = sum(trial.state in FINISHED for trial in trials)
+            bar.update(finished - bar.n)
+            done = finished >= queue.wanted
+            text = report(trials, queue.importance() if done else {})
+            if done:
+                return text
+            if any(trial.state == "waiting" for trial in trials):
+                queue.run_one(trainer)
+            else:
+                bar.set_postfix_str("waiting for trials of other processes")
+                time.sleep(min(queue.heartbeat, 5))
+
+
+__all__ = ["SearchTrainer", "check_search", "search"]

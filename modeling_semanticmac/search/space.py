@@ -1,0 +1,155 @@
+"""The space of a hyperparameter search: for each argument the values that a trial may take, from a YAML file.
+
+hidden_size: [128, 256]                               # one of these
+learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true} # between the two, evenly in the logarithm
+dropout: {low: 0.0, high: 0.5, step: 0.1}             # 0.0, 0.1, ... 0.5
+num_neighbors: {low: 3, high: 50}                     # a whole number, as the argument is
+"""
+
+import argparse
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from ..runs.record import INCIDENTAL
+from ..training.run_arguments import ModelArguments, argument_readers, unknown_name
+from ..training.training_args import SemanticMACTrainingArguments
+
+# Training arguments that every trial shares: what it is scored by, and what is not about learning.
+SHARED = INCIDENTAL | {
+    "data_seed", "do_train", "do_eval", "do_predict", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy", "greater_is_better",
+    "load_best_model_at_end", "metric_for_best_model", "push_to_hub", "save_strategy",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Values:
+    """One of several values."""
+
+    values: tuple
+
+    def __post_init__(self):
+        if len(self.values) < 2 or len(set(self.values)) < len(self.values):
+            raise ValueError("expected two or more different values (a single one belongs into the recipe)")
+
+    def suggest(self, name: str, trial):
+        return trial.suggest_categorical(name, list(self.values))
+
+    def ray_domain(self):
+        from ray import tune
+
+        return tune.choice(list(self.values))
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from `low` to `high`, both included; whole numbers where both are `int`.
+
+    Args:
+        log: evenly in the logarithm.
+        step: only `low`, `low + step`, ...
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; expected low < high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs low > 0, and no step")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step is {self.step}; expected more than 0")
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int)
+
+    def suggest(self, name: str, trial):
+        if self.whole:
+            return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+    def ray_domain(self):
+        """The same range in Ray Tune's words."""
+        from ray import tune
+
+        if self.whole:  # Ray leaves the upper end of whole numbers out, except where they are rounded to a step
+            if self.step:
+                return tune.qrandint(self.low, self.high, self.step)
+            return (tune.lograndint if self.log else tune.randint)(self.low, self.high + 1)
+        if self.step:
+            return tune.quniform(self.low, self.high, self.step)
+        return (tune.loguniform if self.log else tune.uniform)(self.low, self.high)
+
+
+SearchSpace = dict[str, Values | Range]
+
+
+def searchable_names() -> set[str]:
+    """Training arguments and fields of the model that may differ between trials. All trials share one embedding store, so sampling is not among them."""
+    training = {field.name for field in fields(SemanticMACTrainingArguments) if field.init}
+    return (training - SHARED) | (ModelArguments.config_names() - {"num_crops"})
+
+
+def load_space(path: str | Path) -> SearchSpace:
+    """The space in a YAML file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: an unknown name (with the nearest known one), one that all trials share, or a malformed entry.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no search space at {path}; expected a YAML mapping of argument names to values.")
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"{path} holds {entries!r}; expected a mapping of argument names to values.")
+    names, readers = searchable_names(), argument_readers()
+    space = {}
+    for name, entry in entries.items():
+        if name not in readers:
+            raise ValueError(unknown_name(str(name), f"in {path}", names))
+        if name not in names:
+            raise ValueError(f"{name!r} in {path} cannot be searched: all trials share it. Put it into the recipe.")
+        try:
+            space[name] = _entry(entry, readers[name])
+        except (ValueError, argparse.ArgumentTypeError) as error:
+            raise ValueError(f"{name} in {path} is {entry!r}: {error}.") from error
+    return space
+
+
+def suggest(space: SearchSpace, trial) -> dict:
+    """The values of an Optuna trial, drawn where it has none yet."""
+    return {name: entry.suggest(name, trial) for name, entry in space.items()}
+
+
+def _entry(entry, read: Callable[[str], object]) -> Values | Range:
+    if isinstance(entry, list):
+        if None in entry:
+            raise ValueError("a value is missing (null)")
+        return Values(tuple(read(str(value)) for value in entry))
+    if not isinstance(entry, dict):
+        raise ValueError("expected a list of values, or {low, high} with log: true or a step")
+    known = [field.name for field in fields(Range)]
+    for key in entry:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
+            raise ValueError(f"unknown key {key!r}, did you mean {near[0]!r}")
+    if read not in (int, float):
+        raise ValueError("the argument is no number; expected a list of values")
+    if missing := {"low", "high"} - entry.keys():
+        raise ValueError(f"{' and '.join(sorted(missing))} missing")
+    if not isinstance(entry.get("log", False), bool):
+        raise ValueError("log is true or false")
+    # YAML takes 1e-5 for text; the argument's own reader takes it for a number.
+    numbers = {key: read(str(entry[key])) for key in ("low", "high", "step") if entry.get(key) is not None}
+    return Range(log=entry.get("log", False), **numbers)
+
+
+__all__ = ["Range", "SearchSpace", "Values", "load_space", "searchable_names", "suggest"]

@@ -1,0 +1,162 @@
+"""The trials of a hyperparameter search: a queue in Optuna's storage, which outlives a kill and which several processes may share.
+
+By default the storage is SQLite in the output folder: a transaction is there or not after a kill, and a database is the storage that keeps signs of
+life, without which a trial that was killed looks like one that runs on another machine. Every trial has a *draw*, its place in the search, and its
+values are drawn from (seed, draw): neither a stop nor the number of processes changes what random search tries.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from ..training.run_arguments import SearchArguments
+from .report import TrialRecord
+
+STUDY, DRAW, FAILURE = "search", "draw", "failure"
+# An error of these is the trial's own: another is drawn in its place.
+TRIAL_ERRORS = (ValueError, torch.OutOfMemoryError)
+# Below this many trials the importance of a parameter is noise.
+TRIALS_FOR_IMPORTANCE = 10
+
+
+class UnqueuedTrial(Exception):
+    """Another process took the last trial of the queue in the moment before."""
+
+
+class TrialQueue:
+    """The trials of a search in Optuna's storage, which several processes may share.
+
+    Args:
+        options: of the search.
+        folder: the output folder.
+        args: for seed and direction.
+        signature: what has to be the same for two commands to be the same search.
+
+    Raises:
+        ValueError: the storage holds another search.
+    """
+
+    def __init__(self, options: SearchArguments, folder: Path, args, signature: Sequence[str]):
+        import optuna
+
+        self.wanted, self.heartbeat = options.search_trials, options.search_heartbeat
+        self.lock = FileLock(folder / ".search.lock")
+        folder.mkdir(parents=True, exist_ok=True)
+        url = options.search_storage or f"sqlite:///{folder.resolve() / 'search.db'}"
+        with self.lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since version 2.9
+            storage = optuna.storages.RDBStorage(url, heartbeat_interval=self.heartbeat)
+            self.study_options = {
+                "study_name": STUDY,
+                "storage": storage,
+                "direction": "maximize" if args.greater_is_better else "minimize",
+                "sampler": seeded_sampler(options.search_sampler, args.seed),
+                "pruner": {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}[options.search_pruner](),
+                "load_if_exists": True,
+            }  # fmt: skip
+            self.study = optuna.create_study(**self.study_options)
+            known = self.study.user_attrs.get("signature")
+            if known is None:
+                self.study.set_user_attr("signature", list(signature))
+            elif known != list(signature):
+                other = sorted(set(known) ^ set(signature))
+                raise ValueError(
+                    f"the storage of {folder} holds a search with other arguments ({', '.join(other)}); give another --output_dir, or remove it."
+                )
+
+    def fill(self) -> list[TrialRecord]:
+        """Queue what is missing of the wanted trials: new draws, and those whose process was killed. Returns all trials.
+
+        Raises:
+            ValueError: more trials failed than are wanted.
+        """
+        import optuna
+
+        with self.lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
+            attempts = {trial.user_attrs[DRAW]: trial for trial in self._trials()}  # the last attempt of each draw
+            failures = [trial.user_attrs[FAILURE] for trial in attempts.values() if FAILURE in trial.user_attrs]
+            if len(failures) > self.wanted:
+                raise ValueError(f"{len(failures)} trials failed, {self.wanted} are wanted. The last: {failures[-1]}")
+            usable, draw = 0, 0
+            while usable < self.wanted:
+                last = attempts.get(draw)
+                if last is None or FAILURE not in last.user_attrs:
+                    usable += 1
+                    if last is None or last.state == optuna.trial.TrialState.FAIL:
+                        self.study.enqueue_trial(last.params if last else {}, user_attrs={DRAW: draw})
+                draw += 1
+        return [_record(trial) for trial in self._trials()]
+
+    def run_one(self, trainer) -> None:
+        """Run the next trial of the queue, through the library."""
+        import optuna
+
+        try:
+            trainer.hyperparameter_search(
+                hp_space=lambda trial: {},  # the trainer takes the values over itself
+                compute_objective=trainer.score,
+                n_trials=1,
+                backend="optuna",
+                catch=(*TRIAL_ERRORS, UnqueuedTrial),
+                **self.study_options,
+            )
+        except ValueError:
+            # The library asks for the best trial at its end; before the first complete one there is none.
+            if self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+                raise
+
+    def importance(self) -> dict[str, float]:
+        """Share of each parameter in the variance of the scores (fANOVA); empty where there are too few trials."""
+        import optuna
+
+        complete = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if len(complete) < TRIALS_FOR_IMPORTANCE:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+
+    def _trials(self) -> list:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if DRAW in trial.user_attrs]
+
+
+def seeded_sampler(name: str, seed: int):
+    """Optuna's sampler `random` or `tpe`, made anew for each trial from (seed, draw): a resumed search does not repeat its first draws."""
+    import optuna
+
+    make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[name]
+
+    class SeededSampler(optuna.samplers.BaseSampler):
+        """Hands each trial to a sampler of its own."""
+
+        def before_trial(self, study, trial):
+            entropy = np.random.SeedSequence([seed, trial.user_attrs.get(DRAW, 0)])
+            self.sampler = make(seed=int(entropy.generate_state(1)[0]))
+
+        def infer_relative_search_space(self, study, trial):
+            return self.sampler.infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study, trial, search_space):
+            return self.sampler.sample_relative(study, trial, search_space)
+
+        def sample_independent(self, study, trial, name, distribution):
+            return self.sampler.sample_independent(study, trial, name, distribution)
+
+    return SeededSampler()
+
+
+def _record(trial) -> TrialRecord:
+    state, failure = trial.state.name.lower(), trial.user_attrs.get(FAILURE)
+    if state == "fail":
+        state = "failed" if failure else "stopped"
+    score = trial.value if trial.state.is_finished() else None
+    seconds = trial.duration.total_seconds() if trial.duration else None
+    return TrialRecord(trial.number, state, score, seconds, trial.params, failure)
+
+
+__all__ = ["DRAW", "FAILURE", "TRIAL_ERRORS", "TrialQueue", "UnqueuedTrial", "seeded_sampler"]

@@ -1,0 +1,98 @@
+"""Semantic-centric contrastive losses: within a sample and between samples (section III-E, eq. 16-19), pure functions of tensors."""
+
+import torch
+from torch.nn import functional as F
+
+from ..configuration_semanticmac import TaskSpecification
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    """On the unit hypersphere, in float32 at least: exponentials of similarities over small temperatures need it."""
+    return F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=-1)
+
+
+def intra_sample_loss(
+    specific: torch.Tensor, shared: torch.Tensor, modality_mask: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Eq. (16)-(17), InfoNCE within each sample (sums inside the logarithm and all nine mixed pairs: our reading).
+
+        pos_i = sum_{m < n} exp(C_m . C_n / tau)
+        neg_i = sum_{m < n} exp(S_m . S_n / tau) + sum_{m, n} exp(S_m . C_n / tau)
+        L_i   = -log(pos_i / (pos_i + neg_i))
+
+    Shared representations of different modalities attract, specific ones repel each other and the shared ones. All on the unit hypersphere, in
+    float32. Pairs with a modality that the sample lacks are left out; a sample with fewer than two modalities has no positive pair and gives 0.
+
+    Args:
+        specific, shared: pooled representations (B, 3, d).
+        modality_mask: which modalities each sample has, bool (B, 3).
+
+    Returns:
+        (B,) losses.
+    """
+    specific, shared = _unit(specific), _unit(shared)
+    both = modality_mask[:, :, None] & modality_mask[:, None, :]  # (B, 3, 3)
+    upper = torch.ones(3, 3, dtype=torch.bool, device=both.device).triu(diagonal=1)
+    lowest = torch.finfo(torch.float32).min
+
+    def pairs(left, right, allowed):
+        scores = left @ right.transpose(1, 2) / temperature  # (B, 3, 3)
+        return scores.masked_fill(~allowed, lowest).flatten(1)  # (B, 9)
+
+    positive = pairs(shared, shared, both & upper)
+    negative = torch.cat([pairs(specific, specific, both & upper), pairs(specific, shared, both)], dim=1)  # (B, 18)
+    losses = torch.cat([positive, negative], dim=1).logsumexp(dim=1) - positive.logsumexp(dim=1)
+    return losses.masked_fill(modality_mask.sum(dim=1) < 2, 0.0)
+
+
+def inter_sample_loss(
+    anchors: torch.Tensor,
+    others: torch.Tensor,
+    positives: torch.Tensor,
+    excluded: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """Eq. (18), the supervised contrastive loss between samples.
+
+        L_i = -(1 / |P(i)|) sum_{p in P(i)} log( exp(F_i . F_p / tau) / sum_{a != i} exp(F_i . F_a / tau) )
+
+    On the unit hypersphere, in float32. An anchor without positives gives 0, and so does a batch of one.
+
+    Args:
+        anchors: F_M of this process's samples, (B, d).
+        others: F_M of the global batch, (G, d), these samples among them.
+        positives: bool (B, G), who shares the anchor's label.
+        excluded: bool (B, G), who does not count: the anchor itself.
+
+    Returns:
+        (B,) losses.
+    """
+    scores = _unit(anchors) @ _unit(others).T / temperature  # (B, G)
+    positives = positives & ~excluded
+    log_total = scores.masked_fill(excluded, torch.finfo(torch.float32).min).logsumexp(dim=1, keepdim=True)  # (B, 1)
+    log_share = (scores - log_total).masked_fill(~positives, 0.0)
+    return -log_share.sum(dim=1) / positives.sum(dim=1).clamp(min=1)
+
+
+def shares_label(
+    labels: torch.Tensor, other_labels: torch.Tensor, task: TaskSpecification, sentiment_threshold: float = 0.0
+) -> torch.Tensor:
+    """Which pairs of samples are positives of eq. (18).
+
+    Scores: the same of negative, neutral, positive, neutral being |y| <= threshold (three classes by sign: our reading). Single label: the same
+    class. Multi-label: at least one label in common, so that a sample without any has no positives.
+
+    Args:
+        labels: ground truth of the anchors, (B,) or (B, C).
+        other_labels: ground truth of the global batch, (G,) or (G, C).
+
+    Returns:
+        bool (B, G).
+    """
+    if task.is_multi_label:
+        return labels.float() @ other_labels.float().T > 0
+    if task.is_regression:
+        labels, other_labels = (
+            y.reshape(-1).sign() * (y.reshape(-1).abs() > sentiment_threshold) for y in (labels, other_labels)
+        )
+    return labels[:, None] == other_labels[None, :]

@@ -1,0 +1,100 @@
+"""Arguments of a training run: transformers' own, with the method's fields and the field's defaults."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
+
+from ..affect_heads import REGRESSION_LOSSES
+from ..metrics import LOWER_IS_BETTER
+
+
+@dataclass
+class SemanticMACTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with two learning rates, warm-up counted in epochs, and the options of the objective.
+
+    Defaults follow Table II of the paper where it speaks (AdamW, warm-up of all rates over the first epoch, a constant or cosine rate) and
+    docs/method.md elsewhere. Model selection (`metric_for_best_model`) is set from the task by the Trainer where it is not given.
+    """
+
+    learning_rate: float = field(default=1e-4, metadata={"help": "Rate of everything but the language model."})
+    language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Rate of the language model."})
+    warmup_epochs: float = field(
+        default=1.0,
+        metadata={"help": "Linear warm-up of both rates over this many epochs. 0 leaves it to warmup_steps."},
+    )
+    regression_loss: str = field(
+        default="l1", metadata={"help": f"Task loss of scores: {' or '.join(REGRESSION_LOSSES)}."}
+    )
+    pseudo_labels: str = field(
+        default="generated",
+        metadata={"help": "Labels of S, T, A, V: generated, ground_truth, or off (only sub-task M learns)."},
+    )
+    num_neighbors: int = field(default=10, metadata={"help": "Neighbours K of label generation."})
+    label_start_epoch: int = field(
+        default=2, metadata={"help": "Last epoch n_0 that learns from the ground truth alone."}
+    )
+    label_momentum: bool = field(default=True, metadata={"help": "Mix new pseudo labels with their history."})
+    label_memory: int = field(default=128, metadata={"help": "Bound of the neighbour search in MiB."})
+    intra_weight: float = field(default=0.1, metadata={"help": "Weight alpha of the contrastive loss within samples."})
+    inter_weight: float = field(default=0.1, metadata={"help": "Weight beta of the contrastive loss between samples."})
+    intra_temperature: float = field(default=0.5, metadata={"help": "Temperature tau_1 within samples."})
+    inter_temperature: float = field(default=0.1, metadata={"help": "Temperature tau_2 between samples."})
+    sentiment_threshold: float = field(
+        default=0.0, metadata={"help": "Scores up to this size are neutral for the loss between samples."}
+    )
+    modality_dropout: float = field(
+        default=0.0,
+        metadata={"help": "Probability that a training clip lacks one of its modalities in a step; never all of them."},
+    )
+    class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
+
+    lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "constant_with_warmup or cosine."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on validation: no, steps, epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch, best."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the checkpoint best on validation."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep: the best and the newest."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Clips go whole to the collator: keep False."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=True, metadata={"help": "A batch without a modality leaves its perceiver unused: keep True."}
+    )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "When to push to the Hub: end; the model card is made from the finished run."}
+    )
+    report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
+
+    def __post_init__(self):
+        # The library takes an evaluation strategy for a wish to evaluate; the strategy here has a default, the wish is the user's.
+        asked = self.do_eval
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            # The library takes everything that is not called a loss for better when it is higher.
+            self.greater_is_better = not self.metric_for_best_model.endswith(LOWER_IS_BETTER)
+        super().__post_init__()
+        self.do_eval = asked
+        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished run."
+            )
+        if self.regression_loss not in REGRESSION_LOSSES:
+            raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
+        if self.class_weight not in ("none", "balanced"):
+            raise ValueError(f"class_weight is {self.class_weight!r}; expected none or balanced.")
+        if self.pseudo_labels not in ("generated", "ground_truth", "off"):
+            raise ValueError(f"pseudo_labels is {self.pseudo_labels!r}; expected generated, ground_truth or off.")
+        for name in ("num_neighbors", "label_start_epoch", "label_memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        for name in ("intra_temperature", "inter_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        for name in ("intra_weight", "inter_weight", "sentiment_threshold"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.modality_dropout < 1:
+            raise ValueError(f"modality_dropout is {self.modality_dropout}; expected a probability in [0, 1).")
+        if self.warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
+        if self.remove_unused_columns:
+            raise ValueError(
+                "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not take."
+            )

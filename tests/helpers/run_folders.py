@@ -1,0 +1,39 @@
+"""Folders as finished runs leave them, without training."""
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+from modeling_semanticmac.files.atomic_files import write_json
+from modeling_semanticmac.runs.record import save_run_record, write_predictions
+from modeling_semanticmac.training.run_arguments import parse_arguments
+
+
+def write_run(
+    folder: Path, task: TaskSpecification, labels, logits, ids=None, results: dict | None = None, words: tuple[str, ...] = ()
+) -> Path:  # fmt: skip
+    """A run with test predictions.
+
+    Args:
+        labels: (n,) scores or class ids, (n, C) multi-hot.
+        logits: (n, C).
+        ids: of the clips; None: c0, c1, ...
+        results: content of `all_results.json`.
+        words: arguments of the run.
+    """
+    folder.mkdir(parents=True)
+    arguments = parse_arguments(["--corpus", "own", "--output_dir", str(folder), "--use_cpu", *words])
+    save_run_record(str(folder), *arguments, task)
+    write_json(folder / "all_results.json", {"test_opened": "nothing was chosen", **(results or {})})
+    logits = np.asarray(logits, dtype=np.float32)
+    ids = ids if ids is not None else [f"c{index}" for index in range(len(logits))]
+    clips = datasets.Dataset.from_dict({"id": list(ids), "label": np.asarray(labels).tolist()})
+    write_predictions(folder / "predictions_test.csv", task, clips, logits, np.repeat(logits[:, None], 4, axis=1))
+    return folder
+
+
+def one_hot(ids, num_classes: int) -> np.ndarray:
+    """Logits (n, C) whose largest is at the given class."""
+    return np.eye(num_classes)[np.asarray(ids)]

@@ -1,0 +1,68 @@
+"""A small rendered corpus and a run on it."""
+
+import csv
+import json
+
+import pytest
+
+from datasets_scripts import load_corpus
+from examples.tiny_models import save_tiny_language_model, save_tiny_towers
+from modeling_semanticmac.commands import train
+from tests.helpers.project import RECIPE
+
+CLIPS = {"train": 12, "validation": 5, "test": 5}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A small rendered corpus, tiny towers and a tiny language model, and one trained run."""
+    folder = tmp_path_factory.mktemp("world")
+    clips = load_corpus("synthetic", folder / "corpus", "sentiment", cache_dir=folder / "cache", num_proc=1, **CLIPS)
+    vision, audio = save_tiny_towers(folder / "towers")
+    language_model = save_tiny_language_model(folder / "language_model", clips["train"]["text"])
+    models = ["--language_model", str(language_model), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
+    data = [
+        "--corpus",
+        "synthetic",
+        "--data_dir",
+        str(folder / "corpus"),
+        "--corpus_options",
+        json.dumps({**CLIPS, "num_proc": 1}),
+    ]
+    common = [
+        *data,
+        "--embeddings_dir",
+        str(folder / "embeddings"),
+        "--extraction_workers",
+        "0",
+        "--disable_tqdm",
+        "true",
+        "--use_cpu",
+    ]
+    train.main(
+        [
+            RECIPE,
+            *common,
+            *models,
+            "--output_dir",
+            str(folder / "run"),
+            "--num_train_epochs",
+            "2",
+            "--label_start_epoch",
+            "1",
+        ]
+    )
+    return {"folder": folder, "run": folder / "run", "common": common, "models": models, "clips": clips}
+
+
+def rows(path) -> list[dict]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    vision, audio = save_tiny_towers(folder / "towers")
+    words = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
+    return ["--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]

@@ -1,0 +1,248 @@
+"""`report.md` and `report.json` say what a run's files say, with pictures that are there; figures of classes against scikit-learn."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from sklearn.metrics import classification_report, confusion_matrix
+
+from datasets_scripts.corpus import corpus_builder
+from modeling_semanticmac.configuration_semanticmac import TaskSpecification
+from modeling_semanticmac.files.atomic_files import write_json
+from modeling_semanticmac.metrics import prediction_metrics
+from modeling_semanticmac.report import main, write_report
+from modeling_semanticmac.report.paper_figures import LANGUAGE_MODELS, ROWS, paper_row
+from modeling_semanticmac.report.sections import definition
+from modeling_semanticmac.runs.folder import RunFolder, split_results
+from modeling_semanticmac.runs.record import prediction_arrays
+from tests.helpers.run_folders import one_hot, write_run
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
+
+MELD = TaskSpecification("emotion", "single_label_classification", ("joy", "fear", "a|b"), None, "conversation")
+SIMS = TaskSpecification("sentiment", "regression", ("sentiment",), (-1.0, 1.0), "sims")
+
+
+def section(text: str, title: str) -> list[list[str]]:
+    """The cells of the tables below a heading."""
+    body = text.split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in body.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if set(row[0].strip()) != {"-"}]
+
+
+def pictures(folder, text: str) -> list[str]:
+    """The pictures that the page shows; each is there as PNG, SVG and CSV."""
+    shown = re.findall(r"!\[[^]]+\]\(report/(\w+)\.png\)", text)
+    for name in shown:
+        assert (folder / f"report/{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (folder / f"report/{name}.svg").is_file() and (folder / f"report/{name}.csv").is_file()
+    assert {path.stem for path in (folder / "report").iterdir()} == set(shown)
+    return shown
+
+
+def test_a_run_reports_itself(world):
+    text, data = (world["run"] / "report.md").read_text(), json.loads((world["run"] / "report.json").read_text())
+    results = json.loads((world["run"] / "all_results.json").read_text())
+    assert section(text, "Clips") == [
+        ["split", "found", "used"],
+        *([split, str(n), str(n)] for split, n in (("train", 12), ("validation", 5), ("test", 5))),
+    ]
+    assert "No public count" in text and "stops the run" in text
+    found = {row[0]: row for row in section(text, "Metrics")}
+    assert found["`mae`"][1:3] == [f"{results['eval_mae']:.4f}", f"{results['test_mae']:.4f}"]
+    assert len(found) == 11 and all(row[3] for row in found.values()) and "the paper" not in found["metric"]
+    assert data["metrics"]["metrics"]["mae"]["test"] == results["test_mae"]
+    assert results["test_opened"] in text
+    assert [row[0].split(" ")[0].strip("*") for row in section(text, "Training")] == ["epoch", "1", "2"]
+    assert "(chosen)" in text and data["training"]["chosen_epoch"] in (1, 2)
+    assert [row[0] for row in section(text, "Pseudo labels")] == ["sub-task", "S", "T", "A", "V"]
+    assert data["pseudo_labels"]["epochs"] == [2]
+    assert sum(row["clips"] for row in data["predictions"]["by_label"]) == 5
+    assert data["clips"]["train"]["found"] == 12 and data["circumstances"]["seed"] == 42
+    assert pictures(world["run"], text) == ["scores", "training", "pseudo_labels"]
+    assert text == write_report(world["run"])  # anew, from the folder alone
+
+
+def test_size_time_and_memory(world):
+    from transformers import AutoModelForVideoClassification
+
+    found = json.loads((world["run"] / "report.json").read_text())["costs"]
+    model = AutoModelForVideoClassification.from_pretrained(world["run"])
+    parameters = found["parameters"]
+    assert parameters["trained"] == parameters["language_model"] + parameters["new_modules"] == model.num_parameters()
+    assert parameters["frozen_in_model"] == 0 and parameters["vision_tower"] > 0 and parameters["audio_tower"] > 0
+    assert 50 * 2**20 < found["peak_memory_bytes"] < 64 * 2**30
+    assert found["seconds"]["training"] > 0 and found["seconds"]["embedding of test"] > 0
+
+
+def test_the_metrics_are_those_of_the_predictions_to_the_last_digit(world):
+    run = RunFolder(world["run"])
+    found = prediction_metrics(run.task, *prediction_arrays(run.task, run.predictions))
+    assert {name: value for name, value in split_results(run.results, "test").items() if name != "loss"} == found
+
+
+def test_classes_are_those_of_scikit_learn(tmp_path):
+    generator = np.random.default_rng(0)
+    labels, predictions = generator.integers(0, 3, (2, 60))
+    labels[labels == 1] = 0  # one class that no clip has
+    folder = write_run(tmp_path / "run", MELD, labels, one_hot(predictions, 3))
+    text = write_report(folder)
+    expected = classification_report(
+        labels, predictions, labels=range(3), target_names=MELD.label_names, output_dict=True, zero_division=0
+    )
+    rows = {name.replace("\\", ""): row for name, *row in section(text, "Predictions by class")[1:]}
+    for name in MELD.label_names:
+        found = dict(zip(("support", "precision", "recall", "f1-score"), map(float, (rows[name][0], *rows[name][2:]))))
+        assert found == pytest.approx(expected[name], abs=1e-4)
+    data = json.loads((folder / "report.json").read_text())["predictions"]
+    assert data["confusion"]["rows_are_labels"] == confusion_matrix(labels, predictions).tolist()
+    assert pictures(folder, text) == ["confusion"]
+    assert (folder / "report/confusion.csv").read_text().splitlines()[0] == "label,joy,fear,a|b"
+
+
+def test_several_labels_at_their_thresholds(tmp_path):
+    generator = np.random.default_rng(1)
+    labels, logits = generator.integers(0, 2, (50, 3)), generator.normal(size=(50, 3))
+    thresholds = {"happy": 0.3, "sad": 0.5, "angry": 0.7}
+    results = {f"test_threshold_{name}": value for name, value in thresholds.items()}
+    folder = write_run(tmp_path / "run", EMOTIONS, labels, logits, results=results)
+    text = write_report(folder)
+    found = json.loads((folder / "report.json").read_text())["predictions"]["by_class"]
+    scores = 1 / (1 + np.exp(-logits.astype(np.float32).astype(float)))
+    for index, (name, threshold) in enumerate(thresholds.items()):
+        expected = classification_report(labels[:, index], scores[:, index] > threshold, output_dict=True)
+        row = found[name]
+        assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(
+            [expected["1"][key] for key in ("precision", "recall", "f1-score")]
+        )
+        assert row["s_acc"] == pytest.approx(expected["accuracy"]) and row["threshold"] == threshold
+        assert row["n_acc"] == pytest.approx(expected["macro avg"]["recall"])
+    assert "thresholds tuned on validation" in text and pictures(folder, text) == ["labels"]
+
+
+def test_scores_of_ch_sims_are_told_by_the_levels_of_its_raters(tmp_path):
+    labels = np.array([-1.0, -0.8, 0.0, 0.2, 0.2, 1.0])
+    folder = write_run(tmp_path / "run", SIMS, labels, (labels + [0.1, 0, 0, 0.1, -0.3, 0])[:, None])
+    write_report(folder)
+    rows = json.loads((folder / "report.json").read_text())["predictions"]["by_label"]
+    assert [(row["label"], row["clips"]) for row in rows] == [(-1.0, 1), (-0.8, 1), (0.0, 1), (0.2, 2), (1.0, 1)]
+    assert rows[3]["bias"] == pytest.approx(-0.1) and rows[3]["mean_absolute_error"] == pytest.approx(0.2)
+
+
+def test_a_run_without_test_split_and_an_undefined_figure(tmp_path):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0], [[1.0]], results={"eval_pearson": float("nan")})
+    (folder / "predictions_test.csv").unlink()
+    write_json(folder / "all_results.json", {"eval_pearson": float("nan"), "eval_runtime": 3.0})
+    text = write_report(folder)
+    assert "The test split was not opened." in text and "## Predictions" not in text
+    assert section(text, "Metrics")[1][:3] == ["`pearson`", "undefined", ""]
+    told = (folder / "report.json").read_text()
+    assert "NaN" not in told and json.loads(told)["metrics"]["metrics"]["pearson"]["validation"] is None
+
+
+def test_counts_dropped_rows_and_media_that_failed(tmp_path):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]], words=("--on_error", "skip"))
+    counts = {"found": {"train": 9, "test": 2}, "expected": {"train": 10, "test": 2}, "table_ii": {"train": 16326}}
+    write_json(folder / "corpus.json", {**counts, "dropped": {"train": {"no label": 3}}})
+    clips = [{"id": f"c{i}", "path": "", "status": "failed", "reason": "no file", "note": ""} for i in range(25)]
+    write_json(folder / "media_train.json", {"failed": {"no file": 25}, "partial": {}, "clips": clips})
+    write_json(folder / "splits.json", {"train": ["c1"], "test": ["c0", "c1"]})
+    text = write_report(folder)
+    tables = section(text, "Clips")
+    assert tables[:4] == [["split", "the paper", "expected", "found", "used"], ["train", "16,326", "10", "9", "1"], ["validation", "", "", "", ""], ["test", "", "2", "2", "2"]]  # fmt: skip
+    assert ["train", "row is no clip", "no label", "3"] in tables and [
+        "train",
+        "media failed",
+        "no file",
+        "25",
+    ] in tables
+    assert "the first 20 of 25" in text and "is left out" in text
+
+
+def test_curves_of_classes_have_the_metric_that_chooses_and_no_modality_that_is_not_used(tmp_path):
+    folder = write_run(tmp_path / "run", SARCASM, [0, 1], one_hot([0, 1], 2))
+    training = {"loss": 2.0, "loss_M": 0.7, "loss_T": 0.6, "loss_A": 0, "loss_intra": 0, "loss_inter": 1.0}
+    log = [{**training, "epoch": epoch, "step": 3 * epoch} for epoch in (1, 2)]
+    log += [
+        {"eval_loss": 0.5, "eval_w_f1": f1, "epoch": epoch, "step": 3 * epoch} for epoch, f1 in ((1, 0.8), (2, 0.7))
+    ]
+    log += [{**training, "loss_M": 0.9, "epoch": 2, "step": 6}]  # logged again by a resumed run
+    log += [{"labels/weight_T": 0.9, "labels/movement_T": 0.1, "labels/differs_T": 0.2, "epoch": 1, "step": 3}]
+    write_json(folder / "trainer_state.json", {"log_history": log, "best_global_step": 3})
+    text = write_report(folder)
+    drawn = [line.split(",") for line in (folder / "report/training.csv").read_text().splitlines()]
+    assert drawn[0] == ["epoch", "loss_M", "eval_loss", "loss_T", "loss_inter", "eval_w_f1"]
+    assert sorted(drawn[1:]) == [
+        ["1", "", "0.5", "", "", "0.8"],
+        ["1", "0.7", "", "0.6", "1.0", ""],
+        ["2", "", "0.5", "", "", "0.7"],
+        ["2", "0.9", "", "0.6", "1.0", ""],
+    ]
+    assert section(text, "Training")[1:] == [
+        ["**1** (chosen)", "2.0000", "0.7000", "0.5000", "0.8000"],
+        ["2", "2.0000", "0.9000", "0.5000", "0.7000"],
+    ]
+    assert (folder / "report/pseudo_labels.csv").read_text().splitlines() == [
+        "epoch,weight_T,movement_T,differs_T",
+        "2,0.9,0.1,0.2",
+    ]
+
+
+def test_the_papers_row_is_that_of_the_language_model():
+    row, same = paper_row("mustard", "sarcasm", "FacebookAI/roberta-base")
+    assert (row.language_model, row.metrics["w_acc"], same) == ("RoBERTa", 0.8125, True)
+    row, same = paper_row("mustard", "sarcasm", "sentence-transformers/all-MiniLM-L6-v2")
+    assert (row.language_model, same) == ("BERT", False)
+    assert paper_row("meld", "emotion", "x/paraphrase-distilroberta-base-v1/")[1]  # is no roberta-base
+    assert paper_row("mosi", "sentiment", None)[1] is False and paper_row("ch_sims", "sentiment", "x") == (None, False)
+    for (corpus, task), rows in ROWS.items():
+        known = corpus_builder(corpus).task_config(task).task
+        family = set(prediction_metrics(known, [0, 1], [0, 1]))
+        assert all(set(row.metrics) <= family and row.language_model in LANGUAGE_MODELS for row in rows)
+
+
+def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
+    words = ("--corpus", "mustard", "--language_model", "google-bert/bert-base-uncased")
+    results = {"test_w_acc": 0.5, "test_w_recall": 0.5}
+    folder = write_run(tmp_path / "same", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    write_json(folder / "corpus.json", {"table_ii": {"test": 2}, "expected": {"test": 2}, "found": {}, "dropped": {}})
+    text = write_report(folder)
+    assert {row[0]: row[3] for row in section(text, "Metrics")}["`w_acc`"] == "0.7969"
+    told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]
+    assert (
+        told.startswith("MUStARD (Table IX), SemanticMAC with BERT, the mean of five runs")
+        and "not the same" not in told
+    )
+    assert "language model is" not in told and "also has" not in told and "last incomplete batch" in told
+    words = ("--corpus", "mustard", "--language_model", "x", "--modalities", "text", "--use_context", "false")
+    folder = write_run(tmp_path / "other", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    write_json(folder / "corpus.json", {"table_ii": {"test": 68}, "expected": {}, "found": {}, "dropped": {}})
+    write_report(folder)
+    told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]
+    for part in (
+        "language model is `x`",
+        "also has audio and vision",
+        "with earlier utterances",
+        "68 clips, this run's 2",
+    ):
+        assert part in told
+
+
+def test_definitions_come_with_their_formula_and_classes_have_none():
+    assert definition("acc7") == "Seven-class accuracy of CMU-MOSI / MOSEI: mean [rint(clip(p, 3)) = rint(clip(y, 3))]"
+    assert "(TP N / P + TN) / (2 N)" in definition("n_acc") and "Args" not in definition("n_acc")
+    assert definition("b_f1_tuned").endswith("thresholds tuned on validation")
+    assert not definition("f1_joy") and not definition("n_acc_happy") and not definition("threshold_happy")
+
+
+def test_the_command(tmp_path, capsys):
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]])
+    main([str(folder)])
+    assert capsys.readouterr().out.startswith("# own, sentiment\n") and (folder / "report.md").is_file()
+    record = json.loads((folder / "run.json").read_text())
+    del record["task"]
+    write_json(folder / "run.json", record)
+    for words, message in (([str(tmp_path)], "no run.json"), ([str(folder)], "does not name the task")):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert message in capsys.readouterr().err

@@ -1,0 +1,234 @@
+"""`--do_search`: a trial is a plain run, the test split stays sealed, a killed search goes on, several processes share one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from modeling_semanticmac.commands import train
+from modeling_semanticmac.search import search as module
+from modeling_semanticmac.search.search import SearchTrainer
+from modeling_semanticmac.training.run import Run
+from tests.helpers.project import PROJECT, RECIPE
+
+SPACE = """
+hidden_size: [16, 32]
+num_latents: [2, 3, 4]
+num_neighbors: {low: 1, high: 6}
+dropout: {low: 0.0, high: 0.3}
+learning_rate: {low: 1e-4, high: 1e-2, log: true}
+language_model_learning_rate: {low: 1e-4, high: 1e-2, log: true}
+per_device_train_batch_size: [4, 8]
+warmup_epochs: [0, 1]
+"""
+
+
+def words(world, folder, trials: int, *more: str, space: str = SPACE) -> list[str]:
+    """A command that searches; with text alone unless `more` says otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / "space.yaml"
+    path.write_text(space, encoding="utf-8")
+    command = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "2", "--label_start_epoch", "1"]
+    search = ["--do_search", "--search_space", str(path), "--search_trials", str(trials), "--search_heartbeat", "1"]
+    return [*command, *search, "--output_dir", str(folder), "--modalities", "text", *more]
+
+
+def environment() -> dict[str, str]:
+    """Of a process that runs this checkout on one thread."""
+    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+
+
+def result(folder) -> dict:
+    return json.loads((folder / "search.json").read_text(encoding="utf-8"))
+
+
+def plain_loss(folder) -> float:
+    return json.loads((folder / "all_results.json").read_text(encoding="utf-8"))["eval_loss"]
+
+
+@pytest.fixture(scope="module")
+def searched(world, tmp_path_factory):
+    """Three trials with all modalities; and which splits were read."""
+    folder = tmp_path_factory.mktemp("searched") / "search"
+    opened, split = [], Run.split
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Run, "split", lambda self, name, limit: opened.append(name) or split(self, name, limit))
+    train.main(words(world, folder, 3, "--modalities", "text", "audio", "vision"))
+    patch.undo()
+    return {"folder": folder, "opened": opened, **result(folder)}
+
+
+def test_the_best_recipe_gives_the_best_score(world, searched, tmp_path):
+    best = min(searched["trials"], key=lambda trial: trial["score"])
+    assert searched["best"] == best and len({trial["score"] for trial in searched["trials"]}) == 3
+    recipe = searched["folder"] / "best.yaml"
+    train.main([str(recipe), "--data_dir", str(world["folder"] / "corpus"), "--output_dir", str(tmp_path / "run")])
+    assert plain_loss(tmp_path / "run") == pytest.approx(best["score"], abs=1e-6)
+    assert (tmp_path / "run/predictions_test.csv").is_file()  # the recipe that was searched with asks for it
+    told = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    assert best["parameters"].items() <= told.items() and told["corpus_options"]["train"] == 12
+    assert not {"data_dir", "output_dir", "do_search", "search_trials"} & told.keys()
+
+
+def test_every_trial_is_a_plain_run(world, searched, tmp_path):
+    """None takes anything over from the trial before: weights, random state, labels, what one argument implies for another."""
+    last = searched["trials"][-1]
+    changed = [f"--{name}={value}" for name, value in last["parameters"].items()]
+    command = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "2", "--label_start_epoch", "1"]
+    train.main([*command, *changed, "--do_predict", "false", "--output_dir", str(tmp_path)])
+    assert plain_loss(tmp_path) == pytest.approx(last["score"], abs=1e-6)
+
+
+def test_the_test_split_stays_sealed_and_no_checkpoints_pile_up(searched):
+    assert searched["opened"] == ["train", "validation"]  # each once, for all trials
+    assert searched["scored_on"].startswith("validation loss, the lowest")
+    assert searched["test_opened"] is None
+    left = list(searched["folder"].iterdir())
+    assert {"best.yaml", "run.json", "search.db", "search.json", "search.md", "splits.json"} <= {
+        path.name for path in left
+    }
+    assert all(path.is_file() and path.suffix in (".lock", ".db", ".json", ".md", ".yaml") for path in left)
+    assert json.loads((searched["folder"] / "splits.json").read_text()).keys() == {"train", "validation"}
+
+
+def test_the_table(searched):
+    text = (searched["folder"] / "search.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and "complete" in line]
+    scores = sorted(trial["score"] for trial in searched["trials"])
+    assert [row[2] for row in rows] == [f"{score:.4f}" for score in scores]
+    assert f"Best: trial {searched['best']['trial']}, loss {scores[0]:.4f}" in text and "best.yaml" in text
+    assert all(trial["seconds"] > 0 for trial in searched["trials"])
+
+
+def test_classes_are_scored_by_the_highest_f1(world, tmp_path):
+    train.main(words(world, tmp_path / "search", 2, "--task", "sarcasm"))
+    found = result(tmp_path / "search")
+    assert found["metric"] == "w_f1" and found["best"]["score"] == max(trial["score"] for trial in found["trials"])
+    assert all(0 <= trial["score"] <= 1 for trial in found["trials"])
+
+
+def test_a_trial_is_scored_by_its_best_evaluation():
+    def score(value, best, greater):
+        args = SimpleNamespace(metric_for_best_model="mae", greater_is_better=greater)
+        return SearchTrainer.score(
+            SimpleNamespace(args=args, state=SimpleNamespace(best_metric=best)), {"eval_mae": value}
+        )
+
+    assert (score(0.5, None, False), score(0.5, 0.4, False), score(0.5, 0.6, False)) == (0.5, 0.4, 0.5)
+    assert (score(0.5, 0.4, True), score(0.5, 0.6, True)) == (0.5, 0.6)
+    with pytest.raises(ValueError, match="eval_mae is nan: the training has diverged"):
+        score(float("nan"), 0.4, False)
+
+
+def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
+    """14 is no multiple of the four heads."""
+    train.main(words(world, tmp_path / "search", 3, space="hidden_size: [14, 16]\nnum_latents: {low: 1, high: 64}"))
+    found = result(tmp_path / "search")
+    states = {
+        size: {t["state"] for t in found["trials"] if t["parameters"]["hidden_size"] == size} for size in (14, 16)
+    }
+    assert states == {14: {"failed"}, 16: {"complete"}}
+    assert sum(trial["state"] == "complete" for trial in found["trials"]) == 3
+    assert "Failed, with others drawn in their place" in (tmp_path / "search/search.md").read_text(encoding="utf-8")
+
+
+def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
+    """Two at once; after the first finished trials one of them gets SIGKILL, the other ends with exactly what was asked for."""
+    folder = tmp_path / "search"
+    command = [sys.executable, str(PROJECT / "run_mac.py"), *words(world, folder, 5)]
+    logs = [open(tmp_path / f"log_{index}", "w") for index in range(2)]
+    first, second = (
+        subprocess.Popen(command, env=environment(), stdout=log, stderr=subprocess.STDOUT, cwd=PROJECT) for log in logs
+    )
+    try:
+        limit = time.monotonic() + 240
+        while not (folder / "search.json").is_file() or not result(folder)["best"]:
+            assert time.monotonic() < limit and first.poll() is None and second.poll() is None, logs
+            time.sleep(0.05)
+        first.send_signal(signal.SIGKILL)
+        assert second.wait(timeout=240) == 0, (tmp_path / "log_1").read_text()
+    finally:
+        for process, log in zip((first, second), logs):
+            process.kill()
+            process.wait()
+            log.close()
+    trials = result(folder)["trials"]
+    complete = [str(trial["parameters"]) for trial in trials if trial["state"] == "complete"]
+    assert len(complete) == len(set(complete)) == 5
+    assert all(str(trial["parameters"]) in complete for trial in trials if trial["state"] == "stopped")
+    # The same space and seed in one process that was never killed.
+    assert {str(trial["parameters"]) for trial in searched["trials"]} < set(complete)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--do_train"], "--do_train with --do_search: a search only searches. Run .*best.yaml"),
+        (["--do_predict", "true"], "--do_predict with --do_search"),
+        (["--seeds", "1", "2"], "--seeds with --do_search"),
+        (["--eval_strategy", "no", "--load_best_model_at_end", "false"], "needs an --eval_strategy"),
+        (["--load_best_model_at_end", "false"], "needs an --eval_strategy"),
+        (["--search_sampler", "grid"], "search_sampler is 'grid'; expected random or tpe"),
+        (["--search_pruner", "mean"], "search_pruner is 'mean'; expected none or median"),
+        (["--search_backend", "wandb"], "search_backend is 'wandb'; expected optuna or ray"),
+        (["--search_trials", "0"], "search_trials is 0"),
+        (["--search_backend", "ray", "--search_sampler", "tpe"], "knows --search_sampler random"),
+        (["--search_spaces", "x"], "unknown argument 'search_spaces'.*'search_space'"),
+    ],
+)
+def test_commands_that_cannot_work_are_refused(world, tmp_path, more, message):
+    with pytest.raises(ValueError, match=message):
+        train.main([*words(world, tmp_path / "search", 2), *more])
+    assert not (tmp_path / "search/run.json").exists()
+
+
+def test_a_checkpoint_cannot_be_searched(world, tmp_path):
+    command = [
+        *world["common"],
+        "--model_name_or_path",
+        str(world["run"]),
+        "--do_search",
+        "--output_dir",
+        str(tmp_path),
+    ]
+    with pytest.raises(ValueError, match="give --language_model, not --model_name_or_path"):
+        train.main(command)
+
+
+def test_a_training_without_an_evaluation_has_no_score(world, tmp_path):
+    with pytest.raises(ValueError, match="2 trials failed, 1 are wanted. The last: .* lower --eval_delay"):
+        train.main(words(world, tmp_path / "search", 1, "--eval_delay", "9"))
+
+
+def test_ray_is_asked_for_where_it_is_absent(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "is_ray_tune_available", lambda: False)
+    with pytest.raises(ImportError, match=r"needs Ray Tune: pip install 'ray\[tune\]'"):
+        train.main(words(world, tmp_path / "search", 1, "--search_backend", "ray"))
+
+
+def test_optuna_is_asked_for_where_it_is_absent(world, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"needs Optuna: pip install 'semanticmac\[search\]'"):
+        train.main(words(world, tmp_path / "search", 1))
+
+
+def test_two_trials_with_ray(world, tmp_path):
+    pytest.importorskip("ray.tune", reason="Ray Tune is not installed")
+    command = [
+        sys.executable,
+        str(PROJECT / "run_mac.py"),
+        *words(world, tmp_path / "search", 2, "--search_backend", "ray"),
+    ]
+    subprocess.run(command, env=environment(), cwd=PROJECT, check=True, capture_output=True, text=True)
+    found = result(tmp_path / "search")
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 2
+    best = str(tmp_path / "search/best.yaml")
+    train.main([best, "--data_dir", str(world["folder"] / "corpus"), "--output_dir", str(tmp_path / "run")])
+    assert plain_loss(tmp_path / "run") == pytest.approx(found["best"]["score"], abs=1e-6)

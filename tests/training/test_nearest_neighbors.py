@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
+
+
+def by_scikit_learn(features: torch.Tensor, k: int):
+    """Brute force; each row asks for one neighbour more and leaves itself out."""
+    data = features.double().numpy()
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(data)
+    return search.kneighbors()  # without an argument: the fitted rows, never themselves
+
+
+def by_definition(features: torch.Tensor, k: int):
+    """Every difference in float64, sorted by (distance, index)."""
+    data = features.double()
+    squared = (data[:, None] - data[None]).square().sum(-1)
+    squared.fill_diagonal_(float("inf"))
+    found = squared.sort(dim=1, stable=True)
+    return found.values[:, :k].sqrt(), found.indices[:, :k]
+
+
+@pytest.mark.parametrize(("count", "width", "k"), [(500, 8, 10), (333, 64, 1), (40, 3, 20), (12, 4, 10)])
+def test_equals_scikit_learn(count, width, k):
+    features = torch.randn(count, width, generator=torch.Generator().manual_seed(0))
+    distances, indices = nearest_neighbors(features, k)
+    expected_distances, expected = by_scikit_learn(features, k)
+    np.testing.assert_array_equal(indices.numpy(), expected)
+    np.testing.assert_allclose(distances.numpy(), expected_distances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("memory", [2**12, 2**14, 2**20, 2**27])
+def test_memory_changes_nothing(memory):
+    features = torch.randn(700, 16, generator=torch.Generator().manual_seed(1))
+    for found, expected in zip(nearest_neighbors(features, 7, memory), nearest_neighbors(features, 7)):
+        assert found.equal(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_features_with_many_ties(data):
+    """Small integers make equal distances everywhere: the lower index must win, whatever the blocks."""
+    count = data.draw(st.integers(1, 70))
+    width, k = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 12))
+    seed, scale = data.draw(st.integers(0, 10**6)), data.draw(st.sampled_from([1.0, 1e-3, 1e4]))
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randint(-2, 3, (count, width), generator=generator) * scale
+    distances, indices = nearest_neighbors(features, k, data.draw(st.sampled_from([2**12, 2**16, 2**27])))
+    expected_distances, expected = by_definition(features, min(k, count - 1))
+    assert indices.equal(expected)
+    torch.testing.assert_close(distances, expected_distances)
+    assert not (indices == torch.arange(count)[:, None]).any()
+
+
+def test_collapsed_features_take_the_lowest_indices():
+    distances, indices = nearest_neighbors(torch.ones(50, 4), 3)
+    assert distances.eq(0).all()
+    assert indices[0].tolist() == [1, 2, 3] and indices[1].tolist() == [0, 2, 3] and indices[49].tolist() == [0, 1, 2]
+
+
+def test_far_from_the_origin_digits_are_not_lost():
+    features = torch.randn(200, 6, generator=torch.Generator().manual_seed(2)) + 3000
+    assert nearest_neighbors(features, 5)[1].equal(by_definition(features, 5)[1])
+
+
+def test_too_few_rows_and_bad_input():
+    distances, indices = nearest_neighbors(torch.randn(1, 3), 5)
+    assert distances.shape == indices.shape == (1, 0)
+    assert nearest_neighbors(torch.randn(3, 3), 5)[1].shape == (3, 2)
+    with pytest.raises(ValueError, match="diverged"):
+        nearest_neighbors(torch.tensor([[float("nan")], [0.0]]), 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        nearest_neighbors(torch.randn(3, 3), 0)
