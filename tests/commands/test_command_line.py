@@ -153,7 +153,7 @@ def test_an_interruption_is_no_traceback(capsys, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modeling_semanticmac.info_command.model_info", interrupted)
+    monkeypatch.setattr("modeling_semanticmac.commands.info.model_info", interrupted)
     assert run(capsys, "info", "x") == (130, "", "semanticmac: interrupted\n")
 
 

@@ -139,7 +139,7 @@ def test_a_lost_shard_is_left_out_and_said(store, tmp_path, caplog, damage, monk
     else:
         shard.write_bytes(shard.read_bytes()[:-1])
     warnings = []
-    monkeypatch.setattr("modeling_semanticmac.embedding_store.logger.warning", warnings.append)
+    monkeypatch.setattr("modeling_semanticmac.embedding_store.store.logger.warning", warnings.append)
     assert_holds(EmbeddingStore(tmp_path), {name: CLIPS[name] for name in CLIPS if name not in ("clip_3", "clip_4", "clip_5")})  # fmt: skip
     assert "1 shard(s) with 3 clips are missing or incomplete" in warnings[0]
 

@@ -7,7 +7,7 @@ from modeling_semanticmac.search.space import Range, Values, load_space, searcha
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.project import PROJECT
 
-SPACES = sorted((PROJECT / "examples/search").glob("*.yaml"))
+SPACES = sorted((PROJECT / "modeling_semanticmac/search/spaces").glob("*.yaml"))
 
 
 def written(folder, text: str):
@@ -96,7 +96,7 @@ def test_every_draw_of_the_example_spaces_is_a_valid_run(path, tmp_path):
 
 def test_ranges_of_method_4_2():
     """Typed from the table of ranges: 12 heads are left out, for they divide only one of the widths."""
-    space = load_space(PROJECT / "examples/search/paper.yaml")
+    space = load_space(PROJECT / "modeling_semanticmac/search/spaces/paper.yaml")
     assert {name: entry.values for name, entry in space.items() if isinstance(entry, Values) and name != "dropout"} == {
         "hidden_size": (128, 256, 768),
         "num_attention_heads": (4, 8),
