@@ -201,7 +201,7 @@ def test_a_trained_model_looks_at_the_frame_that_holds_the_answer():
     even = attention_over_time(net.eval(), held[0])["vision"].representations
     torch.testing.assert_close(even, torch.full_like(even, 1 / 6), atol=0.01, rtol=0)
     net.train()
-    for _ in range(100):
+    for _ in range(200):  # all of five seeds find every frame from 150 steps on; at 100 it depends on rounding
         inputs, score, _ = planted_frames(64, generator)
         optimizer.zero_grad()
         (net(**inputs).logits[:, 0] - score).abs().mean().backward()
