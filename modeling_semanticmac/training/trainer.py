@@ -10,14 +10,16 @@ from transformers import EvalPrediction
 
 from ..affect_heads import subtask_embeds, task_loss
 from ..configuration_semanticmac import SUBTASKS
-from ..files.atomic_files import write_whole
+from ..files.atomic_files import write_json, write_whole
 from ..hub.saving_trainer import SavingTrainer
 from ..metrics import compute_metrics
+from ..runs.settings import MADE_WITH
 from .evaluation_sampler import WholeBatches
 from .gather_with_gradient import gather_rows
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
 from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
+from .resumed_options import keep_optimizer_options
 from .semantic_labels import SemanticLabels
 from .training_args import SemanticMACTrainingArguments
 
@@ -51,6 +53,7 @@ class SemanticMACTrainer(SavingTrainer):
             args.greater_is_better = not self.task.minimize
         kwargs.setdefault("compute_metrics", self._compute_metrics)
         super().__init__(model=model, args=args, train_dataset=number_clips(train_dataset), **kwargs)
+        self.made_with: dict | None = None  # written into each checkpoint, and compared when it is resumed
         self._reset_training_state()
 
     def _reset_training_state(self) -> None:
@@ -247,9 +250,12 @@ class SemanticMACTrainer(SavingTrainer):
                 state |= self.label_state.state_dict()
             tensors = {name: value.contiguous().cpu() for name, value in state.items()}
             write_whole(os.path.join(output_dir, LABEL_STATE), lambda path: save_file(tensors, path))
+            if self.made_with is not None:
+                write_json(os.path.join(output_dir, MADE_WITH), self.made_with)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
+        with keep_optimizer_options(self.optimizer, self.lr_scheduler):
+            super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
         path = os.path.join(checkpoint, LABEL_STATE)
