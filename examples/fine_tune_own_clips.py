@@ -17,7 +17,7 @@ from transformers import AutoConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from modeling_semanticmac.commands import train as train_command  # noqa: E402
-from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import format_number, markdown_table  # noqa: E402
 from modeling_semanticmac.runs.folder import split_results  # noqa: E402
 
 
@@ -38,7 +38,7 @@ def print_change(before: Path, after: Path) -> None:
         split_results(json.loads((folder / "eval_results.json").read_text(encoding="utf-8")), "eval")
         for folder in (before, after)
     ]
-    rows = [[name, *(figure_text(found[name]) for found in results)] for name in results[0]]
+    rows = [[name, *(format_number(found[name]) for found in results)] for name in results[0]]
     print("\n" + markdown_table(["on validation", "before", "after"], rows))
 
 

@@ -14,8 +14,10 @@ from .media_info import MediaError
 from .text_encoding import is_missing
 
 CLIP_FIELDS = ("video", "audio", "text", "context", "start", "end", "crop")
+# How the names of video and sound files end; the files of a folder that are taken for media.
 MEDIA_SUFFIXES = set(
-    ".3gp .aac .avi .flac .flv .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus .ts .wav .webm .wma .wmv".split()
+    ".3gp .aac .ac3 .aif .aiff .amr .asf .avi .f4v .flac .flv .m2ts .m4a .m4v .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mts "
+    ".mxf .oga .ogg .ogv .opus .ts .vob .wav .webm .wma .wmv".split()
 )
 DOWNLOAD_SECONDS = 60.0  # without an answer
 

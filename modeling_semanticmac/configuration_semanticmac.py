@@ -11,6 +11,7 @@ PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_class
 # The streams of a clip, in the order of every (B, 3, ...) tensor; those with media are what the towers embed.
 MODALITIES = ("text", "audio", "vision")
 MEDIA_MODALITIES = ("audio", "vision")
+DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models and towers compute
 # The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific ones of text, audio and vision.
 SUBTASKS = ("S", "T", "A", "V")
 METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
@@ -233,4 +234,4 @@ class SemanticMACConfig(PreTrainedConfig):
         return TaskSpecification(self.task_name, self.problem_type, names, self.label_range, self.metrics)
 
 
-__all__ = ["MEDIA_MODALITIES", "MODALITIES", "SUBTASKS", "SemanticMACConfig", "TaskSpecification"]
+__all__ = ["DTYPES", "MEDIA_MODALITIES", "MODALITIES", "SUBTASKS", "SemanticMACConfig", "TaskSpecification"]

@@ -277,8 +277,16 @@ def _require(clip: MediaClip, kind: str) -> None:
 
 
 def pad_streams(name: str, mask_name: str, streams: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:
-    """Streams (T_i, ...) of the clips, None where one lacks it, to (B, T, ...) and its mask (B, T); nothing where no clip has one."""
-    present = [stream for stream in streams if stream is not None]
+    """Pad the streams of the clips of a batch.
+
+    Args:
+        name, mask_name: keys of the result.
+        streams: (T_i, ...) of each clip; None or T_i = 0 where a clip lacks the modality.
+
+    Returns:
+        {name: (B, T, ...), mask_name: (B, T)}; empty where no clip has the modality.
+    """
+    present = [stream for stream in streams if stream is not None and len(stream)]
     if not present:
         return {}
     empty = present[0][:0]

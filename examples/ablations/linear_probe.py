@@ -36,7 +36,7 @@ from examples.ablations.feature_files import select_features  # noqa: E402
 from modeling_semanticmac import SemanticMACForAffect, TaskSpecification  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore  # noqa: E402
 from modeling_semanticmac.metrics import compute_metrics, logit_predictions  # noqa: E402
-from modeling_semanticmac.training.collator import pad_stream  # noqa: E402
+from modeling_semanticmac.processing_semanticmac import pad_streams  # noqa: E402
 
 GRID = np.logspace(-4, 5, 19)
 PARTS = {"audio": ("audio",), "vision": ("vision",), "audio + vision": ("audio", "vision")}
@@ -59,7 +59,8 @@ def perceiver_tokens(model: SemanticMACForAffect, store: EmbeddingStore, clips: 
     for start in range(0, len(clips), CHUNK):
         chunk = clips[start : start + CHUNK]
         for modality, streams in zip(found, zip(*(store[clip] for clip in chunk))):
-            batch = pad_stream(modality, streams)
+            embeds = [stream.float() for stream in streams]
+            batch = pad_streams(f"{modality}_embeds", f"{modality}_mask", embeds)
             rows = torch.zeros(len(chunk), model.config.hidden_size)
             if batch:
                 perceiver = getattr(model.semanticmac, f"{modality}_perceiver")

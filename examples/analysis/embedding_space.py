@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.analyses.analysis_pictures import draw_embedding_space  # noqa: E402
 from modeling_semanticmac.analyses.embedding_space import METHODS, EmbeddingView, embedding_space  # noqa: E402
-from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import format_number, markdown_table  # noqa: E402
 from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
 from modeling_semanticmac.training.label_history import read_label_history  # noqa: E402
 
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> dict[str, EmbeddingView]:
         point_rows(found, representations.ids),
     )
     rows = [
-        [name, "pseudo label" if view.pseudo else "ground truth", figure_text(view.silhouette, 3)]
+        [name, "pseudo label" if view.pseudo else "ground truth", format_number(view.silhouette, 3)]
         for name, view in found.items()
     ]
     print(markdown_table(["representation", "label", "silhouette"], rows))

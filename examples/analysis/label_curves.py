@@ -16,7 +16,7 @@ from examples.analysis.trained_run import TrainedRun, run_command, run_parser  #
 from modeling_semanticmac.analyses.analysis_pictures import draw_agreement, draw_label_curves  # noqa: E402
 from modeling_semanticmac.analyses.label_curves import LabelCurves, label_curves  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import SUBTASKS  # noqa: E402
-from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import format_number, markdown_table  # noqa: E402
 from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
 from modeling_semanticmac.training.label_history import read_label_history  # noqa: E402
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> LabelCurves:
         header = ["measure", "subtask", "epoch", "value"]
         save_picture(figure, run.output_dir / "label_agreement", header, agreement_rows(curves))
         ends = [
-            [measure, subtask, figure_text(float(values[0]), 3), figure_text(float(values[-1]), 3)]
+            [measure, subtask, format_number(float(values[0]), 3), format_number(float(values[-1]), 3)]
             for measure, rows in curves.agreement.items()
             for subtask, values in rows.items()
         ]

@@ -21,7 +21,7 @@ from modeling_semanticmac.analyses.analysis_pictures import SHOWN_NEIGHBORS, dra
 from modeling_semanticmac.analyses.semantic_balance import Balance, semantic_balance  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import MODALITIES  # noqa: E402
 from modeling_semanticmac.files.atomic_files import write_csv  # noqa: E402
-from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table  # noqa: E402
+from modeling_semanticmac.files.markdown_tables import format_number, markdown_table  # noqa: E402
 from modeling_semanticmac.files.picture_style import save_picture  # noqa: E402
 
 HEADER = ("compared", "measure", "parameter", "precision", "recall")
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> dict[str, Balance]:
     save_picture(figure, run.output_dir / "semantic_balance", HEADER, curve_rows(found))
     header, rows = area_rows(found)
     write_csv(run.output_dir / "semantic_balance_areas.csv", header, rows)
-    print(markdown_table(header, [[figure_text(value, 3) for value in row] for row in rows]))
+    print(markdown_table(header, [[format_number(value, 3) for value in row] for row in rows]))
     return found
 
 

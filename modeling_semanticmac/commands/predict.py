@@ -11,14 +11,13 @@ from tqdm import tqdm
 from transformers import pipeline
 
 from ..clip_input import is_address, media_files
-from ..configuration_semanticmac import MODALITIES
+from ..configuration_semanticmac import DTYPES, MODALITIES
 from ..files.atomic_files import write_json
 from ..pipeline_semanticmac import ON_ERROR, TASK, SemanticMACPipeline
 from .info import load_config, short_message
 from .result_text import result_text, seconds_text
 from .timeline import TIMELINE_EXAMPLES, add_timeline_arguments, asks_for_timeline, run_timeline
 
-DTYPES = ("float32", "bfloat16", "float16")
 OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop")
 EXAMPLES = """examples:
   semanticmac predict clip.mp4 --model RUN

@@ -12,20 +12,17 @@ import torch
 from tokenizers import Tokenizer, models
 from torch import nn
 from transformers import HfArgumentParser, PreTrainedTokenizerFast
+from transformers.utils.logging import get_logger
 
+from datasets_scripts.split_list import SPLITS
+
+from ..clip_input import MEDIA_SUFFIXES
+from ..configuration_semanticmac import DTYPES, MEDIA_MODALITIES
 from ..encoders import load_towers
 from ..processing_semanticmac import SemanticMACProcessor
 from .extraction import extract_embeddings
 
-logger = logging.getLogger(__name__)
-
-DTYPES = ("float32", "bfloat16", "float16")
-SPLITS = ("train", "validation", "test")
-# What lies beside media in folders. Anything else is opened, and the report says if it is no media.
-NOT_MEDIA = set(
-    ".ass .csv .gz .htm .html .jpeg .jpg .json .jsonl .md .npy .npz .parquet .pdf .pickle .pkl .png .py .srt .tar .textgrid .tsv .txt .vtt .xlsx .xml "
-    ".yaml .yml .zip".split()
-)
+logger = get_logger(__name__)
 
 
 def _option(help_text: str, default=None, **more):
@@ -121,14 +118,14 @@ def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
     from ..affect_heads import SemanticMACForAffect
 
     model = SemanticMACForAffect.from_pretrained(args.model).semanticmac
-    named = [m for m in ("vision", "audio") if getattr(model.config, f"{m}_encoder") is not None]
+    named = [m for m in MEDIA_MODALITIES if getattr(model.config, f"{m}_encoder") is not None]
     return SemanticMACProcessor.from_pretrained(args.model), {m: model.get_encoder(m) for m in named}
 
 
 def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
     """Processor and towers by the names of the towers."""
     references = {}
-    for modality in ("vision", "audio"):
+    for modality in MEDIA_MODALITIES:
         name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
         if name is not None:
             references[modality] = {"name_or_path": name, "revision": revision}
@@ -178,4 +175,5 @@ def media_clips(paths: Sequence[str | os.PathLike]) -> list[dict]:
 
 
 def _may_be_media(name: Path) -> bool:
-    return not any(part.startswith(".") for part in name.parts) and name.suffix.lower() not in NOT_MEDIA
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not hidden and (not name.suffix or name.suffix.lower() in MEDIA_SUFFIXES)

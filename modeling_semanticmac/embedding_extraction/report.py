@@ -9,7 +9,8 @@ from pathlib import Path
 from ..embedding_store import ClipRecord, EmbeddingStore
 from ..files.atomic_files import write_json
 
-ON_ERROR = ("raise", "mask", "skip")
+# What training does with a clip that could not be encoded, and how a report says it.
+ON_ERROR = {"raise": "stops the run", "mask": "keeps its text", "skip": "is left out"}
 SHOWN = 5  # clips named in a message
 
 

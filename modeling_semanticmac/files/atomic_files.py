@@ -1,43 +1,59 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""Files that are complete or absent: written under a temporary name, then renamed."""
 
 import csv
 import io
 import json
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
-def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: a reader never sees half a file, and a failure leaves none behind.
+def write_whole(path: str | os.PathLike, write: Callable[[Path], object], durable: bool = False) -> None:
+    """Write a file completely or not at all: a reader never sees half a file, and a failure leaves nothing behind.
+
+    The file gets the permissions that the umask allows, also where `write` sets its own (safetensors writes 0600).
 
     Args:
-        write: called with the temporary path.
+        path: the file; its folder is created.
+        write: called with the temporary path beside `path`, which it fills.
+        durable: flush the content to the disk before the rename, so that a power failure cannot leave an empty file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of this thread's own: two may write the same file at once.
+    # Unique to this thread: two threads or processes may write the same file at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        allowed = stat.S_IMODE(temporary.stat().st_mode)
         write(temporary)
+        if stat.S_IMODE(temporary.stat().st_mode) != allowed:
+            temporary.chmod(allowed)
+        if durable:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike, value) -> None:
-    """Write JSON, whole or not at all; what JSON does not know is written as its `str`."""
+    """Write a value as JSON, completely or not at all; objects that JSON does not know are written as their `str`."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write text in UTF-8 with the line ends that it has, whole or not at all."""
+    """Write text in UTF-8 completely or not at all; line ends stay as they are."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a table as CSV in UTF-8 (RFC 4180), whole or not at all."""
+    """Write a table as CSV in UTF-8 (RFC 4180), completely or not at all."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([header, *rows])
     write_text(path, text.getvalue())
+
+
+__all__ = ["write_csv", "write_json", "write_text", "write_whole"]

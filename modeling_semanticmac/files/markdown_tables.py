@@ -15,7 +15,7 @@ def _cell(value) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def figure_text(value, digits: int = 4) -> str:
+def format_number(value, digits: int = 4) -> str:
     """A number with fixed digits after the point, `undefined` for NaN, anything else as it is (None: empty)."""
     if value is None:
         return ""
@@ -27,9 +27,9 @@ def figure_text(value, digits: int = 4) -> str:
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
     """`mean +- standard deviation` (n - 1) over seeds; the value alone where there is one."""
     if len(values) == 1:
-        return figure_text(float(values[0]), digits)
+        return format_number(float(values[0]), digits)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    return f"{figure_text(mean, digits)} +- {figure_text(deviation, digits)}"
+    return f"{format_number(mean, digits)} +- {format_number(deviation, digits)}"
 
 
-__all__ = ["figure_text", "markdown_table", "mean_and_deviation"]
+__all__ = ["format_number", "markdown_table", "mean_and_deviation"]

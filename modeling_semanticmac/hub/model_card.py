@@ -15,7 +15,7 @@ from .. import metrics
 from ..configuration_semanticmac import SemanticMACConfig
 from ..files.atomic_files import write_text
 from ..files.local_paths import without_local_paths
-from ..files.markdown_tables import figure_text, markdown_table, mean_and_deviation
+from ..files.markdown_tables import format_number, markdown_table, mean_and_deviation
 from ..runs.folder import RunFolder, split_results
 from .model_card_text import (
     CITATION,
@@ -148,7 +148,7 @@ class RunCard:
             header.insert(2, f"{splits[0]}, {len(self.seeds['seeds'])} seeds")
         rows = []
         for name in self._scores(splits[0]):
-            row = [name, *(figure_text(self._scores(split).get(name)) for split in splits), definition(name)]
+            row = [name, *(format_number(self._scores(split).get(name)) for split in splits), definition(name)]
             if spread:
                 values = spread.get(SPLITS[splits[0]] + name, {}).get("values")
                 row.insert(2, mean_and_deviation(values, 4) if values else "")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..files.atomic_files import write_json, write_text
-from ..files.markdown_tables import figure_text
+from ..files.markdown_tables import format_number
 from ..runs.comparison import RESAMPLES, comparison_table
 from ..runs.folder import RunFolder, split_results
 from .glance import glance_section
@@ -72,7 +72,7 @@ def _head(run: RunFolder) -> tuple[str, str]:
     found = {
         word: split_results(run.results, split).get(name) for split, word in (("test", "test"), ("eval", "validation"))
     }
-    told = [f"{figure_text(value)} on {split}" for split, value in found.items() if value is not None]
+    told = [f"{format_number(value)} on {split}" for split, value in found.items() if value is not None]
     if told:
         words.append(f"**`{name}` {', '.join(told)}**{' (lower is better)' if task.is_regression else ''}.")
     options = f" Corpus options: `{data['corpus_options']}`." if data["corpus_options"] else ""

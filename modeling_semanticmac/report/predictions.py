@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..files.markdown_tables import figure_text, markdown_table
+from ..files.markdown_tables import format_number, markdown_table
 from ..metrics import n_acc, s_acc
 from ..runs.folder import RunFolder
 from ..runs.record import prediction_arrays
@@ -24,7 +24,7 @@ def predictions_section(run: RunFolder) -> Section | None:
 
 
 def _cell(value: int | float) -> str:
-    return str(value) if isinstance(value, int) else figure_text(value)
+    return str(value) if isinstance(value, int) else format_number(value)
 
 
 def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:

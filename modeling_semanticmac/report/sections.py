@@ -5,15 +5,17 @@ import shlex
 
 import numpy as np
 
+from datasets_scripts.split_list import SPLITS
+
 from .. import metrics
 from ..configuration_semanticmac import SUBTASKS
-from ..files.markdown_tables import figure_text, markdown_table
+from ..embedding_extraction.report import ON_ERROR
+from ..files.markdown_tables import format_number, markdown_table
 from ..runs.folder import RunFolder, split_results
 from .paper_figures import paper_row
 from .pictures import pseudo_label_picture, training_picture
 from .section import PICTURES, Section, picture_link
 
-SPLITS = ("train", "validation", "test")
 SHOWN_CLIPS = 20
 SYMBOLS = (
     "p predictions, y labels, [.] 1 where it holds and else 0, rint rounding half to even, clip(x, c) to [-c, c]; of one class TP, FP, FN and TN, "
@@ -23,7 +25,6 @@ ORDER = (
     "loss", "acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae", "pearson",
     "sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson", "w_acc", "w_precision", "w_recall", "w_f1", "n_acc", "s_acc", "b_f1",
 )  # fmt: skip
-ON_ERROR = {"raise": "stops the run", "mask": "keeps its text", "skip": "is left out"}
 OTHER_DEFINITIONS = {"loss": "of sub-task M, mean over the clips: absolute error of scores, cross entropy of classes"}
 
 
@@ -89,7 +90,7 @@ def metrics_section(run: RunFolder) -> Section:
     header = ["metric", "validation", "test", *(["the paper"] if row else []), "definition"]
     rows = [
         [
-            f"`{name}`", figure_text(validation.get(name)), figure_text(test.get(name)),
+            f"`{name}`", format_number(validation.get(name)), format_number(test.get(name)),
             *([f"{printed[name]:g}" if name in printed else ""] if row else []), definition(name),
         ]
         for name in names
@@ -175,7 +176,7 @@ def training_section(run: RunFolder) -> Section | None:
     text = picture_link("training", "Losses by epoch") + "\n"
     text += "Means over the steps since the log before; validation at the end of the epoch.\n\n"
     table = [
-        [f"**{epoch}** (chosen)" if chosen == epoch else epoch, *(figure_text(row.get(name)) for name in columns)]
+        [f"**{epoch}** (chosen)" if chosen == epoch else epoch, *(format_number(row.get(name)) for name in columns)]
         for epoch, row in sorted(epochs.items())
     ]
     text += markdown_table(["epoch", *columns.values()], table)
@@ -207,7 +208,7 @@ def pseudo_label_section(run: RunFolder) -> Section | None:
         + "\n"
     )
     table = [
-        [subtask, *(" -> ".join(figure_text(row.get(f"{name}_{subtask}"), 3) for row in (rows[0], rows[-1])) for name in ("weight", "movement", "differs"))]
+        [subtask, *(" -> ".join(format_number(row.get(f"{name}_{subtask}"), 3) for row in (rows[0], rows[-1])) for name in ("weight", "movement", "differs"))]
         for subtask in SUBTASKS
     ]  # fmt: skip
     text += markdown_table(["sub-task", "weight", "movement", "share that differs"], table)

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm.auto import trange
 
 from ..configuration_semanticmac import TaskSpecification
-from ..files.markdown_tables import figure_text, markdown_table
+from ..files.markdown_tables import format_number, markdown_table
 from ..metrics import LOWER_IS_BETTER, prediction_metrics
 from .folder import RunFolder
 from .record import prediction_arrays, read_predictions
@@ -135,7 +135,7 @@ def comparison_table(folders: list[Path], seed: int = 0, resamples: int = RESAMP
             low, high = (_signed(found[name]) for name in ("low", "high"))
             difference = _signed(found["difference"]) + (" *" if found["significant"] else "")
             label = metric + (" (lower is better)" if metric.endswith(LOWER_IS_BETTER) else "")
-            values = [figure_text(found[name]) for name in ("first", "second")]
+            values = [format_number(found[name]) for name in ("first", "second")]
             rows.append([run.name, len(run.predictions), label, *values, difference, f"{low} to {high}"])
     header = ["run", "seeds", "metric", f"`{first.name}`", "this run", "difference", f"{LEVEL:.0%} interval"]
     note = (
@@ -147,7 +147,7 @@ def comparison_table(folders: list[Path], seed: int = 0, resamples: int = RESAMP
 
 
 def _signed(value: float) -> str:
-    return figure_text(value) if np.isnan(value) else f"{value:+.4f}"
+    return format_number(value) if np.isnan(value) else f"{value:+.4f}"
 
 
 __all__ = ["RunPredictions", "compare_runs", "comparison_table"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.atomic_files import write_json, write_text
-from ..files.markdown_tables import figure_text, markdown_table
+from ..files.markdown_tables import format_number, markdown_table
 from .folder import split_results
 
 FINISHED = "finished.json"
@@ -96,7 +96,7 @@ def summarize(runs: Sequence[SeedRun], folder: Path) -> dict:
 def _markdown(summary: dict) -> str:
     header = ["", *(f"seed {seed}" for seed in summary["seeds"]), "mean", "std"]
     rows = [
-        [name, *map(figure_text, (*found["values"], found["mean"], found["std"]))]
+        [name, *map(format_number, (*found["values"], found["mean"], found["std"]))]
         for name, found in summary["results"].items()
     ]
     table = markdown_table(header, rows)

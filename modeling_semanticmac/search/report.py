@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from ..files.atomic_files import write_json, write_text
-from ..files.markdown_tables import figure_text, markdown_table
+from ..files.markdown_tables import format_number, markdown_table
 from ..training.run_arguments import SearchArguments, given_arguments
 
 FINISHED = ("complete", "pruned")
@@ -118,13 +118,13 @@ def _markdown(summary: SearchSummary, folder: Path) -> str:
     if best:
         lines += [
             "",
-            f"Best: trial {best.trial}, {summary.metric} {figure_text(best.score)}. Train and test it once with:",
+            f"Best: trial {best.trial}, {summary.metric} {format_number(best.score)}. Train and test it once with:",
             "",
         ]
         lines += [f"    python run_mac.py {folder / 'best.yaml'} --data_dir CORPUS --output_dir RUN --do_predict"]
     names = list(summary.space)
     rows = [
-        [trial.trial, trial.state, figure_text(trial.score), figure_text(trial.seconds, 0)]
+        [trial.trial, trial.state, format_number(trial.score), format_number(trial.seconds, 0)]
         + [_value_text(trial.parameters.get(name)) for name in names]
         for trial in sorted(summary.trials, key=summary._rank)
     ]
@@ -135,7 +135,7 @@ def _markdown(summary: SearchSummary, folder: Path) -> str:
     if summary.importance:
         lines += ["Importance: share in the variance of the scores (fANOVA over the complete trials).", ""]
         lines += [
-            markdown_table(["parameter", "share"], [[n, figure_text(v, 2)] for n, v in summary.importance.items()])
+            markdown_table(["parameter", "share"], [[n, format_number(v, 2)] for n, v in summary.importance.items()])
         ]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from ..affect_heads import check_labels
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
+from ..processing_semanticmac import pad_streams
 
 
 class SemanticMACCollator:
@@ -61,7 +61,8 @@ class SemanticMACCollator:
             streams = dict(zip(("audio", "vision"), zip(*(self.store[row["id"]] for row in rows))))
             for modality in ("audio", "vision"):
                 if modality in self.modalities:
-                    batch.update(pad_stream(modality, streams[modality]))
+                    embeds = [stream.float() for stream in streams[modality]]
+                    batch.update(pad_streams(f"{modality}_embeds", f"{modality}_mask", embeds))
         batch["labels"] = self._labels(rows)
         if "clip_index" in rows[0]:
             batch["clip_index"] = torch.tensor([row["clip_index"] for row in rows])
@@ -80,13 +81,3 @@ class SemanticMACCollator:
         labels = torch.tensor([row["label"] for row in rows], dtype=dtype)
         check_labels(labels, self.task, batch_size=len(rows))
         return labels
-
-
-def pad_stream(modality: str, embeds: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Embeddings (T_i, D) of several clips to `<modality>_embeds` (B, T, D) float32 and `<modality>_mask` (B, T); empty where no clip has any."""
-    lengths = torch.tensor([len(stream) for stream in embeds])
-    if not lengths.any():
-        return {}
-    padded = pad_sequence([stream.float() for stream in embeds], batch_first=True)  # (B, T, D)
-    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (B, T)
-    return {f"{modality}_embeds": padded, f"{modality}_mask": mask}

@@ -1,8 +1,14 @@
+"""Files that are complete or absent, with the permissions of the umask."""
+
 import json
+import os
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from modeling_semanticmac.files.atomic_files import write_json, write_whole
 
@@ -40,3 +46,15 @@ def test_two_threads_may_write_the_same_file(tmp_path):
         for future in [pool.submit(write_whole, tmp_path / "file", write) for _ in range(2)]:
             future.result()
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_who_may_read(tmp_path, umask, mode):
+    """Whatever the library that writes the content thinks: safetensors makes its files 0600."""
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "x.safetensors", lambda path: save_file({"a": torch.zeros(1)}, path), durable=True)
+        write_json(tmp_path / "x.json", 1)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("x.safetensors", "x.json")] == [mode, mode]

@@ -1,4 +1,4 @@
-from modeling_semanticmac.files.markdown_tables import figure_text, markdown_table, mean_and_deviation
+from modeling_semanticmac.files.markdown_tables import format_number, markdown_table, mean_and_deviation
 
 
 def test_a_table_survives_what_is_in_its_cells():
@@ -6,7 +6,7 @@ def test_a_table_survives_what_is_in_its_cells():
 
 
 def test_numbers_have_fixed_digits_and_nan_is_said():
-    assert [figure_text(v) for v in (0.5, 3, float("nan"), None, "words", True)] == ["0.5000", "3.0000", "undefined", "", "words", "True"]  # fmt: skip
+    assert [format_number(v) for v in (0.5, 3, float("nan"), None, "words", True)] == ["0.5000", "3.0000", "undefined", "", "words", "True"]  # fmt: skip
 
 
 def test_deviation_is_that_of_a_sample():

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from modeling_semanticmac.training.collator import SemanticMACCollator, pad_stream
+from modeling_semanticmac.processing_semanticmac import pad_streams
+from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, word_corpus
 from tests.helpers.trainers import WordProcessor, fake_store
 
@@ -33,7 +34,7 @@ def test_a_modality_that_no_clip_has_is_left_out(rows):
         row["text"] = ""
     batch = SemanticMACCollator(WordProcessor(), SENTIMENT, fake_store(rows, audio=(0, 0, 0)))(rows)
     assert set(batch) == {"vision_embeds", "vision_mask", "labels", "clip_index"}
-    assert pad_stream("audio", [torch.zeros(0, 12)]) == {}
+    assert pad_streams("audio_embeds", "audio_mask", [torch.zeros(0, 12)]) == {}
 
 
 @pytest.mark.parametrize("use_context", [True, False])
