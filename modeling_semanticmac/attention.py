@@ -1,13 +1,14 @@
-"""Attention over padded sets: the masked softmax and the small blocks that perceiver and bridge attention are made of."""
+"""Attention over padded sets, and the small blocks that perceiver and bridge attention are made of."""
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Softmax over the last axis among the allowed keys, in float32; exactly zero for the others.
+    """Return the softmax over the last axis among the allowed keys, computed in float32; the others get exactly zero.
 
-    A row without any allowed key gives all zeros, not NaN: attention to nothing adds nothing.
+    A row without any allowed key is all zeros, not NaN: attention to nothing adds nothing.
 
     Args:
         scores: logits (..., L_q, L_k).
@@ -26,46 +27,62 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
 
 
 def attention_weights(queries: torch.Tensor, keys: torch.Tensor, key_mask: torch.Tensor | None) -> torch.Tensor:
-    """softmax(Q K^T / sqrt(d_h)) among the allowed keys, shapes as in `attend` -> (B, h, L_q, L_k)."""
+    """Return softmax(Q K^T / sqrt(d_h)) among the allowed keys; shapes as in `attend`, result (B, h, L_q, L_k).
+
+    The weights that `attend` applies without showing them.
+    """
     scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # (B, h, L_q, L_k)
     return masked_softmax(scores, None if key_mask is None else key_mask[:, None, None, :])
 
 
 def attend(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, key_mask: torch.Tensor | None, dropout: nn.Module
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    key_mask: torch.Tensor | None = None,
+    dropout: nn.Module | None = None,
 ) -> torch.Tensor:
-    """softmax(Q K^T / sqrt(d_h)) V among the allowed keys.
+    """Return softmax(Q K^T / sqrt(d_h)) V among the allowed keys; zeros for a sample without any allowed key.
 
     Args:
         queries: (B, h, L_q, d_h).
         keys, values: (B, h, L_k, d_h), or (B, 1, L_k, d_h) for one head that all queries share (multi-query).
-        key_mask: (B, L_k), True for valid keys; None for all.
-        dropout: applied to the weights.
+        key_mask: (B, L_k), True for valid keys; None allows all.
+        dropout: an `nn.Dropout` for the weights; any other module, or None, drops nothing.
 
     Returns:
         (B, h, L_q, d_h).
     """
-    return dropout(attention_weights(queries, keys, key_mask)) @ values  # (B, h, L_q, d_h)
+    heads, p = queries.shape[1], dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
+    keys, values = keys.expand(-1, heads, -1, -1), values.expand(-1, heads, -1, -1)
+    if key_mask is None:
+        return F.scaled_dot_product_attention(queries, keys, values, dropout_p=p)
+    key_mask = key_mask.bool()
+    # What a fully masked row returns depends on the backend: such samples see all keys, and their result is set to zero.
+    empty = ~key_mask.any(dim=1)  # (B,)
+    allowed = (key_mask | empty[:, None])[:, None, None, :]
+    attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=p)
+    return attended.masked_fill(empty[:, None, None, None], 0)
 
 
 def split_heads(hidden: torch.Tensor, head_width: int) -> torch.Tensor:
-    """(B, L, h * d_h) -> (B, h, L, d_h)."""
+    """Reshape (B, L, h * d_h) to (B, h, L, d_h)."""
     return hidden.unflatten(-1, (-1, head_width)).transpose(1, 2)
 
 
 def merge_heads(hidden: torch.Tensor) -> torch.Tensor:
-    """(B, h, L, d_h) -> (B, L, h * d_h)."""
+    """Reshape (B, h, L, d_h) to (B, L, h * d_h)."""
     return hidden.transpose(1, 2).flatten(2)
 
 
 def masked_mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the valid tokens: (B, L, d), (B, L) -> (B, d); zeros where no token is valid."""
+    """Return the mean over the valid tokens, (B, L, d) and mask (B, L) to (B, d); zeros where no token is valid."""
     weights = mask.to(tokens.dtype).unsqueeze(-1)  # (B, L, 1)
     return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, d)
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = W_2 act(W_1 x), d -> 4d -> d, dropout after the activation."""
+    """A feed-forward block: FFN(x) = W_2 act(W_1 x), d -> 4d -> d, with dropout after the activation."""
 
     def __init__(self, width: int, activation: nn.Module, dropout: float):
         super().__init__()

@@ -61,9 +61,9 @@ class GatedBridgeAttention(nn.Module):
         value = split_heads(self.value(keys), self.head_width)
         if bridge is None:
             return self.output(merge_heads(attend(query, key, value, key_mask, self.dropout)))
-        # Right to left: the L_q x L_k matrix A_i is never formed.
+        # Evaluated from the right: the L_q x L_k matrix A_i is never formed.
         context = attend(bridge, key, value, key_mask, self.dropout)  # (B, h, n_b, d_h)
-        return self.output(merge_heads(attend(query, bridge, context, None, nn.Identity())))  # (B, L_q, d)
+        return self.output(merge_heads(attend(query, bridge, context)))  # (B, L_q, d)
 
     def attention_weights(
         self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor

@@ -15,7 +15,7 @@ from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 
-from .attention import attend, split_heads
+from .attention import attention_weights, split_heads
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
 
 
@@ -37,8 +37,8 @@ class ImageBindOutput(ModelOutput):
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
-    """Attention in plain operations, in the form of the library's attention interface: (B, h, L, d_h) -> (B, L, h, d_h), no weights."""
-    return attend(query, key, value, attention_mask, nn.Identity()).transpose(1, 2), None
+    """Compute attention in plain operations behind the library's attention interface: (B, h, L, d_h) to (B, L, h, d_h), no weights."""
+    return (attention_weights(query, key, attention_mask) @ value).transpose(1, 2), None
 
 
 class ImageBindAttention(nn.Module):

@@ -1,6 +1,14 @@
+import pytest
 import torch
 
-from modeling_semanticmac.attention import attend, masked_mean, masked_softmax, merge_heads, split_heads
+from modeling_semanticmac.attention import (
+    attend,
+    attention_weights,
+    masked_mean,
+    masked_softmax,
+    merge_heads,
+    split_heads,
+)
 
 
 def test_masked_softmax_equals_softmax_over_the_allowed_keys_and_is_zero_elsewhere():
@@ -36,6 +44,33 @@ def test_attend_equals_the_library_and_shares_one_key_head():
         query, key.expand(-1, 4, -1, -1), value.expand(-1, 4, -1, -1), attn_mask=mask[:, None, None]
     )
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_attend_equals_its_shown_weights_and_is_zero_without_keys(heads):
+    generator = torch.Generator().manual_seed(2)
+    query = torch.randn(3, 4, 6, 8, generator=generator, requires_grad=True)
+    key, value = (torch.randn(3, heads, 5, 8, generator=generator, requires_grad=True) for _ in range(2))
+    mask = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+    found = attend(query, key, value, mask)
+    torch.testing.assert_close(found, attention_weights(query, key, mask) @ value, atol=1e-6, rtol=1e-6)
+    assert found[1].eq(0).all() and found[[0, 2]].abs().sum(dim=(1, 2, 3)).gt(0).all()
+    found.square().sum().backward()
+    for tensor in (query, key, value):
+        assert torch.isfinite(tensor.grad).all() and tensor.grad[1].eq(0).all()
+    nothing = attend(query, key[:, :, :0], value[:, :, :0], mask[:, :0])
+    assert nothing.shape == query.shape and nothing.eq(0).all()
+
+
+def test_attend_drops_weights_only_in_training():
+    generator = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(2, 4, 6, 8, generator=generator) for _ in range(3))
+    dropout = torch.nn.Dropout(0.5)
+    torch.manual_seed(0)
+    found = attend(query, key, value, None, dropout)
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, dropout(attention_weights(query, key, None)) @ value, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(attend(query, key, value, None, dropout.eval()), attend(query, key, value))
 
 
 def test_heads_split_and_merge_back():
