@@ -42,10 +42,11 @@ if (
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times  # noqa: E402
 from modeling_semanticmac.commands.result_picture import result_bars  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import SPOKEN  # noqa: E402
 from modeling_semanticmac.files.picture_style import picture_style  # noqa: E402
 from modeling_semanticmac.media_decoding import open_media  # noqa: E402
+from modeling_semanticmac.pipeline_semanticmac import result_words  # noqa: E402
 from modeling_semanticmac.timeline import write_timeline  # noqa: E402
-from modeling_semanticmac.timeline.rows import SPOKEN  # noqa: E402
 from modeling_semanticmac.timeline.segments import fixed_windows  # noqa: E402
 from modeling_semanticmac.timeline.speech_segments import speech_segments  # noqa: E402
 
@@ -150,10 +151,8 @@ def headline(result: dict) -> tuple[str, str]:
     """The prediction in words, and its colour."""
     if "range" in result:
         low, high = result["range"]
-        return f"{result['polarity']}, {result['score']:+.2f} on a scale from {low:g} to {high:g}", COLORS[result["polarity"]]  # fmt: skip
-    if "label" in result:
-        return f"{result['label']}, probability {result['score']:.0%}", "#000000"
-    return ", ".join(result["labels"]) or "none of the labels", "#000000"
+        return f"{result_words(result)} on a scale from {low:g} to {high:g}", COLORS[result["polarity"]]
+    return result_words(result, ".0%"), "#000000"
 
 
 def summary(result: dict) -> str:
@@ -216,7 +215,7 @@ def build(pipe, limits: Limits) -> gr.Blocks:
     with gr.Blocks(title=f"SemanticMAC: {task}", delete_cache=(300, 1800)) as page:
         gr.Markdown(
             f"# What does this clip express?\nDrop a video of a person speaking, or record one. The model predicts **{escape(task)}** from words, voice and "
-            f"face, and says what each of them says alone. Up to {limits.seconds:.0f} s and {limits.megabytes} MB. Nothing is kept."
+            f"picture, and says what each of them says alone. Up to {limits.seconds:.0f} s and {limits.megabytes} MB. Nothing is kept."
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=2):

@@ -13,7 +13,17 @@ MODALITIES = ("text", "audio", "vision")
 MEDIA_MODALITIES = ("audio", "vision")
 DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models and towers compute
 # The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific ones of text, audio and vision.
-SUBTASKS = ("S", "T", "A", "V")
+SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
+SUBTASKS = tuple(SUBTASK_NAMES)
+# How a reader is told of the multimodal prediction and of those of the sub-tasks, in the order in which they are shown.
+VIEWS = {
+    "multimodal": "all together",
+    "shared": "what all share",
+    "text": "words alone",
+    "audio": "voice alone",
+    "vision": "picture alone",
+}
+SPOKEN = {"text": "words", "audio": "voice", "vision": "picture"}  # of a modality within a sentence
 METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
 
 # Written into a config.json by transformers itself, or passed by its loaders; everything else that is not a field is a typing error.
@@ -234,4 +244,14 @@ class SemanticMACConfig(PreTrainedConfig):
         return TaskSpecification(self.task_name, self.problem_type, names, self.label_range, self.metrics)
 
 
-__all__ = ["DTYPES", "MEDIA_MODALITIES", "MODALITIES", "SUBTASKS", "SemanticMACConfig", "TaskSpecification"]
+__all__ = [
+    "DTYPES",
+    "MEDIA_MODALITIES",
+    "MODALITIES",
+    "SPOKEN",
+    "SUBTASKS",
+    "SUBTASK_NAMES",
+    "VIEWS",
+    "SemanticMACConfig",
+    "TaskSpecification",
+]

@@ -5,7 +5,7 @@ Legend: B clips of a batch, T frames or sound windows, C outputs.
 
 import os
 import time
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,53 +13,83 @@ from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .clip_input import media_files, read_clip, source_name
-from .configuration_semanticmac import MODALITIES, SUBTASKS, TaskSpecification
+from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecification
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
 
-# Half the width of the neutral band around the middle of the scale, as a share of half the scale: what rounds to 0 in the seven classes of
-# [-3, 3], and the middle class of three in [-1, 1] (CH-SIMS).
+# Half the width of the neutral band around the middle of the scale, as a share of half the scale: what rounds to 0 in
+# the seven classes of [-3, 3], and the middle class of three in [-1, 1] (CH-SIMS).
 NEUTRAL_SHARE = {"mosi": 1 / 6, "sims": 1 / 10}
-# What a reader calls the prediction of the whole and those of the sub-tasks, in the order in which they are shown.
-VIEWS = {
-    "multimodal": "all together",
-    "shared": "what all share",
-    "text": "words alone",
-    "audio": "voice alone",
-    "vision": "face alone",
-}
 PRESENT = 0.5  # a label with a higher probability is present, where no thresholds were tuned
+NO_LABEL = "none of the labels"
+
+
+def affect_values(task: TaskSpecification, logits: torch.Tensor) -> torch.Tensor:
+    """Return what logits (..., C) mean, float64 (..., C): the score, or the probability of each class or label."""
+    logits = logits.detach().double()
+    if task.is_regression:
+        return logits
+    return torch.sigmoid(logits) if task.is_multi_label else torch.softmax(logits, dim=-1)
 
 
 def affect_result(task: TaskSpecification, logits: torch.Tensor, thresholds: Sequence[float] | None = None) -> dict:
-    """The prediction of one clip in plain JSON types.
+    """Return the prediction of one head for one clip in plain JSON types.
 
     Args:
-        logits: (C,), of any sub-task.
-        thresholds: of several labels: the probability above which each is present, (C,); None: 0.5.
+        logits: (C,), of any head.
+        thresholds: of several labels: the probability above which each is present, (C,); None: 0.5. They are tuned on
+            the multimodal head M, and hold for it alone.
 
     Returns:
         Regression: `score`, `polarity` ("negative", "neutral" or "positive"), `range` [lowest, highest].
-        Single label: `label`, `score` (its probability), `probabilities` by name; of two classes also `probability`, that of the second, positive one.
+        Single label: `label`, `score` (its probability), `probabilities` by name; of two classes also `probability`,
+        that of the second, positive one.
         Multi-label: `labels` (names of those that are present), `probabilities` by name.
     """
-    logits = logits.detach().double().cpu()
+    return value_result(task, affect_values(task, logits).tolist(), thresholds)
+
+
+def value_result(task: TaskSpecification, values: Sequence[float], thresholds: Sequence[float] | None = None) -> dict:
+    """Return the same from the score or the probabilities of `affect_values`, or from a label as a vector, (C,)."""
+    values = [float(value) for value in values]
     if task.is_regression:
-        score = logits[0].item()
-        return {"score": score, "polarity": polarity(task, score), "range": list(task.label_range)}
-    shares = torch.sigmoid(logits) if task.is_multi_label else torch.softmax(logits, dim=0)  # (C,)
-    probabilities = dict(zip(task.label_names, shares.tolist()))
+        return {"score": values[0], "polarity": polarity(task, values[0]), "range": list(task.label_range)}
+    probabilities = dict(zip(task.label_names, values))
     if task.is_multi_label:
         thresholds = [PRESENT] * task.num_labels if thresholds is None else thresholds
         present = [name for name, least in zip(task.label_names, thresholds) if probabilities[name] > least]
         return {"labels": present, "probabilities": probabilities}
-    label = task.label_names[int(logits.argmax())]
+    label = max(task.label_names, key=probabilities.get)  # the first of equal ones, as argmax
     found = {"label": label, "score": probabilities[label], "probabilities": probabilities}
     return {**found, "probability": probabilities[task.label_names[1]]} if task.is_binary else found
 
 
+def result_words(result: Mapping, share: str = ".2f") -> str:
+    """Return a prediction in words: `positive +1.25`, `joy 0.61`, `joy 0.81, surprise 0.55`, `none of the labels`.
+
+    Args:
+        result: of `affect_result`, or of the pipeline.
+        share: the format of probabilities.
+    """
+    if "polarity" in result:
+        return f"{result['polarity']} {result['score']:+.2f}"
+    if "label" in result:
+        return f"{result['label']} {result['score']:{share}}"
+    return ", ".join(f"{name} {result['probabilities'][name]:{share}}" for name in result["labels"]) or NO_LABEL
+
+
+def result_cell(result: Mapping) -> float | str:
+    """Return a prediction as one cell of a table: the score, the label, or several labels joined by "|"."""
+    if "polarity" in result:
+        return result["score"]
+    return result["label"] if "label" in result else "|".join(result["labels"])
+
+
 def polarity(task: TaskSpecification, score: float) -> str:
-    """ "negative", "neutral" or "positive" by where a score of a regression lies on its scale: what the field's three classes are for its metrics."""
+    """Return "negative", "neutral" or "positive" by where a score lies on the scale of a regression.
+
+    These are the three classes that the field's metrics use.
+    """
     low, high = task.label_range
     band = NEUTRAL_SHARE[task.metrics] * (high - low) / 2
     distance = score - (low + high) / 2
@@ -67,7 +97,6 @@ def polarity(task: TaskSpecification, score: float) -> str:
 
 
 TASK = "video-affect"
-SUBTASK_NAMES = dict(zip(SUBTASKS, ("shared", *MODALITIES)))
 STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
 ON_ERROR = ("raise", "skip")
 # Arguments by the step that takes them.
@@ -257,20 +286,18 @@ class SemanticMACPipeline(Pipeline):
 
     def postprocess(self, output: dict, timings: bool = False) -> list[dict]:
         """Results of B clips."""
-        config, results = self.model.config, []
+        config, task, results = self.model.config, self.model.config.task, []
         for index, clip in enumerate(output["clips"]):
             used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]
             views = zip(SUBTASK_NAMES.values(), output["subtask_logits"][index])
-            subtasks = {view: self._named(logits) for view, logits in views if view == "shared" or view in used}
-            whole = {"task": config.task_name, **self._named(output["logits"][index]), "subtasks": subtasks}
+            subtasks = {name: affect_result(task, logits) for name, logits in views if name == "shared" or name in used}
+            whole = affect_result(task, output["logits"][index], config.label_thresholds)
+            whole = {"task": config.task_name, **whole, "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})
             if timings:
                 shares = {stage: seconds / len(output["clips"]) for stage, seconds in output["seconds"].items()}
                 results[-1]["timings"] = {"decode": clip["seconds"], **shares}
         return results
-
-    def _named(self, logits: torch.Tensor) -> dict:
-        return affect_result(self.model.config.task, logits, self.model.config.label_thresholds)
 
 
 def _error_result(clip: dict) -> dict:
@@ -279,4 +306,13 @@ def _error_result(clip: dict) -> dict:
     return {"error": sentence, "media": clip["name"]}
 
 
-__all__ = ["CUSTOM_PIPELINES", "SemanticMACPipeline", "VIEWS", "affect_result", "polarity"]
+__all__ = [
+    "CUSTOM_PIPELINES",
+    "SemanticMACPipeline",
+    "affect_result",
+    "affect_values",
+    "polarity",
+    "result_cell",
+    "result_words",
+    "value_result",
+]

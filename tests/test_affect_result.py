@@ -1,10 +1,18 @@
+"""Logits as results: values by hand, and the same in the pipeline, in the predictions of a run and in words."""
+
 import json
 
+import numpy as np
 import pytest
 import torch
+from transformers import pipeline
 
 from modeling_semanticmac import TaskSpecification
-from modeling_semanticmac.pipeline_semanticmac import affect_result, polarity
+from modeling_semanticmac.commands import train
+from modeling_semanticmac.pipeline_semanticmac import affect_result, polarity, result_cell, result_words
+from modeling_semanticmac.runs.record import read_predictions
+from modeling_semanticmac.training import main as training_main
+from tests.helpers.project import RECIPE
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 SIMS = TaskSpecification("sentiment", "regression", ("sentiment",), (-1.0, 1.0), "sims")
@@ -60,3 +68,52 @@ def test_results_are_plain_json_also_of_half_precision_and_large_logits(task):
     logits = torch.full((task.num_labels,), 3e4, dtype=torch.bfloat16, requires_grad=True)
     found = affect_result(task, logits)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize(
+    "task, values, words, cell",
+    [
+        (SENTIMENT, [1.25], "positive +1.25", 1.25),
+        (FACES, [1.0, 6.0, 3.0], "anger 0.60", "anger"),
+        (EMOTIONS, [3.0, 1.0, 4.0], "happy 0.75, angry 0.80", "happy|angry"),
+        (EMOTIONS, [0.1, 0.2, 0.9], "none of the labels", ""),
+    ],
+    ids=["score", "one class", "several labels", "no label"],
+)
+def test_results_in_words_and_as_a_cell(task, values, words, cell):
+    """Logits are the scores, and the logarithms of the odds of classes."""
+    logits = torch.tensor(values) if task.is_regression else torch.tensor(values).log()
+    found = affect_result(task, logits)
+    assert result_words(found) == words and result_cell(found) == cell
+
+
+def test_equal_classes_are_the_first_one():
+    assert affect_result(FACES, torch.zeros(3))["label"] == "joy"
+
+
+def test_the_predictions_of_a_run_are_those_of_its_pipeline(world, tmp_path, monkeypatch):
+    """Several labels: tuned thresholds decide about the whole, 0.5 about the sub-tasks, on the same clips."""
+    tuned = []
+
+    def tuned_thresholds(trainer, run):
+        tuned.append([0.0, 0.999] * (run.task.num_labels // 2) + [0.0] * (run.task.num_labels % 2))
+        return np.array(tuned[-1])
+
+    monkeypatch.setattr(training_main, "tuned_thresholds", tuned_thresholds)
+    arguments = [RECIPE, *world["models"][:2], *world["common"], "--task", "emotion", "--modalities", "text"]
+    train.main([*arguments, "--num_train_epochs", "1", "--output_dir", str(tmp_path)])
+    rows = read_predictions(tmp_path / "predictions_test.csv")
+    pipe = pipeline("video-affect", model=str(tmp_path), device="cpu")
+    clips = world["clips"]["test"]
+    found = pipe([{"text": clip["text"], "context": clip["context"]} for clip in clips])
+    names = pipe.model.config.task.label_names
+    assert [row["id"] for row in rows] == clips["id"][:] and pipe.model.config.label_thresholds == tuned[0]
+    assert [row["prediction"] for row in rows] == ["|".join(names[::2])] * len(rows)
+    assert [row["prediction"] for row in rows] == ["|".join(result["labels"]) for result in found]
+    for column, view in (("prediction_S", "shared"), ("prediction_T", "text")):
+        assert [row[column] for row in rows] == ["|".join(result["subtasks"][view]["labels"]) for result in found]
+    for row, result in zip(rows, found):
+        probabilities = [float(row[f"probability_{name}"]) for name in names]
+        assert probabilities == pytest.approx(list(result["probabilities"].values()), abs=1e-5)
+        half = [name for name, value in result["subtasks"]["text"]["probabilities"].items() if value > 0.5]
+        assert result["subtasks"]["text"]["labels"] == half

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ..configuration_semanticmac import TaskSpecification
+from ..configuration_semanticmac import SUBTASK_NAMES, TaskSpecification
 from ..files.picture_style import COLORS, CYCLE, DASHES, MARKERS, SIGNED, new_figure, picture_style
 from .embedding_space import EmbeddingView
 from .label_curves import LabelCurves
@@ -19,7 +19,6 @@ PAIRS = {
     "text + vision": (CYCLE[4], "-.", "P"),
     "audio + vision": (CYCLE[3], ":", "D"),
 }
-SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 AGREEMENT_TITLES = {
     "Pearson": "Pearson's correlation with the annotation",

@@ -1,6 +1,6 @@
 """Cases as one HTML page that needs no network: media, pictures, tables; every word of the corpus is escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -97,10 +97,14 @@ def _values_table(case: Case) -> str:
     """Ground truth, predictions and pseudo labels of the five heads, like Table I."""
     task = case.task
 
-    def row(name: str, values: dict[str, np.ndarray]) -> list[str]:
-        return [name, *(value_text(values[head], task) if head in values else "" for head in HEADS)]
+    def row(name: str, values: dict[str, np.ndarray], thresholds: Mapping[str, Sequence[float]] = {}) -> list[str]:
+        return [
+            name,
+            *(value_text(values[head], task, thresholds.get(head)) if head in values else "" for head in HEADS),
+        ]
 
-    rows = [row("ground truth", {"M": case.truth}), row("prediction", case.predictions)]
+    tuned = {} if case.thresholds is None else {"M": case.thresholds}
+    rows = [row("ground truth", {"M": case.truth}), row("prediction", case.predictions, tuned)]
     if case.pseudo_labels:
         pseudo = {head: found.label for head, found in case.pseudo_labels.items()}
         rows.append(row(f"pseudo label, epoch {case.epoch}", pseudo))

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..configuration_semanticmac import SUBTASKS, TaskSpecification
+from ..configuration_semanticmac import SUBTASK_NAMES, SUBTASKS, TaskSpecification
+from ..pipeline_semanticmac import result_words, value_result
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
 from .attention_over_time import attention_over_time
 from .modality_contribution import ModalityContribution, modality_contribution, outputs
 
 HEADS = ("M", *SUBTASKS)
-HEAD_NAMES = {"M": "multimodal", "S": "shared", "T": "text", "A": "audio", "V": "vision"}
+HEAD_NAMES = {"M": "multimodal", **SUBTASK_NAMES}
 UNIMODAL = ("T", "A", "V")
 BATCH = 16
 
@@ -71,6 +72,7 @@ class Case:
         attention: "audio", "vision" -> shares of the time steps (T,) in the representations.
         pseudo_labels: sub-task -> its label; empty for clips that were not trained on.
         epoch: that these labels are of.
+        thresholds: of several labels: the probability above which head M says that each is present; None: 0.5.
     """
 
     clip: dict
@@ -82,6 +84,7 @@ class Case:
     attention: dict[str, np.ndarray]
     pseudo_labels: dict[str, PseudoLabel] = field(default_factory=dict)
     epoch: int | None = None
+    thresholds: Sequence[float] | None = None
 
     @property
     def shown(self) -> int:
@@ -199,6 +202,7 @@ def collect_cases(
                     _time_steps(model, batch, attention, row),
                     labels_of_clip,
                     epoch if labels_of_clip else None,
+                    model.config.label_thresholds,
                 )
             )
     return cases
@@ -215,14 +219,15 @@ def _time_steps(model, batch, attention, row: int) -> dict[str, np.ndarray]:
     return found
 
 
-def value_text(value: np.ndarray, task: TaskSpecification) -> str:
-    """A label or a prediction in words: a signed score, the most probable class, or the labels above one half, with their values."""
-    if task.is_regression:
-        return f"{float(value[0]):+.2f}"
-    if task.is_multi_label:
-        return ", ".join(f"{name} {v:.2f}" for name, v in zip(task.label_names, value) if v > 0.5) or "none"
-    best = int(np.argmax(value))
-    return f"{task.label_names[best]} {float(value[best]):.2f}"
+def value_text(value: np.ndarray, task: TaskSpecification, thresholds: Sequence[float] | None = None) -> str:
+    """Return a label or a prediction in words: a signed score, or the class or the present labels with their values.
+
+    Args:
+        value: (C,), the score, or the probability of each class.
+        thresholds: of several labels, those of the multimodal head; None: 0.5.
+    """
+    found = value_result(task, value, thresholds)
+    return f"{found['score']:+.2f}" if task.is_regression else result_words(found)
 
 
 __all__ = [

@@ -28,7 +28,8 @@ METHODS = {"tsne": "scikit-learn", "opentsne": "openTSNE", "umap": "umap-learn"}
 COMPONENTS = 50
 PERPLEXITY = 30.0
 FEW_CLIPS = 4  # fewer have no map
-VIEWS = {"text": "T", "audio": "A", "vision": "V", "shared": "S", "multimodal": "M"}
+# Kind of representation -> the head that predicts from it, in the order of the maps.
+HEAD_OF = {"text": "T", "audio": "A", "vision": "V", "shared": "S", "multimodal": "M"}
 WORKING_MEMORY = 256  # MiB of distances at a time
 
 
@@ -143,7 +144,7 @@ def embedding_space(
     truth = label_vectors(representations.labels, task).numpy()  # (n, C)
     pseudo = None if history is None else _pseudo_labels(history, representations.ids, epoch)  # (4, n, C)
     embeds, found = subtask_embeds(representations), {}
-    for position, (view, subtask) in enumerate(VIEWS.items()):
+    for position, (view, subtask) in enumerate(HEAD_OF.items()):
         rows = drawn[representations.modality_mask[drawn, position].numpy()] if position < 3 else drawn
         if len(rows) < FEW_CLIPS:
             continue

@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
+from ..pipeline_semanticmac import affect_values
 from ..training.semantic_labels import label_vectors
 
 # Sets of modalities as bits: text 1, audio 2, vision 4. Set 0 is empty, set 7 everything.
@@ -70,10 +71,7 @@ def outputs(logits: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
     Probabilities and not logits: those of a single label are defined up to a constant only, a mean of labels is a base in the same unit, and a reader
     knows what 0.2 more is.
     """
-    logits = logits.double()
-    if task.is_regression:
-        return logits
-    return logits.sigmoid() if task.is_multi_label else logits.softmax(dim=-1)
+    return affect_values(task, logits)
 
 
 def base_prediction(labels, task: TaskSpecification) -> np.ndarray:

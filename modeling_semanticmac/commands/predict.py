@@ -32,7 +32,7 @@ def add_predict_parser(commands) -> None:
     parser = commands.add_parser(
         "predict",
         help="predict videos, or words alone",
-        description="Predict videos, sound files or words, with what words, voice and face each say. A modality that is missing is done without.",
+        description="Predict videos, sound files or words, with what words, voice and picture each say. A modality that is missing is done without.",
         epilog=EXAMPLES + TIMELINE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

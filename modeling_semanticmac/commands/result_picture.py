@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from ..configuration_semanticmac import VIEWS
 from ..files.picture_style import COLORS, CYCLE, new_figure, picture_style
-from ..pipeline_semanticmac import VIEWS
 
 
 def result_bars(result: Mapping) -> Figure:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from ..pipeline_semanticmac import VIEWS
+from ..configuration_semanticmac import VIEWS
+from ..pipeline_semanticmac import result_words
 
 BAR = 30  # characters
 
@@ -12,7 +13,7 @@ def result_text(result: Mapping) -> str:
     two classes. Of more classes or of several labels a bar for each, and what each sub-task says in words."""
     if "error" in result:
         return f"{result['media']}\n  cannot be used: {result['error']}"
-    lines = [_source(result), f"  {result['task']}: {prediction_text(result)}"]
+    lines = [_source(result), f"  {result['task']}: {result_words(result)}"]
     views = {"multimodal": result, **result["subtasks"]}
     if "range" in result:
         low, high = result["range"]
@@ -26,19 +27,10 @@ def result_text(result: Mapping) -> str:
         lines.append(f"  probability of {positive}:")
     else:
         rows = [(name, f"{share:.2f}", _bar(share)) for name, share in result["probabilities"].items()]
-        rows += [(VIEWS[name], "", prediction_text(view)) for name, view in result["subtasks"].items()]
+        rows += [(VIEWS[name], "", result_words(view)) for name, view in result["subtasks"].items()]
     width = max(len(name) for name, _, _ in rows)
     lines += [f"    {name:<{width}}  {number:>5}  {bar}".rstrip() for name, number, bar in rows]
     return "\n".join(lines + _remarks(result["media"]))
-
-
-def prediction_text(view: Mapping) -> str:
-    """The prediction of the whole or of a sub-task in words: `+1.25 positive`, `joy 0.61`, `joy, surprise`."""
-    if "polarity" in view:
-        return f"{view['score']:+.2f} {view['polarity']}"
-    if "label" in view:
-        return f"{view['label']} {view['score']:.2f}"
-    return ", ".join(view["labels"]) or "none of the labels"
 
 
 def seconds_text(seconds: float) -> str:
@@ -68,4 +60,4 @@ def _remarks(media: Mapping | None) -> list[str]:
     return missing + [f"  note: {note}" for note in media["notes"]]
 
 
-__all__ = ["prediction_text", "result_text", "seconds_text"]
+__all__ = ["result_text", "seconds_text"]

@@ -29,7 +29,7 @@ predict = pipeline("video-affect", model="{repo_id}")
 predict({{"video": "clip.mp4", "text": "I did not expect that at all."}})
 ```
 
-gives {answer}, and the same for what the words, the voice, the face and the view that they share say alone. Any of them may be missing. For tensors:
+gives {answer}, and the same for what the words, the voice, the picture and the view that they share say alone. Any of them may be missing. For tensors:
 
 ```python
 from transformers import AutoModelForVideoClassification, AutoProcessor
@@ -215,9 +215,7 @@ def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None
         "What it is for, and what not": LIMITS,
         "Citation": CITATION,
     }
-    intro = (
-        f"# {repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) of text, voice and face. {task_sentence(config)}\n"
-    )
+    intro = f"# {repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) of text, voice and picture. {task_sentence(config)}\n"
     return f"---\n{data}\n---\n\n{intro}\n" + "\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 
 

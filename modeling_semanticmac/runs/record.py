@@ -4,6 +4,7 @@ import csv
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from ..configuration_semanticmac import SUBTASKS, TaskSpecification
 from ..files.atomic_files import write_csv, write_json
 from ..metrics import class_scores
+from ..pipeline_semanticmac import affect_values, result_cell, value_result
 
 try:
     import resource
@@ -111,17 +113,21 @@ def recorded_words(model_args, data_args, training_args) -> tuple[str, ...]:
     return tuple(sorted(f"{name}={value}" for name, value in values.items() if name not in INCIDENTAL))
 
 
-def predicted(task: TaskSpecification, logits: np.ndarray) -> list:
-    """What a user reads for each clip: the score, the class name, or the names of the present labels joined by "|".
+def predictions_in_words(
+    task: TaskSpecification, logits: np.ndarray, thresholds: Sequence[float] | None = None
+) -> list[float | str]:
+    """Return what a user reads for each clip: the score, the class, or the present labels joined by "|".
 
     Args:
         logits: (n, C).
+        thresholds: of several labels, see `value_result`.
     """
-    if task.is_regression:
-        return logits[:, 0].tolist()
-    if task.is_multi_label:
-        return ["|".join(name for name, logit in zip(task.label_names, row) if logit > 0) for row in logits]
-    return [task.label_names[index] for index in logits.argmax(axis=1)]
+    return [result_cell(value_result(task, row, thresholds)) for row in _values(task, logits).tolist()]
+
+
+def _values(task: TaskSpecification, logits: np.ndarray) -> np.ndarray:
+    """Return the scores or probabilities (n, C); those of several labels exactly as the metrics see them."""
+    return class_scores(logits) if task.is_multi_label else affect_values(task, torch.from_numpy(logits)).numpy()
 
 
 def _label_text(task: TaskSpecification, label):
@@ -131,14 +137,20 @@ def _label_text(task: TaskSpecification, label):
 
 
 def write_predictions(
-    path: str, task: TaskSpecification, clips, logits: np.ndarray, subtask_logits: np.ndarray
+    path: str,
+    task: TaskSpecification,
+    clips,
+    logits: np.ndarray,
+    subtask_logits: np.ndarray,
+    thresholds: Sequence[float] | None = None,
 ) -> None:
-    """A CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, and one probability a class.
+    """Write a CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, one probability a class.
 
     Args:
         clips: the dataset's split, with `id` and `label`.
-        logits: (n, C) of sub-task M.
+        logits: (n, C) of the multimodal head M.
         subtask_logits: (n, 4, C) of S, T, A, V.
+        thresholds: of several labels, those that were tuned for M, (C,); None: 0.5. The sub-tasks use 0.5.
 
     Raises:
         ValueError: the number of predictions is not the number of clips.
@@ -148,16 +160,12 @@ def write_predictions(
     columns = {
         "id": clips["id"],
         "label": [_label_text(task, label) for label in clips["label"]],
-        "prediction": predicted(task, logits),
+        "prediction": predictions_in_words(task, logits, thresholds),
     }
     for position, subtask in enumerate(SUBTASKS):
-        columns[f"prediction_{subtask}"] = predicted(task, subtask_logits[:, position])
+        columns[f"prediction_{subtask}"] = predictions_in_words(task, subtask_logits[:, position])
     if not task.is_regression:
-        if task.is_multi_label:
-            probabilities = class_scores(logits)
-        else:
-            shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        probabilities = _values(task, logits)  # (n, C)
         columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
 
     write_csv(path, list(columns), zip(*columns.values()))

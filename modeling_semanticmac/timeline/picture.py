@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from ..configuration_semanticmac import MODALITIES, TaskSpecification
+from ..configuration_semanticmac import MODALITIES, SPOKEN, VIEWS, TaskSpecification
 from ..files.picture_style import COLORS, CYCLE, SEQUENTIAL, new_figure, picture_style
-from ..pipeline_semanticmac import VIEWS
-from .rows import SPOKEN, SURE
+from .rows import SURE
 
 WIDTH = 10.0  # inches
 ROUND_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)

@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Mapping
 
-from ..configuration_semanticmac import MODALITIES, TaskSpecification
-from ..pipeline_semanticmac import VIEWS
+from ..configuration_semanticmac import MODALITIES, SPOKEN, SUBTASK_NAMES, TaskSpecification
+from ..pipeline_semanticmac import result_cell, result_words
 from .segments import Segment
 
-SURE = 0.5  # probability of a class from which on a modality is taken at its word
-SUBTASK_VIEWS = ("shared", *MODALITIES)
-SPOKEN = {name: VIEWS[name].removesuffix(" alone") for name in MODALITIES}
+SURE = 0.5  # two modalities contradict each other only where each is at least this sure of its class
+SHARE = ".0%"  # how subtitles write a probability
 
 
 def make_row(segment: Segment, result: Mapping) -> dict:
@@ -39,7 +38,7 @@ def _contradict(one: Mapping, two: Mapping) -> bool:
 
 
 def contradiction_text(row: Mapping) -> str:
-    """For example "words against face; voice against face"; empty where there is none."""
+    """For example "words against picture; voice against picture"; empty where there is none."""
     return "; ".join(f"{SPOKEN[one]} against {SPOKEN[two]}" for one, two in row.get("contradictions", ()))
 
 
@@ -50,7 +49,7 @@ def table_columns(task: TaskSpecification) -> list[str]:
     else:
         view = "labels" if task.is_multi_label else "label"
         own = [view, *(f"probability_{name}" for name in task.label_names)]
-    views = [f"{view}_{name}" for name in SUBTASK_VIEWS]
+    views = [f"{view}_{name}" for name in SUBTASK_NAMES.values()]
     return ["start", "end", "text", *own, *views, "modalities", "contradictions", "notes", "error"]
 
 
@@ -59,17 +58,13 @@ def table_row(row: Mapping, task: TaskSpecification) -> list:
     cells = {name: row.get(name) for name in ("start", "end", "text", "error")}
     if "error" not in row:
         kind = "score" if task.is_regression else "labels" if task.is_multi_label else "label"
-        cells.update({kind: _joined(row[kind]), "polarity": row.get("polarity")})
+        cells.update({kind: result_cell(row), "polarity": row.get("polarity")})
         cells.update({f"probability_{name}": value for name, value in row.get("probabilities", {}).items()})
-        cells.update({f"{kind}_{name}": _joined(view[kind]) for name, view in row["subtasks"].items()})
+        cells.update({f"{kind}_{name}": result_cell(view) for name, view in row["subtasks"].items()})
         missing = [f"no {name}: {reason}" for name, reason in row["media"]["missing"].items()]
         cells["modalities"], cells["notes"] = "|".join(row["modalities"]), "; ".join([*row["media"]["notes"], *missing])
         cells["contradictions"] = contradiction_text(row)
     return [cells.get(name) for name in table_columns(task)]
-
-
-def _joined(value):
-    return "|".join(value) if isinstance(value, list) else value
 
 
 def subtitle(row: Mapping) -> Segment:
@@ -77,23 +72,15 @@ def subtitle(row: Mapping) -> Segment:
     if "error" in row:
         lines = ["[no prediction]"]
     else:
-        lines = [f"[{_said(row)}]"]
+        lines = [f"[{result_words(row, SHARE)}]"]
         for one, two in row["contradictions"]:
             views = row["subtasks"]
-            lines.append(f"[{SPOKEN[one]}: {_said(views[one])}, {SPOKEN[two]}: {_said(views[two])}]")
+            said = (f"{SPOKEN[name]}: {result_words(views[name], SHARE)}" for name in (one, two))
+            lines.append(f"[{', '.join(said)}]")
     return Segment(row["start"], row["end"], "\n".join([row["text"], *lines] if row["text"] else lines))
 
 
-def _said(result: Mapping) -> str:
-    if "polarity" in result:
-        return f"{result['polarity']} {result['score']:+.2f}"
-    if "label" in result:
-        return f"{result['label']} {result['score']:.0%}"
-    return ", ".join(f"{name} {result['probabilities'][name]:.0%}" for name in result["labels"]) or "no label"
-
-
 __all__ = [
-    "SPOKEN",
     "SURE",
     "contradiction_text",
     "contradictions",

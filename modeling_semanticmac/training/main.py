@@ -34,7 +34,7 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
         best = Path(trainer.state.best_model_checkpoint).name
         run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
-    if run.task.is_multi_label and trainer.eval_dataset is not None:
+    if run.task.is_multi_label and (trainer.eval_dataset is not None or args.do_predict):
         run.model.config.label_thresholds = None  # those of a model that training went on from
         run.model.config.label_thresholds = tuned_thresholds(trainer, run).tolist()  # what a prediction goes by later
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
@@ -74,7 +74,7 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
     trainer.save_metrics("test", {**found.metrics, "test_opened": run.corpus.opened})
     if trainer.is_world_process_zero():
         path = Path(run.training_args.output_dir) / "predictions_test.csv"
-        write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1])
+        write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1], thresholds)
 
 
 def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:

@@ -218,7 +218,8 @@ def test_lines_have_so_many_columns():
         value_text(np.array([0.2, 0.8]), SARCASM) == "yes 0.80" and value_text(np.array([-1.5]), SENTIMENT) == "-1.50"
     )
     assert value_text(np.array([0.2, 0.6, 0.9]), EMOTIONS) == "sad 0.60, angry 0.90"
-    assert value_text(np.zeros(3), EMOTIONS) == "none"
+    assert value_text(np.zeros(3), EMOTIONS) == "none of the labels"
+    assert value_text(np.array([0.2, 0.6, 0.9]), EMOTIONS, [0.1, 0.7, 0.7]) == "happy 0.20, angry 0.90"
 
 
 def table(path) -> list[dict]:

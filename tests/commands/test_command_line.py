@@ -48,10 +48,10 @@ def test_one_clip_is_a_table_with_a_bar_for_each_view(capsys, model, media):
     )
     assert code == 0
     assert (
-        f"silent.mkv  0.00-1.00 s  (text, vision)\n  sentiment: {expected['score']:+.2f} {expected['polarity']}\n"
+        f"silent.mkv  0.00-1.00 s  (text, vision)\n  sentiment: {expected['polarity']} {expected['score']:+.2f}\n"
         in out
     )
-    for view, key in (("what all share", "shared"), ("words alone", "text"), ("face alone", "vision")):
+    for view, key in (("what all share", "shared"), ("words alone", "text"), ("picture alone", "vision")):
         assert any(
             line.split("|")[0].split() == [*view.split(), f"{expected['subtasks'][key]['score']:+.2f}"]
             for line in out.splitlines()
@@ -80,7 +80,7 @@ def test_json_is_what_the_pipeline_gives(capsys, model, media, tmp_path):
 def test_half_precision_and_chosen_modalities(capsys, model, media):
     half = ["--model", model, "--dtype", "bfloat16", "--device", "cpu"]
     code, out, _ = run(capsys, "predict", "--text", "good", *half)
-    assert code == 0 and out.startswith("words alone  (text)\n") and "face alone" not in out
+    assert code == 0 and out.startswith("words alone  (text)\n") and "picture alone" not in out
     code, out, _ = run(capsys, "predict", media / "both.mp4", "--text", "good", *half, "--modalities", "text", "vision")
     assert code == 0 and "(text, vision)" in out and "without audio: left out as asked" in out
 
@@ -204,7 +204,7 @@ def test_classes_and_labels_as_tables():
     text = result_text(
         {**common, **several, "media": None, "subtasks": {"text": {**several, "labels": ["joy", "anger"]}}}
     )
-    assert "emotion: none of the labels" in text and "joy, anger" in text
+    assert "emotion: none of the labels" in text and "joy 0.25, anger 0.40" in text
 
 
 def test_it_is_the_console_script_and_the_module(tmp_path):

@@ -40,8 +40,8 @@ def clip(tmp_path_factory):
 def test_a_short_clip_is_one_prediction_with_the_frames_that_the_model_saw(pipe, clip):
     found = app.analyse(pipe, app.Limits(), clip, " good day ")
     result = pipe({"video": clip, "text": "good day"})
-    assert f"{result['polarity']}, {result['score']:+.2f}" in found["summary"]
-    assert "Made from: words, voice, face." in found["summary"] and "Missing" not in found["summary"]
+    assert f"{result['polarity']} {result['score']:+.2f} on a scale from -3 to 3" in found["summary"]
+    assert "Made from: words, voice, picture." in found["summary"] and "Missing" not in found["summary"]
     assert isinstance(found["bars"], Image.Image) and found["timeline"] is None
     times = frame_times(8.0, 2.0)  # 16; every shown one is one of them
     shown = [float(caption.removesuffix(" s")) for _, caption in found["frames"]]
@@ -94,7 +94,7 @@ def test_the_served_page_answers_and_keeps_no_upload(checkpoint, clip, tmp_path)
             address = _address(tmp_path / "log", server)
             client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "answer"))
             summary, *_ = client.predict(gradio_client.handle_file(clip), "good day", api_name="/predict")
-            assert "Made from: words, voice, face." in summary
+            assert "Made from: words, voice, picture." in summary
             with pytest.raises(gradio_client.exceptions.AppError, match="neither a clip nor text"):
                 client.predict(None, "", api_name="/predict")
         finally:

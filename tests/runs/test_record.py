@@ -9,8 +9,8 @@ from scipy.special import expit
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from modeling_semanticmac.runs.record import (
     git_revision,
-    predicted,
     prediction_arrays,
+    predictions_in_words,
     read_predictions,
     save_run_record,
     write_predictions,
@@ -49,7 +49,7 @@ def test_several_labels_are_joined(tmp_path):
     row = read(tmp_path / "p.csv")[0]
     assert row["prediction"] == "happy|angry" and row["prediction_T"] == ""
     assert float(row["probability_sad"]) == pytest.approx(1 / (1 + math.e))
-    assert predicted(EMOTIONS, np.array([[-1.0, -1.0, -1.0]])) == [""]
+    assert predictions_in_words(EMOTIONS, np.array([[-1.0, -1.0, -1.0]])) == [""]
 
 
 def test_a_lost_prediction_is_an_error(tmp_path):
