@@ -1,8 +1,10 @@
 """Command line of the corpora.
 
-python -m datasets_scripts check CORPUS DATA_DIR [--task T] [--probe] [--json]
-python -m datasets_scripts prepare CORPUS DATA_DIR OUT [--embed_media] [--push_to_hub org/name --private]
-python -m datasets_scripts synthetic FOLDER --train 240
+semanticmac corpus check CORPUS DATA_DIR [--task T] [--probe] [--json]
+semanticmac corpus prepare CORPUS DATA_DIR OUT [--embed_media] [--push_to_hub org/name --private]
+semanticmac corpus synthetic FOLDER --train 240
+
+`python -m datasets_scripts` is the former spelling of `semanticmac corpus`.
 """
 
 import argparse
@@ -46,7 +48,7 @@ def synthetic(args: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
-    top = argparse.ArgumentParser(prog="python -m datasets_scripts", description="Corpora of SemanticMAC.")
+    top = argparse.ArgumentParser(prog="semanticmac corpus", description="Corpora of SemanticMAC.")
     commands = top.add_subparsers(dest="command", required=True)
     corpus = argparse.ArgumentParser(add_help=False)
     corpus.add_argument(

@@ -1,4 +1,4 @@
-"""What is in a corpus folder, against what is known of the corpus: `python -m datasets_scripts check CORPUS DATA_DIR`."""
+"""What is in a corpus folder, against what is known of the corpus: `semanticmac corpus check CORPUS DATA_DIR`."""
 
 import collections
 import os

@@ -90,8 +90,12 @@ def find_table(folder: Path) -> Path:
     return find_one(folder, NAMES, "table of clips")
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, needs_label: bool = True) -> list[Row]:
     """The rows of a CSV file with a header, or of a file of JSON lines.
+
+    Args:
+        path: the table.
+        needs_label: refuse a table without the column label; a table of clips to predict has none.
 
     Raises:
         ValueError: not UTF-8, no such table, no rows, or a column that looks like a mistyped one.
@@ -103,7 +107,7 @@ def read_table(path: Path) -> list[Row]:
     columns, rows = _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
     if not rows:
         raise ValueError(f"{path} has no rows; expected one a clip.")
-    _check_columns(path, columns)
+    _check_columns(path, columns, needs_label)
     return rows
 
 
@@ -152,7 +156,7 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
     return list(columns), rows
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
+def _check_columns(path: Path, columns: list[str], needs_label: bool) -> None:
     """A mistyped column would be silently unused: refuse it. Other columns of one's own are fine."""
     own = [column for column in columns if column not in COLUMNS]
     for column in own:
@@ -161,9 +165,10 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             raise ValueError(
                 f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
             )
-    if not {"file", "text"} & set(columns) or "label" not in columns:
+    if not {"file", "text"} & set(columns) or (needs_label and "label" not in columns):
+        expected = "label, and file or text or both" if needs_label else "file or text or both"
         raise ValueError(
-            f"{path} has the columns {shown(', '.join(columns))}; expected label, and file or text or both. Cells are parted by commas."
+            f"{path} has the columns {shown(', '.join(columns))}; expected {expected}. Cells are parted by commas."
         )
     if own:
         logger.info("%s: the columns %s are not used", path, shown(", ".join(own)))

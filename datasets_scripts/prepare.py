@@ -1,4 +1,4 @@
-"""A corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `python -m datasets_scripts prepare CORPUS DATA_DIR OUT`."""
+"""A corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `semanticmac corpus prepare CORPUS DATA_DIR OUT`."""
 
 import collections
 import os

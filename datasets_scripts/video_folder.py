@@ -119,17 +119,12 @@ class VideoFolder(CorpusBuilder):
             yield self._clip(self._rows[index], ids[index])
 
     def _clip(self, row: Row, id: str) -> dict:
-        start = row.number("start", "seconds from 0 on", lowest=0.0)
-        end = row.number("end", "seconds from the start on", lowest=start or 0.0)
-        crop = row.word("crop") or None
-        if crop not in (None, "left", "right"):
-            raise row.error("crop", "left, right or nothing")
         clip = make_clip(
             id, label_of(row, self.config.task), row.word("text"), self.files.media.get(id), video_id=video_of(row, id),
             speaker=row.word("speaker"), context=row.several("context") if self.config.context else [],
             **scores_of(row, self.config.task),
         )  # fmt: skip
-        clip["media"] |= {"start": start, "end": end, "crop": crop}
+        clip["media"] |= cut_of(row)
         return clip
 
     @cached_property
@@ -146,6 +141,20 @@ class VideoFolder(CorpusBuilder):
                 raise row.error("id", f"another one than {id!r}, which {first[id].place} has; give each clip its own")
             first[id] = row
         return ids
+
+
+def cut_of(row: Row) -> dict:
+    """Return `start` and `end` (seconds) and `crop` (left or right) of the row's cut of its file; None for an empty cell.
+
+    Raises:
+        ValueError: a cell holds something else.
+    """
+    start = row.number("start", "seconds from 0 on", lowest=0.0)
+    end = row.number("end", "seconds from the start on", lowest=start or 0.0)
+    crop = row.word("crop") or None
+    if crop not in (None, "left", "right"):
+        raise row.error("crop", "left, right or nothing")
+    return {"start": start, "end": end, "crop": crop}
 
 
 def media_path(folder: Path, row: Row) -> Path | None:

@@ -1,6 +1,6 @@
-"""`python -m modeling_semanticmac` is the command `semanticmac`."""
+"""`python -m modeling_semanticmac` is the command `semanticmac`; so is `accelerate launch -m modeling_semanticmac train ...`."""
 
-from .commands.command_line import main
+from semanticmac import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,1 +1,1 @@
-"""The command `semanticmac` and its sub-commands."""
+"""The sub-commands of `semanticmac` that have no folder of their own to stand in."""

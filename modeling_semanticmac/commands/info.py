@@ -1,83 +1,64 @@
-"""`semanticmac info`: what a model is, from its files and without loading its weights."""
+"""`semanticmac info`: describe a model from its files, without loading its weights."""
 
 import argparse
 import json
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoProcessor, PreTrainedConfig
-from transformers.utils import cached_file
+from transformers import AutoProcessor
+from transformers.utils import cached_file, logging
 
 from ..affect_heads import SemanticMACForAffect
-from ..configuration_semanticmac import SemanticMACConfig
 from ..hub.model_card_text import language_model_part, tower_parts
+from .model_loading import load_config, model_name
 
 EXAMPLES = """examples:
   semanticmac info RUN
   semanticmac info org/semanticmac-mosei --json -
 """
-SIZES = "hidden_size num_attention_heads num_latents num_bridge_tokens num_perceiver_layers num_interaction_layers max_frames num_crops".split()
-SAMPLING = "frames_per_second num_frames vision_window audio_window max_length".split()
-PART_FIELDS = "role name revision license note".split()
-CARD_FIELDS = "license base_model datasets language".split()
+SIZES = (
+    "hidden_size", "num_attention_heads", "num_latents", "num_bridge_tokens", "num_perceiver_layers", "num_interaction_layers", "max_frames",
+    "num_crops",
+)  # fmt: skip
+SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "max_length")
+PART_FIELDS = ("role", "name", "revision", "license", "note")
+CARD_FIELDS = ("license", "base_model", "datasets", "language")
 
 
-def add_info_parser(commands) -> None:
-    """Add the command to those of `semanticmac`."""
-    parser = commands.add_parser(
-        "info",
-        help="say what a model is",
-        description="What a model predicts, of what it is made, how it samples clips and what it was trained on.",
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="semanticmac info",
+        description="Describe a model: what it predicts, its parts and their licences, how it samples clips, what it was trained on.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of a run, or name on the Hub")
-    parser.add_argument("--json", choices=("-",), help="- writes JSON to standard output, in place of the table")
-    parser.set_defaults(run=run_info)
+    parser.add_argument("model", metavar="MODEL", help="folder of a run or a checkpoint, or name on the Hub")
+    parser.add_argument("--json", choices=("-",), help="- prints JSON instead of the table")
+    return parser
 
 
-def run_info(args: argparse.Namespace) -> int:
-    """Print what is known of the model; raises as `model_info`."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the description of a model; raises as `model_info`."""
+    args = build_parser().parse_args(argv)
+    logging.disable_progress_bar()
     found = model_info(args.model)
     print(json.dumps(found, indent=2) if args.json else info_text(found))
     return 0
 
 
-def load_config(model: str) -> SemanticMACConfig:
-    """The configuration of a SemanticMAC model.
-
-    Raises:
-        ValueError: there is none, in one sentence.
-    """
-    try:
-        kind = PreTrainedConfig.get_config_dict(model)[0].get("model_type")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{model}: no model can be read there ({short_message(error)}); give the folder of a run, or a name on the Hub."
-        ) from error
-    if kind != "semanticmac":
-        raise ValueError(
-            f"{model}: this is {'a model of type ' + kind if kind else 'no model'}; expected a SemanticMAC model."
-        )
-    try:
-        return SemanticMACConfig.from_pretrained(model)
-    except Exception as error:  # whatever a damaged file makes of the library
-        raise ValueError(f"{model}: its config.json cannot be used ({short_message(error)}).") from error
-
-
-def short_message(error: Exception) -> str:
-    """The beginning of an error's message in one line; the name of its type where it has none."""
-    return textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(". ") or type(error).__name__
-
-
 def model_info(model: str) -> dict:
-    """What is known of a model, by subject: `model`, `task`, `labels`, `parts`, `sizes`, `sampling`, `training` and `card` (None where nothing is written down).
+    """Return the description of a model: `model`, `task`, `labels`, `modalities`, `parts`, `sizes`, `sampling`, `training` and `card`.
+
+    The last three are None where the model does not record them.
 
     Raises:
-        ValueError: no such model.
+        ValueError: there is no such model.
     """
+    model = model_name(model)
     config = load_config(model)
     task = config.task
     with torch.device("meta"):
@@ -108,7 +89,7 @@ def model_info(model: str) -> dict:
 
 
 def _sampling(model: str) -> dict | None:
-    """How the processor samples clips."""
+    """Return how the processor samples clips; None without a processor."""
     try:
         processor = AutoProcessor.from_pretrained(model)
     except (OSError, ValueError):
@@ -117,7 +98,7 @@ def _sampling(model: str) -> dict | None:
 
 
 def _training(model: str) -> dict | None:
-    """Corpus, task, modalities, seed and code of the run that made the model."""
+    """Return corpus, task, modalities, seed and code of the training run; None without its record."""
     path = _file(model, "run.json")
     if path is None:
         return None
@@ -127,7 +108,7 @@ def _training(model: str) -> dict | None:
 
 
 def _card(model: str) -> dict | None:
-    """What the head of the model card says of licence, base model, data and language."""
+    """Return licence, base model, data and language from the metadata of the model card; None without a card."""
     path = _file(model, "README.md")
     if path is None:
         return None
@@ -136,7 +117,7 @@ def _card(model: str) -> dict | None:
 
 
 def _file(model: str, name: str) -> str | None:
-    """Path of a file of the model, from its folder or the Hub; None where there is none."""
+    """Return the path of a file of the model, from its folder or the Hub; None where there is none."""
     try:
         return cached_file(model, name)
     except OSError:
@@ -144,7 +125,7 @@ def _file(model: str, name: str) -> str | None:
 
 
 def info_text(found: dict) -> str:
-    """`model_info` as lines for a person."""
+    """Return the description of `model_info` as lines of text."""
     task, sizes = found["task"], dict(found["sizes"])
     scale = "" if task["label_range"] is None else " from {:g} to {:g}".format(*task["label_range"])
     rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{scale})")]
@@ -154,13 +135,13 @@ def info_text(found: dict) -> str:
     for part in found["parts"]:
         revision = f" at {part['revision']}" if part["revision"] else ""
         said = [
-            (part["name"] or "no repository of its own") + revision,
+            (part["name"] or "no own repository") + revision,
             part["note"],
             f"licence {part['license'] or 'unknown'}",
         ]
         rows.append((part["role"], "; ".join(filter(None, said))))
     rows.append(("sizes", f"{sizes.pop('parameters'):,} parameters without the towers, {_pairs(sizes)}"))
-    rows += [(name, _pairs(found[name]) or "not written down") for name in ("sampling", "training", "card")]
+    rows += [(name, _pairs(found[name]) or "not recorded") for name in ("sampling", "training", "card")]
     width = max(len(name) for name, _ in rows) + 2
     wrap = textwrap.TextWrapper(
         width=110, subsequent_indent=" " * width, break_long_words=False, break_on_hyphens=False
@@ -169,13 +150,13 @@ def info_text(found: dict) -> str:
 
 
 def _pairs(values: dict | None) -> str:
-    """`name value, name value` of what is known."""
+    """Return `name value, name value` of the values that are not None."""
     known = {name: value for name, value in (values or {}).items() if value is not None}
-    return ", ".join(f"{name} {_words(value)}" for name, value in known.items())
+    return ", ".join(f"{name} {_cell(value)}" for name, value in known.items())
 
 
-def _words(value) -> str:
+def _cell(value) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-__all__ = ["add_info_parser", "short_message", "info_text", "load_config", "model_info"]
+__all__ = ["build_parser", "info_text", "main", "model_info"]

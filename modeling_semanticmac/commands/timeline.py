@@ -1,86 +1,126 @@
-"""`semanticmac predict VIDEO --timeline OUT_DIR`: a long video as a timeline, from the command line."""
+"""`semanticmac timeline`: a long video, one prediction a segment."""
 
 import argparse
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from transformers.utils import logging
 
 from ..media_decoding import Media, open_media
 from ..timeline.segments import Segment, fixed_windows
+from .clip_arguments import OF_ONE_CLIP
+from .model_loading import add_model_arguments, load_pipeline
 
-TIMELINE_EXAMPLES = """  semanticmac predict talk.mp4 --model RUN --transcript talk.srt --timeline out/
-  semanticmac predict talk.mp4 --model RUN --pauses --timeline out/
-  semanticmac predict talk.mp4 --model RUN --asr openai/whisper-small --timeline out/
+EXAMPLES = """examples:
+  semanticmac timeline talk.mp4 --model RUN --transcript talk.srt --output_dir out
+  semanticmac timeline talk.mp4 --model RUN --pauses --output_dir out
+  semanticmac timeline talk.mp4 --model RUN --window 10 --hop 5 --output_dir out
+  semanticmac timeline talk.mp4 --model RUN --asr openai/whisper-small --output_dir out
+
+The folder then holds timeline.csv, .jsonl, .srt, .vtt, .png and .svg. The same command resumes an interrupted run.
 """
 SOURCES = ("transcript", "pauses", "window", "asr")
-OF_OTHER_USES = ("text", "context", "audio", "start", "end", "crop", "json")
 
 
-def add_timeline_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a timeline, to those of `predict`."""
-    group = parser.add_argument_group("of a long video", "one prediction a segment; say where the segments come from")
-    group.add_argument(
-        "--timeline", metavar="OUT_DIR", help="folder for table, subtitles and plot; a stopped run goes on"
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="semanticmac timeline",
+        description="Predict a long video segment by segment; write a table, subtitles and a picture.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    group.add_argument(
-        "--transcript", metavar="FILE", help="words with times: SRT, WebVTT, or JSON of a speech recogniser"
-    )
-    group.add_argument("--pauses", action="store_true", help="stretches of speech between pauses, without words")
-    group.add_argument("--window", type=float, metavar="SECONDS", help="windows of this length, without words")
-    group.add_argument(
-        "--hop", type=float, metavar="SECONDS", help="from one window's start to the next's (default: --window)"
-    )
-    group.add_argument("--asr", metavar="MODEL", help="recognise the words first, e.g. with openai/whisper-small")  # fmt: skip
+    parser.add_argument("media", metavar="VIDEO", nargs="+", help="video or sound file")
+    parser.add_argument("--output_dir", required=True, metavar="OUT_DIR", help="folder for table, subtitles and picture")
+    add_model_arguments(parser)
+    add_timeline_arguments(parser)
+    return parser
 
 
-def asks_for_timeline(args: argparse.Namespace, parser: argparse.ArgumentParser) -> bool:
-    """Whether the arguments are of a timeline; leaves with 2 where they do not fit each other."""
-    given = [f"--{name}" for name in SOURCES if getattr(args, name) not in (None, False)]
-    if args.timeline is None:
-        if given or args.hop is not None:
-            parser.error(f"{(given or ['--hop'])[0]} needs --timeline OUT_DIR, the folder for the result")
-        return False
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        parser.error(f"--timeline needs one of {', '.join(f'--{name}' for name in SOURCES)}; found {found}")
-    if args.hop is not None and args.window is None:
-        parser.error("--hop goes with --window")
-    if len(args.media) != 1:
-        parser.error(f"--timeline is of one video file; found {len(args.media)}")
-    other = [f"--{name}" for name in OF_OTHER_USES if getattr(args, name) is not None]
-    if other:
-        parser.error(f"{other[0]} does not go with --timeline")
-    if args.batch_size < 1:
-        parser.error(f"--batch_size is {args.batch_size}; expected at least 1")
-    return True
+def add_timeline_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the arguments that say where segments come from, and return their group."""
+    group = parser.add_argument_group("segments of a long video", "one prediction a segment, from one of these sources")
+    group.add_argument("--transcript", metavar="FILE", help="text with times: SRT, WebVTT, or JSON of a recogniser")
+    group.add_argument("--pauses", action="store_true", help="stretches of speech between pauses, without text")
+    group.add_argument("--window", type=float, metavar="SECONDS", help="windows of this length, without text")
+    group.add_argument("--hop", type=float, metavar="SECONDS", help="time between window starts (default: --window)")
+    group.add_argument("--asr", metavar="MODEL", help="recognise the speech first, e.g. with openai/whisper-small")
+    return group
 
 
-def run_timeline(args: argparse.Namespace, load_pipeline: Callable) -> int:
-    """Write the timeline and say where it is.
-
-    Args:
-        load_pipeline: gives the SemanticMACPipeline.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the timeline of a video.
 
     Returns:
         0; 1 where no segment could be used.
 
     Raises:
-        ValueError, OSError: in a sentence, what cannot be done.
+        ValueError, OSError: what cannot be done, in a sentence.
     """
-    video, folder = args.media[0], Path(args.timeline)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    logging.disable_progress_bar()  # of loading weights
+    check_timeline(args, parser, "--output_dir")
+    return run_timeline(args, args.media[0], args.output_dir)
+
+
+def check_timeline(args: argparse.Namespace, parser: argparse.ArgumentParser, option: str) -> bool:
+    """Return whether the arguments are of a timeline; exit with 2 where they do not fit each other.
+
+    Args:
+        option: the argument that names the folder of the timeline.
+    """
+    given = [f"--{name}" for name in SOURCES if _is_given(getattr(args, name))]
+    if getattr(args, option.removeprefix("--")) is None:
+        if given or args.hop is not None:
+            parser.error(f"{(given or ['--hop'])[0]} needs {option} OUT_DIR, the folder for the result")
+        return False
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        parser.error(f"{option} needs one of {', '.join(f'--{name}' for name in SOURCES)}; found {found}")
+    if args.hop is not None and args.window is None:
+        parser.error("--hop goes with --window")
+    if len(args.media) != 1:
+        parser.error(f"a timeline is of one video file; found {len(args.media)}")
+    other = [f"--{name}" for name in (*OF_ONE_CLIP, "json", "table") if getattr(args, name, None) is not None]
+    if other:
+        parser.error(f"{other[0]} does not go with {option}")
+    return True
+
+
+def _is_given(value) -> bool:
+    return value is not None and value is not False  # 0 is given, and refused later
+
+
+def run_timeline(args: argparse.Namespace, video: str, output_dir: str) -> int:
+    """Write the timeline and print where it is; return the exit code.
+
+    Raises:
+        ValueError, OSError: what cannot be done, in a sentence.
+    """
+    folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: this is a file; name a folder for the timeline, which may be a new one.")
+    if os.path.exists(video) and not os.path.isfile(video):
+        raise ValueError(f"{video}: this is not a file; a timeline reads its video more than once, so give a file.")
+    import matplotlib  # noqa: F401  (missing in a plain install: said before the work, not after it)
+
     with open_media(video, "pyav") as media:  # before the model: what is wrong with the files is said at once
         segments = _segments(args, media, folder)
-        pipe = load_pipeline()
-        from ..timeline import write_timeline  # with matplotlib, which takes a second
+        pipe = load_pipeline(args.model, args.device, args.dtype)
+        from ..timeline import write_timeline
 
         found = write_timeline(pipe, video, segments, folder, args.batch_size, args.modalities)
     print(
-        f"{found['segments']} segments, {found['contradicting']} in which modalities contradict each other, {found['unusable']} without a prediction: "
-        f"{folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and .svg"
+        f"{found['segments']} segments, {found['contradicting']} in which modalities contradict each other, "
+        f"{found['unusable']} without a prediction: {folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and .svg"
     )
     return int(found["unusable"] == found["segments"])
 
 
 def _segments(args: argparse.Namespace, media: Media, folder: Path) -> Iterator[Segment]:
+    """Return the segments from the source that the arguments name."""
     if args.transcript is not None:
         from ..timeline.transcripts import read_transcript
 
@@ -98,7 +138,7 @@ def _segments(args: argparse.Namespace, media: Media, folder: Path) -> Iterator[
 
 
 def load_recognizer(name: str, device: str | None) -> Callable:
-    """Transformers' automatic-speech-recognition pipeline.
+    """Load the automatic-speech-recognition pipeline of transformers.
 
     Raises:
         ValueError: it cannot be loaded.
@@ -107,9 +147,11 @@ def load_recognizer(name: str, device: str | None) -> Callable:
 
     try:
         return pipeline("automatic-speech-recognition", model=name, device=device)
-    except Exception as error:  # whatever a folder that is no recogniser makes of the library
+    except Exception as error:  # a folder of another kind can raise anything in the library
         found = str(error).strip().splitlines() or [""]
-        raise ValueError(f"--asr {name}: it cannot be loaded as a speech recogniser ({type(error).__name__}: {found[0]}).") from error  # fmt: skip
+        raise ValueError(
+            f"--asr {name}: it cannot be loaded as a speech recogniser ({type(error).__name__}: {found[0]})."
+        ) from error
 
 
-__all__ = ["TIMELINE_EXAMPLES", "add_timeline_arguments", "asks_for_timeline", "run_timeline"]
+__all__ = ["add_timeline_arguments", "build_parser", "check_timeline", "load_recognizer", "main", "run_timeline"]

@@ -1,6 +1,8 @@
-"""`python -m modeling_semanticmac.convert_imagebind`."""
+"""`python -m modeling_semanticmac.convert_imagebind`: the former spelling of `semanticmac convert`."""
 
-from .convert import main
+import sys
+
+from semanticmac import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["convert", *sys.argv[1:]]))

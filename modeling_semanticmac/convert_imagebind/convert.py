@@ -1,6 +1,6 @@
 """The official ImageBind checkpoint to two `from_pretrained` folders, vision and audio.
 
-    python -m modeling_semanticmac.convert_imagebind imagebind_huge.pth OUT
+    semanticmac convert imagebind_huge.pth OUT
 
 ImageBind's weights are licensed CC BY-NC-SA 4.0; this project ships none of them.
 """
@@ -140,7 +140,7 @@ def convert(
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the folders were written, 1 with one line on standard error otherwise."""
     parser = argparse.ArgumentParser(
-        prog="python -m modeling_semanticmac.convert_imagebind", description=convert.__doc__.split("\n")[0]
+        prog="semanticmac convert", description=convert.__doc__.split("\n")[0]
     )
     parser.add_argument("checkpoint", help="imagebind_huge.pth, or a .pth or .safetensors file with the same names")
     parser.add_argument("folder", help="new folder; its sub-folders vision and audio can be given to from_pretrained")

@@ -1,10 +1,8 @@
-"""`python -m modeling_semanticmac.embedding_extraction`."""
+"""`python -m modeling_semanticmac.embedding_extraction`: the former spelling of `semanticmac embed`."""
 
-from accelerate import PartialState
+import sys
 
-from .command import main
+from semanticmac import main
 
 if __name__ == "__main__":
-    code = main()
-    PartialState().destroy_process_group()  # left to the end of the interpreter, its threads can abort a finished run
-    raise SystemExit(code)
+    raise SystemExit(main(["embed", *sys.argv[1:]]))

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Embed what the command line asks for; 0 when every clip is accounted for, 1 with one line on standard error where that is not possible."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
-        parser = HfArgumentParser(ExtractionArguments, prog="python -m modeling_semanticmac.embedding_extraction", allow_abbrev=False)  # fmt: skip
+        parser = HfArgumentParser(ExtractionArguments, prog="semanticmac embed", allow_abbrev=False)  # fmt: skip
         (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
         datasets = _datasets(args)
         processor, encoders = load_model(args) if args.model else load_named(args)

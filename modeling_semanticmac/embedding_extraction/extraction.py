@@ -1,7 +1,7 @@
 """Clips to the embedding store: decoding in worker processes while the towers encode, resumable, every clip accounted for.
 
-python -m modeling_semanticmac.embedding_extraction --corpus mosi --data_dir MOSI --vision_encoder V --audio_encoder A --embeddings_dir OUT
-python -m modeling_semanticmac.embedding_extraction --media clips/ --model RUN --embeddings_dir OUT
+semanticmac embed --corpus mosi --data_dir MOSI --vision_encoder V --audio_encoder A --embeddings_dir OUT
+semanticmac embed --media clips/ --model RUN --embeddings_dir OUT
 """
 
 import os

@@ -1,6 +1,6 @@
 """The model card of a run: `README.md` from what the run left in its folder.
 
-python -m modeling_semanticmac.model_card RUN org/name      writes RUN/README.md, to be read before it is pushed
+semanticmac card RUN org/name      write RUN/README.md, to read before pushing the run
 """
 
 import argparse
@@ -211,7 +211,7 @@ def _sentence(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the card of a run."""
-    parser = argparse.ArgumentParser(prog="python -m modeling_semanticmac.model_card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(prog="semanticmac card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("run", type=Path, help="the output folder of a run")
     parser.add_argument("repo_id", help="org/name on the Hub")
     args = parser.parse_args(argv)

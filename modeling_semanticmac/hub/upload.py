@@ -1,6 +1,6 @@
 """A run on the Hub: checkpoint, processor, code, card, record and report, in one commit.
 
-python -m modeling_semanticmac.hub_upload RUN org/name [--private]      pushes a finished run; run_mac.py --push_to_hub does it at the end
+semanticmac push RUN org/name [--private]      push a finished run; `semanticmac train ... --push_to_hub` does it at the end
 """
 
 import argparse
@@ -116,13 +116,13 @@ def _require_towers(folder: Path) -> None:
         if name and (os.path.isabs(name) or os.path.isdir(name)):
             raise ValueError(
                 f"the {tower.replace('_', ' ')} of the model in {folder} lies in the folder {name}, where nobody else can load it; nothing was uploaded. Save "
-                "the model with include_encoders=True (run_mac.py --include_encoders true), or name an encoder on the Hub."
+                "the model with include_encoders=True (semanticmac train ... --include_encoders true), or name an encoder on the Hub."
             )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Push a run."""
-    parser = argparse.ArgumentParser(prog="python -m modeling_semanticmac.hub_upload", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(prog="semanticmac push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("run", type=Path, help="the output folder of a run")
     parser.add_argument("repo_id", help="org/name on the Hub")
     parser.add_argument("--private", action="store_true", default=None, help="only you see a repository made now")

@@ -1,6 +1,8 @@
-"""`python -m modeling_semanticmac.hub_upload`."""
+"""`python -m modeling_semanticmac.hub_upload`: the former spelling of `semanticmac push`."""
 
-from ..hub.upload import main
+import sys
+
+from semanticmac import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["push", *sys.argv[1:]]))

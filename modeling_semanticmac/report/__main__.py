@@ -1,6 +1,8 @@
-"""`python -m modeling_semanticmac.report`."""
+"""`python -m modeling_semanticmac.report`: the former spelling of `semanticmac report`."""
 
-from .page import main
+import sys
+
+from semanticmac import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["report", *sys.argv[1:]]))

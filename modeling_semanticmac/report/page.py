@@ -1,12 +1,13 @@
 """What a run did and found, on one page: `report.md` with its pictures, and the same as data in `report.json`; and runs side by side.
 
-python -m modeling_semanticmac.report RUN                   writes RUN/report.md anew (run_mac.py does it at the end)
-python -m modeling_semanticmac.report compare RUN RUN ...   differences with intervals of a paired bootstrap over clips, seeds pooled
+semanticmac report RUN            write RUN/report.md again (`semanticmac train` writes it at the end of a run)
+semanticmac compare RUN RUN ...   differences, with intervals of a paired bootstrap over clips; seeds are pooled
 """
 
 import argparse
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,20 +90,35 @@ def _no_nan(value):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Report or compare, by the given arguments or those of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m modeling_semanticmac.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("words", nargs="+", metavar="[compare] RUN", help="a run folder, or compare and several")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="draws of the bootstrap")
+    """Write the report of each run again; `compare RUN RUN ...`, the former spelling of `semanticmac compare`, compares them."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["compare"]:
+        return compare_main(argv[1:])
+    parser = argparse.ArgumentParser(prog="semanticmac report", description="Write report.md and report.json of a run again, with their pictures.")  # fmt: skip
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
     args = parser.parse_args(argv)
     try:
-        if args.words[0] == "compare":
-            if len(args.words) < 3:
-                parser.error("compare needs two runs or more")
-            print(comparison_table([Path(word) for word in args.words[1:]], args.seed, args.resamples)[0])
-        else:
-            for word in args.words:
-                print(write_report(word))
+        for run in args.runs:
+            print(write_report(run))
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    return 0
+
+
+def compare_main(argv: list[str] | None = None) -> int:
+    """Print the differences of runs with their bootstrap intervals."""
+    parser = argparse.ArgumentParser(
+        prog="semanticmac compare",
+        description="Compare runs on the same clips: differences with intervals of a paired bootstrap over clips; seeds are pooled.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of two runs or more; the first is the reference")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (default %(default)s)")
+    args = parser.parse_args(argv)
+    if len(args.runs) < 2:
+        parser.error("compare needs two runs or more")
+    try:
+        print(comparison_table(args.runs, args.seed, args.resamples)[0])
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     return 0

@@ -121,7 +121,7 @@ def _markdown(summary: SearchSummary, folder: Path) -> str:
             f"Best: trial {best.trial}, {summary.metric} {format_number(best.score)}. Train and test it once with:",
             "",
         ]
-        lines += [f"    python run_mac.py {folder / 'best.yaml'} --data_dir CORPUS --output_dir RUN --do_predict"]
+        lines += [f"    semanticmac train {folder / 'best.yaml'} --data_dir CORPUS --output_dir RUN --do_predict"]
     names = list(summary.space)
     rows = [
         [trial.trial, trial.state, format_number(trial.score), format_number(trial.seconds, 0)]

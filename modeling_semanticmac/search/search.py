@@ -1,4 +1,4 @@
-"""Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `run_mac.py` with its arguments."""
+"""Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `semanticmac train` with its arguments."""
 
 import math
 import time
@@ -22,7 +22,7 @@ from .report import FINISHED, SearchSummary, TrialRecord, write_search_report
 from .space import SearchSpace, load_space, suggest
 from .trial_queue import DRAW, FAILURE, TRIAL_ERRORS, TrialQueue, UnqueuedTrial
 
-SPACE = Path(__file__).parent / "spaces/paper.yaml"
+SPACE = "paper"
 # Decided once for all trials, whatever a trial's arguments say.
 KEPT = ("save_strategy", "load_best_model_at_end", "push_to_hub", "metric_for_best_model", "greater_is_better")
 # What a trial's model takes over from the first: the towers, by reference.
@@ -46,7 +46,7 @@ def check_search(
     asked = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
     if asked:
         raise ValueError(
-            f"{' '.join(asked)} with --do_search: a search only searches. Run `run_mac.py OUTPUT_DIR/best.yaml --data_dir ...` after it."
+            f"{' '.join(asked)} with --do_search: a search only searches. Run `semanticmac train OUTPUT_DIR/best.yaml --data_dir ...` after it."
         )
     if data_args.seeds:
         raise ValueError(
@@ -93,7 +93,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     """
     check_search(argv, options, *arguments)
     model_args, data_args, args = arguments
-    space_file = Path(options.search_space or SPACE)
+    space_file = options.search_space or SPACE
     space = load_space(space_file)
     signature = [*recorded_words(*arguments), f"seed={args.seed}", f"search_space={space}"]
     signature += [f"search_sampler={options.search_sampler}", f"search_pruner={options.search_pruner}"]

@@ -15,9 +15,10 @@ from pathlib import Path
 import yaml
 
 from ..runs.record import INCIDENTAL
-from ..training.run_arguments import ModelArguments, argument_readers, unknown_name
+from ..training.run_arguments import ModelArguments, argument_readers, find_shipped, shipped_names, unknown_name
 from ..training.training_args import SemanticMACTrainingArguments
 
+SPACES = Path(__file__).parent / "spaces"
 # Training arguments that every trial shares: what it is scored by, and what is not about learning.
 SHARED = INCIDENTAL | {
     "data_seed", "do_train", "do_eval", "do_predict", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy", "greater_is_better",
@@ -97,16 +98,19 @@ def searchable_names() -> set[str]:
     return (training - SHARED) | (ModelArguments.config_names() - {"num_crops"})
 
 
-def load_space(path: str | Path) -> SearchSpace:
-    """The space in a YAML file.
+def space_names() -> list[str]:
+    """Return the names of the search spaces that ship with the package, sorted."""
+    return shipped_names(SPACES)
+
+
+def load_space(name: str | Path) -> SearchSpace:
+    """Read a search space from a YAML file, or by the name of one that ships with the package (`paper`).
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: neither a file nor a name of the package.
         ValueError: an unknown name (with the nearest known one), one that all trials share, or a malformed entry.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no search space at {path}; expected a YAML mapping of argument names to values.")
+    path = find_shipped(str(name), SPACES, "examples/search", "search space")
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path} holds {entries!r}; expected a mapping of argument names to values.")
@@ -152,4 +156,4 @@ def _entry(entry, read: Callable[[str], object]) -> Values | Range:
     return Range(log=entry.get("log", False), **numbers)
 
 
-__all__ = ["Range", "SearchSpace", "Values", "load_space", "searchable_names", "suggest"]
+__all__ = ["SPACES", "Range", "SearchSpace", "Values", "load_space", "searchable_names", "space_names", "suggest"]

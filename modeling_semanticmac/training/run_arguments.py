@@ -1,4 +1,4 @@
-"""Arguments of `run_mac.py`: dataclasses, read from a YAML or JSON file and the command line."""
+"""Arguments of `semanticmac train`: dataclasses, read from a YAML or JSON file and the command line."""
 
 import argparse
 import difflib
@@ -122,7 +122,7 @@ class SearchArguments:
     """A hyperparameter search in the place of one run (docs/search.md)."""
 
     do_search: bool = _option("Search hyperparameters, scored on validation, in the place of one run.", False)
-    search_space: str | None = _option("YAML file of the space (default: examples/search/paper.yaml).")
+    search_space: str | None = _option("A search space of the package (default: paper), or a YAML file.")
     search_trials: int = _option("Finished trials to reach, earlier ones of the same search included.", 50)
     search_sampler: str = _option("random or tpe.", "random")
     search_pruner: str = _option("none or median (stop a trial that is worse than the median of the others).", "none")
@@ -173,8 +173,8 @@ def argument_readers() -> dict[str, Callable[[str], object]]:
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
         (ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments),
-        prog="run_mac.py",
-        usage="%(prog)s [RECIPE.yaml] [--name value ...]",
+        prog="semanticmac train",
+        usage="%(prog)s [RECIPE] [--name value ...]",
         description="Train, evaluate and predict with SemanticMAC.",
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -191,25 +191,41 @@ def _words(argv: list[str], parser: HfArgumentParser) -> list[str]:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that ship with the package, sorted."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    return shipped_names(RECIPES)
 
 
 def find_recipe(name: str) -> Path:
-    """Return the path of a recipe: a file, or the name of one that ships with the package (with or without `examples/recipes/` and `.yaml`).
+    """Return the path of a recipe: a file, or the name of one that ships with the package, as `find_shipped` finds it."""
+    return find_shipped(name, RECIPES, "examples/recipes", "recipe")
+
+
+def shipped_names(folder: Path) -> list[str]:
+    """Return the names of the YAML files in a folder of the package, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path:
+    """Return the path of a file, or of the file of that name that ships with the package.
+
+    Args:
+        name: path, or name with or without `former_folder` and `.yaml`.
+        folder: folder of the package that holds the files.
+        former_folder: the folder where they were formerly found, whose spelling still works.
+        kind: what the file is, for messages.
 
     Raises:
-        FileNotFoundError: neither exists; the message names the nearest recipe.
+        FileNotFoundError: neither exists; the message names the nearest file of the package.
     """
     path = Path(name)
     if path.is_file():
         return path
-    shipped = RECIPES / f"{path.stem}.yaml"
-    if str(path.parent) in (".", "examples/recipes") and shipped.is_file():
+    shipped = folder / f"{path.name.removesuffix('.yaml')}.yaml"
+    if str(path.parent) in (".", former_folder) and shipped.is_file():
         return shipped
-    near = difflib.get_close_matches(path.stem, recipe_names(), n=1)
+    near = difflib.get_close_matches(path.stem, shipped_names(folder), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise FileNotFoundError(
-        f"no file of arguments at {name}, and no recipe of that name.{hint} `semanticmac recipes` lists them; a file is a YAML or JSON mapping of "
+        f"there is no file {name}, and no {kind} of that name.{hint} `semanticmac recipes` lists them; a file is a YAML or JSON mapping of "
         "argument names to values."
     )
 
@@ -253,4 +269,4 @@ def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
     plain = name.lstrip("-").split("=")[0]
     near = difflib.get_close_matches(plain, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown argument {plain!r} {where}.{hint} `run_mac.py --help` lists all."
+    return f"unknown argument {plain!r} {where}.{hint} `semanticmac train --help` lists all."

@@ -11,7 +11,7 @@ import sys
 import pytest
 from transformers import pipeline
 
-from modeling_semanticmac.commands.command_line import main
+from semanticmac import main
 from modeling_semanticmac.commands.result_text import result_text
 from modeling_semanticmac.files.atomic_files import write_json
 from tests.helpers.media_files import random_bytes, write_media

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modeling_semanticmac.commands import timeline as timeline_command
-from modeling_semanticmac.commands.command_line import main
+from semanticmac import main
 from tests.helpers.media_files import babble, write_media
 from tests.helpers.timelines import FILES, Recognizer
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint

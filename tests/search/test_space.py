@@ -79,7 +79,7 @@ def test_mistakes_are_named(tmp_path, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no search space at"):
+    with pytest.raises(FileNotFoundError, match="no search space of that name"):
         load_space(tmp_path / "space.yaml")
 
 

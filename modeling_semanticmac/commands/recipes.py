@@ -1,0 +1,47 @@
+"""`semanticmac recipes`: the recipes and search spaces that ship with the package."""
+
+import argparse
+
+import yaml
+
+from ..search.space import SPACES, space_names
+from ..training.run_arguments import RECIPES, recipe_names
+
+COLUMNS = ("corpus", "task", "language_model")
+EPILOG = """`semanticmac train NAME --data_dir ... --output_dir ...` trains a recipe. `semanticmac recipes NAME` prints its file, to copy and change;
+`semanticmac train COPY.yaml ...` takes the copy. A search space goes with `--do_search --search_space NAME`.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """List the recipes and search spaces, or print one."""
+    parser = argparse.ArgumentParser(
+        prog="semanticmac recipes",
+        description="List the recipes (name, corpus, task, language model) and the search spaces of the package.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="print this recipe or search space")
+    args = parser.parse_args(argv)
+    if args.name is None:
+        print(listing())
+        return 0
+    for folder, names in ((RECIPES, recipe_names()), (SPACES, space_names())):
+        if args.name in names:
+            print((folder / f"{args.name}.yaml").read_text(encoding="utf-8"), end="")
+            return 0
+    parser.error(f"there is no recipe or search space {args.name!r}; `semanticmac recipes` lists them")
+
+
+def listing() -> str:
+    """Return the table of the recipes and the names of the search spaces."""
+    rows = [("recipe", "corpus", "task", "language model")]
+    for name in recipe_names():
+        values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
+        rows.append((name, *(values.get(column) or "give --" + column for column in COLUMNS)))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", f"search spaces: {', '.join(space_names())}"])
+
+
+__all__ = ["listing", "main"]
