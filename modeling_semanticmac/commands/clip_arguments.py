@@ -164,7 +164,12 @@ def table_clips(table: Path, folder: Path) -> list[dict]:
     for row in read_table(table, needs_label=False):
         name = str(row.cells.get("file", "")).strip()
         path = Path(name) if os.path.isabs(name) and os.path.isfile(name) else media_path(folder, row)
-        fields = {"video": path and str(path), "text": row.word("text"), "context": row.several("context"), **cut_of(row)}
+        fields = {
+            "video": path and str(path),
+            "text": row.word("text"),
+            "context": row.several("context"),
+            **cut_of(row),
+        }
         clips.append({name: value for name, value in fields.items() if value})
     return clips
 
@@ -178,7 +183,19 @@ def note_unnamed(folder: Path, table: Path, clips: list[dict]) -> None:
         return
     if left:
         shown = ", ".join(os.path.basename(path) for path in left[:3]) + (", ..." if len(left) > 3 else "")
-        print(f"note: {table} names {len(clips)} clips; not named and left out: {len(left)} file(s), {shown}", file=sys.stderr)
+        print(
+            f"note: {table} names {len(clips)} clips; not named and left out: {len(left)} file(s), {shown}",
+            file=sys.stderr,
+        )
 
 
-__all__ = ["OF_ONE_CLIP", "add_clip_arguments", "clips_of", "folder_table", "media_source", "named_clips", "seconds", "table_clips"]
+__all__ = [
+    "OF_ONE_CLIP",
+    "add_clip_arguments",
+    "clips_of",
+    "folder_table",
+    "media_source",
+    "named_clips",
+    "seconds",
+    "table_clips",
+]

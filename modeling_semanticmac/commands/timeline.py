@@ -32,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("media", metavar="VIDEO", nargs="+", help="video or sound file")
-    parser.add_argument("--output_dir", required=True, metavar="OUT_DIR", help="folder for table, subtitles and picture")
+    parser.add_argument(
+        "--output_dir", required=True, metavar="OUT_DIR", help="folder for table, subtitles and picture"
+    )
     add_model_arguments(parser)
     add_timeline_arguments(parser)
     return parser

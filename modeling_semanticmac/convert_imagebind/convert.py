@@ -139,9 +139,7 @@ def convert(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the folders were written, 1 with one line on standard error otherwise."""
-    parser = argparse.ArgumentParser(
-        prog="semanticmac convert", description=convert.__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="semanticmac convert", description=convert.__doc__.split("\n")[0])
     parser.add_argument("checkpoint", help="imagebind_huge.pth, or a .pth or .safetensors file with the same names")
     parser.add_argument("folder", help="new folder; its sub-folders vision and audio can be given to from_pretrained")
     parser.add_argument(

@@ -111,7 +111,9 @@ def compare_main(argv: list[str] | None = None) -> int:
         prog="semanticmac compare",
         description="Compare runs on the same clips: differences with intervals of a paired bootstrap over clips; seeds are pooled.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of two runs or more; the first is the reference")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of two runs or more; the first is the reference"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default %(default)s)")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (default %(default)s)")
     args = parser.parse_args(argv)

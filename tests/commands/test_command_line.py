@@ -11,9 +11,9 @@ import sys
 import pytest
 from transformers import pipeline
 
-from semanticmac import main
 from modeling_semanticmac.commands.result_text import result_text
 from modeling_semanticmac.files.atomic_files import write_json
+from semanticmac import main
 from tests.helpers.media_files import random_bytes, write_media
 from tests.helpers.project import PROJECT
 from tests.helpers.tiny import EMOTIONS, classes
@@ -183,7 +183,7 @@ def test_info_of_a_model_of_words_without_a_record(capsys, tmp_path):
     code, out, _ = run(capsys, "info", folder)
     assert code == 0 and "happy, sad, angry" in out
     assert [line.split(maxsplit=1)[-1] for line in out.splitlines() if line.startswith(("training", "card"))] == [
-        "not written down"
+        "not recorded"
     ] * 2
     assert run(capsys, "info", tmp_path)[0] == 1
 

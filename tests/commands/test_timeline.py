@@ -76,10 +76,13 @@ def test_only_unusable_segments_are_a_failure(capsys, model, video, tmp_path):
         (["--timeline", "out"], "--timeline needs one of --transcript, --pauses, --window, --asr; found none"),
         (["--timeline", "out", "--pauses", "--window", "3"], "found --pauses and --window"),
         (["--timeline", "out", "--pauses", "--hop", "3"], "--hop goes with --window"),
-        (["other.mp4", "--timeline", "out", "--pauses"], "--timeline is of one video file; found 2"),
+        (["other.mp4", "--timeline", "out", "--pauses"], "a timeline is of one video file; found 2"),
         (["--timeline", "out", "--pauses", "--text", "words"], "--text does not go with --timeline"),
         (["--timeline", "out", "--pauses", "--json", "-"], "--json does not go with --timeline"),
-        (["--timeline", "out", "--pauses", "--batch_size", "0"], "--batch_size is 0; expected at least 1"),
+        (
+            ["--timeline", "out", "--pauses", "--batch_size", "0"],
+            "--batch_size: '0' is not a batch size; expected at least 1",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit(capsys, arguments, message):

@@ -53,7 +53,7 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path):
 
 
 def test_a_file_that_is_none_or_no_mapping_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file of arguments"):
+    with pytest.raises(FileNotFoundError, match="there is no file .*, and no recipe of that name"):
         parse_arguments([str(tmp_path / "absent.yaml")])
     with pytest.raises(ValueError, match="holds list; expected a mapping"):
         parse_arguments([recipe(tmp_path, "- 1\n- 2\n")])
