@@ -25,7 +25,7 @@ from modeling_semanticmac.files.atomic_files import write_json, write_text  # no
 from modeling_semanticmac.files.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
 from modeling_semanticmac.runs.comparison import RunPredictions, compare_runs  # noqa: E402
 from modeling_semanticmac.runs.folder import split_results  # noqa: E402
-from modeling_semanticmac.runs.record import recorded_words  # noqa: E402
+from modeling_semanticmac.runs.record import recorded_arguments  # noqa: E402
 from modeling_semanticmac.runs.seeds import SeedRun, summarize  # noqa: E402
 from modeling_semanticmac.training import main as training_main  # noqa: E402
 from modeling_semanticmac.training.run_arguments import ModelArguments, parse_arguments  # noqa: E402
@@ -128,7 +128,7 @@ def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequ
         model_args = ModelArguments(model_name_or_path=str(model))
         with open(model / "model.safetensors", "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        run = SeedRun(seed, place, (*recorded_words(model_args, data_args, training_args), f"weights={weights}"))
+        run = SeedRun(seed, place, (*recorded_arguments(model_args, data_args, training_args), f"weights={weights}"))
         runs.append(run)
         if not run.is_finished():
             training_main.run_once(model_args, data_args, training_args)

@@ -5,6 +5,7 @@ import os
 from transformers import Trainer
 
 from ..files.atomic_files import write_json
+from ..files.secrets import hide_secrets
 from .model_card import write_model_card
 from .upload import push_run
 
@@ -18,7 +19,7 @@ class SavingTrainer(Trainer):
             # The library pickles the arguments; a checkpoint here is safetensors and JSON, which anyone may open.
             folder = output_dir if output_dir is not None else self.args.output_dir
             os.remove(os.path.join(folder, "training_args.bin"))
-            write_json(os.path.join(folder, "training_args.json"), self.args.to_sanitized_dict())
+            write_json(os.path.join(folder, "training_args.json"), hide_secrets(self.args.to_sanitized_dict()))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As in the library, which would also push here: before there are results to put into the card."""

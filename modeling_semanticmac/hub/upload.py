@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 
 from ..files.local_paths import hide_paths, local_paths, without_local_names, without_local_paths
+from ..files.secrets import hide_secrets
 from .model_card import write_model_card
 
 # Nothing else goes up: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels and predictions of single clips.
@@ -85,11 +86,11 @@ def files_to_upload(folder: Path) -> dict[str, str | bytes]:
         if any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in UPLOADED):
             path = folder / name
             if name in RECORD and name.endswith(".json"):
-                files[name] = _json_bytes(without_local_paths(_json(path)))
+                files[name] = _json_bytes(without_local_paths(hide_secrets(_json(path))))
             elif name.endswith("config.json"):
                 files[name] = _json_bytes(without_local_names(_json(path)))
             elif name.endswith(".md"):
-                files[name] = hide_paths(path.read_text(encoding="utf-8"), paths).encode()
+                files[name] = hide_paths(hide_secrets(path.read_text(encoding="utf-8")), paths).encode()
             else:
                 files[name] = str(path)
     return files

@@ -1,6 +1,7 @@
-"""What a run leaves behind: resolved arguments, versions, git revision, size and memory, predictions."""
+"""The record of a run: resolved arguments, versions, git revision, size and memory, predictions."""
 
 import csv
+import json
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 
 from ..configuration_semanticmac import SUBTASKS, TaskSpecification
 from ..files.atomic_files import write_csv, write_json
+from ..files.secrets import hide_secrets
 from ..metrics import class_scores
 from ..pipeline_semanticmac import affect_values, result_cell, value_result
 
@@ -26,7 +28,7 @@ PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "h
 
 
 def git_revision() -> str | None:
-    """Commit of the checkout that this code runs from, with `-dirty` where it holds changes; None outside a checkout."""
+    """Return the commit of the checkout that holds this code, with `-dirty` where it has changes; None outside a checkout."""
     folder = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
@@ -39,7 +41,7 @@ def git_revision() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number."""
+    """Return the versions of Python and of the packages that can change a number."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -49,32 +51,60 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_run_record(output_dir: str, model_args, data_args, training_args, task: TaskSpecification, **facts) -> None:
-    """`run.json`: the resolved arguments, the task, the command, the seed, the versions and the git revision.
+# States of an output folder, as `run.json` says.
+RUNNING, FINISHED, SEARCH = "running", "finished", "search"
+
+
+def argument_values(model_args, data_args, training_args) -> dict:
+    """Return the resolved arguments by name, as values of JSON and without secrets.
+
+    Whatever is written about arguments comes from here or from `command_line`.
+    """
+    values = {**asdict(model_args), **asdict(data_args), **training_args.to_sanitized_dict()}
+    return hide_secrets({name: values[name] for name in sorted(values)})
+
+
+def command_line() -> list[str]:
+    """Return the command of this process without secrets."""
+    return hide_secrets(sys.argv)
+
+
+def save_run_record(
+    output_dir: str | Path, model_args, data_args, training_args, task: TaskSpecification, state: str = RUNNING, **facts
+) -> None:
+    """Write `run.json`: the resolved arguments, the task, the command, the seed, the versions and the git revision.
 
     Args:
-        facts: what else a model card wants to know, by name.
+        state: `running` until the run has ended, then `finished`; `search` for a hyperparameter search.
+        facts: what else a model card or a report needs, by name.
     """
     record = {
+        "state": state,
         "task": asdict(task),
         "model": asdict(model_args),
         "data": asdict(data_args),
         "training": training_args.to_sanitized_dict(),
-        "command": sys.argv,
+        "command": command_line(),
         "seed": training_args.seed,
         "versions": versions(),
         "git_revision": git_revision(),
         **facts,
     }
-    write_json(Path(output_dir) / "run.json", record)
+    write_json(Path(output_dir) / "run.json", hide_secrets(record))
+
+
+def finish_run_record(output_dir: str | Path) -> None:
+    """Mark the run in a folder as finished."""
+    path = Path(output_dir) / "run.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "state": FINISHED})
 
 
 def save_costs(output_dir: str, model, encoders: dict) -> None:
-    """`costs.json`: parameters by part, and the most memory that this process has held so far.
+    """Write `costs.json`: parameters by part, and the peak memory of this process so far.
 
     Args:
         model: `SemanticMACForAffect`.
-        encoders: modality -> frozen tower, of those in use; they are no part of the model.
+        encoders: modality -> frozen tower, of those in use; they are not part of the model.
     """
     language_model = sum(p.numel() for p in model.semanticmac.language_model.parameters())
     parameters = list(model.parameters())
@@ -95,7 +125,7 @@ def save_costs(output_dir: str, model, encoders: dict) -> None:
 
 
 def peak_memory() -> int | None:
-    """The largest resident set that this process has had, in bytes; None where the system does not tell."""
+    """Return the largest resident set of this process so far, in bytes; None where the system does not say."""
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -104,12 +134,13 @@ def peak_memory() -> int | None:
 
 # What may differ between two runs that are the same but for their seed.
 INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank",
-              "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy"}  # fmt: skip
+              "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy", "overwrite_output_dir",
+              "allow_changed_settings"}  # fmt: skip
 
 
-def recorded_words(model_args, data_args, training_args) -> tuple[str, ...]:
-    """The resolved arguments as `name=value`, sorted, without seed, folders and what is only shown."""
-    values = {**asdict(model_args), **asdict(data_args), **training_args.to_sanitized_dict()}
+def recorded_arguments(model_args, data_args, training_args) -> tuple[str, ...]:
+    """Return the resolved arguments as `name=value`, sorted, without seed, folders and what is only shown."""
+    values = argument_values(model_args, data_args, training_args)
     return tuple(sorted(f"{name}={value}" for name, value in values.items() if name not in INCIDENTAL))
 
 

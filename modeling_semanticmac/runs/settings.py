@@ -1,5 +1,150 @@
 """What made a checkpoint: arguments, clips, language model and embeddings; written into it and compared when it is resumed."""
 
-MADE_WITH = "made_with.json"  # in each training checkpoint
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["MADE_WITH"]
+from .record import INCIDENTAL, argument_values
+
+MADE_WITH = "made_with.json"  # in each training checkpoint
+SHOWN = 5  # clips named in a message
+# Arguments that change no number, or whose effect is seen in the clips, the embeddings or the weights.
+WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
+    "data_dir", "corpus_options", "extraction_workers", "extraction_batch_size", "media", "on_error", "max_seconds",
+    "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path", "language_model", "language_model_revision",
+    "vision_encoder", "vision_encoder_revision", "audio_encoder", "audio_encoder_revision", "include_encoders", "label_memory",
+    "do_train", "do_eval", "do_predict", "train_batch_size", "eval_batch_size", "per_device_eval_batch_size", "eval_accumulation_steps",
+    "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica",
+    "include_num_input_tokens_seen", "report_to", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
+    "save_on_each_node", "save_total_limit", "save_only_model", "enable_jit_checkpoint", "restore_callback_states_from_checkpoint",
+    "hub_always_push", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
+    "dataloader_multiprocessing_context", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_timeout", "ddp_backend", "debug",
+    "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu", "activation_checkpointing", "gradient_checkpointing",
+    "activation_checkpointing_kwargs", "gradient_checkpointing_kwargs",
+}  # fmt: skip
+# Differences after which the best validation figure so far says nothing about the checkpoints to come.
+BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better")
+
+
+class ChangedSettingsError(ValueError):
+    """A checkpoint was made with other settings, clips or weights than those of the run that resumes it."""
+
+
+def effective_arguments(model_args, data_args, training_args) -> dict:
+    """Return the resolved arguments that change a result, by name, and the number of processes."""
+    values = argument_values(model_args, data_args, training_args)
+    kept = {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
+    return {**kept, "processes": training_args.world_size}
+
+
+def clip_digests(clips) -> list[list[str]]:
+    """Return id, digest of the label, and digest of text and context of each clip, in order.
+
+    Args:
+        clips: a `datasets.Dataset` with `id`, `label`, `text`, `context`.
+    """
+    columns = (clips[name][:] for name in ("id", "label", "text", "context"))
+    return [[clip, digest(label), digest([text, context])] for clip, label, text, context in zip(*columns)]
+
+
+def digest(value) -> str:
+    """Return a short digest of a value of JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def setting_differences(made: dict, now: dict) -> list[str]:
+    """Return one sentence for each difference between what made a checkpoint and the settings of this run.
+
+    Args:
+        made, now: `arguments` (name -> value), `clips` (split -> `clip_digests`), `weights` (part -> digest) and `media` (split -> clip -> digest;
+            `fingerprint`, of the store). Parts that `now` lacks are not compared.
+    """
+    found = []
+    if "arguments" in now:
+        before, after = made.get("arguments", {}), now["arguments"]
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                found.append(f"{name} was {before.get(name)!r}, is {after.get(name)!r}")
+    for part, value in now.get("weights", {}).items():
+        if made.get("weights", {}).get(part) != value:
+            found.append(f"the {part} is another one")
+    for split, clips in now.get("clips", {}).items():
+        found += _clip_differences(split, made.get("clips", {}).get(split), clips)
+    for split, clips in now.get("media", {}).items():
+        before = made.get("media", {}).get(split)
+        if split == "fingerprint":
+            found += [] if before == clips else ["the embeddings were made by other encoders or with another sampling"]
+        elif before is not None:
+            changed = [clip for clip, value in clips.items() if before.get(clip, value) != value]
+            found += [f"media of {split} changed: {_named(changed)}"] if changed else []
+    return found
+
+
+def _clip_differences(split: str, made: Sequence | None, now: Sequence) -> list[str]:
+    if made is None:
+        return [f"{split} was not used"]
+    before, after = ({clip: rest for clip, *rest in rows} for rows in (made, now))
+    shared = [clip for clip in after if clip in before]
+    kinds = {
+        "added": [clip for clip in after if clip not in before],
+        "removed": [clip for clip in before if clip not in after],
+        "with another label": [clip for clip in shared if before[clip][0] != after[clip][0]],
+        "with another text or context": [clip for clip in shared if before[clip][1] != after[clip][1]],
+    }
+    found = [f"clips of {split} {kind}: {_named(clips)}" for kind, clips in kinds.items() if clips]
+    old_order = [clip for clip in before if clip in after]
+    if old_order != shared:
+        moved = [new for old, new in zip(old_order, shared) if old != new]
+        found.append(f"clips of {split} in another order: {_named(moved)}")
+    return found
+
+
+def _named(clips: Sequence[str]) -> str:
+    return f"{', '.join(clips[:SHOWN])}{', ...' if len(clips) > SHOWN else ''} ({len(clips)})"
+
+
+def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> list[str]:
+    """Compare a run with what made the checkpoint that it resumes.
+
+    Args:
+        checkpoint: folder of a training checkpoint.
+        now: as in `setting_differences`; may hold some of its parts only.
+        allow_changes: whether differences are accepted (`--allow_changed_settings`).
+
+    Returns:
+        The differences that were accepted.
+
+    Raises:
+        ChangedSettingsError: there are differences; or, even where they are allowed, the training clips are others or in another order, by whose
+            position a checkpoint keeps its state.
+    """
+    path = checkpoint / MADE_WITH
+    if path.is_file():
+        made = json.loads(path.read_text(encoding="utf-8"))
+        differences = setting_differences(made, now)
+    else:
+        made, differences = {}, [f"it holds no {MADE_WITH}, so nobody knows what made it"]
+    if differences and not allow_changes:
+        raise ChangedSettingsError(
+            f"{checkpoint} was made with other settings than this run has: {'; '.join(differences)}. Give the same arguments and data, start "
+            "again in another --output_dir, or continue with --allow_changed_settings, which the record and the report of the run will say."
+        )
+    ids = [[row[0] for row in found.get("clips", {}).get("train", ())] for found in (made, now)]
+    if made and "train" in now.get("clips", {}) and ids[0] != ids[1]:
+        raise ChangedSettingsError(
+            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {'; '.join(differences)}. Start again in "
+            "another --output_dir; a changed training set cannot be allowed."
+        )
+    return differences
+
+
+def forgets_best(differences: Sequence[str]) -> bool:
+    """Return whether differences make the best validation figure of a checkpoint incomparable with those to come."""
+    return any(part in difference for difference in differences for part in (*BEST_PARTS, MADE_WITH))
+
+
+__all__ = [
+    "MADE_WITH", "ChangedSettingsError", "check_same_settings", "clip_digests", "digest", "effective_arguments", "forgets_best",
+    "setting_differences",
+]  # fmt: skip

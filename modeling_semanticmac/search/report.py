@@ -9,6 +9,7 @@ import yaml
 
 from ..files.atomic_files import write_json, write_text
 from ..files.markdown_tables import format_number, markdown_table
+from ..files.secrets import hide_secrets, is_secret_name
 from ..training.run_arguments import SearchArguments, given_arguments
 
 FINISHED = ("complete", "pruned")
@@ -99,7 +100,10 @@ def write_search_report(summary: SearchSummary, argv: Sequence[str], folder: Pat
 
 
 def _recipe(argv: Sequence[str], best: TrialRecord, embeddings_dir: Path) -> dict:
-    given = {name: value for name, value in given_arguments(list(argv)).items() if name not in LEFT_OUT}
+    given = given_arguments(list(argv))
+    # A hidden token would be used as a token: the recipe has none.
+    kept = {name: given[name] for name in given if name not in LEFT_OUT and not is_secret_name(name)}
+    given = hide_secrets(kept)
     if "corpus_options" in given:
         given["corpus_options"] = json.loads(given["corpus_options"])
     return {**given, "embeddings_dir": str(embeddings_dir), "do_train": True, "do_eval": True, **best.parameters}

@@ -13,7 +13,7 @@ from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
 from ..affect_heads import SemanticMACForAffect
-from ..runs.record import recorded_words, save_run_record
+from ..runs.record import recorded_arguments, save_run_record
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
 from ..training.trainer import SemanticMACTrainer
 from ..training.training_args import SemanticMACTrainingArguments
@@ -95,7 +95,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     model_args, data_args, args = arguments
     space_file = options.search_space or SPACE
     space = load_space(space_file)
-    signature = [*recorded_words(*arguments), f"seed={args.seed}", f"search_space={space}"]
+    signature = [*recorded_arguments(*arguments), f"seed={args.seed}", f"search_space={space}"]
     signature += [f"search_sampler={options.search_sampler}", f"search_pruner={options.search_pruner}"]
     folder = Path(args.output_dir)
     set_seed(args.seed)

@@ -14,7 +14,7 @@ from ..files.atomic_files import write_json
 from ..hub.upload import push_run
 from ..metrics import class_scores, compute_metrics, tune_thresholds
 from ..report import write_report
-from ..runs.record import recorded_words, save_costs, save_run_record, write_predictions
+from ..runs.record import recorded_arguments, save_costs, save_run_record, write_predictions
 from ..runs.seeds import SeedRun, summarize
 from .run import Run
 from .run_arguments import parse_arguments
@@ -82,7 +82,7 @@ def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
     folder = Path(training_args.output_dir)
     embeddings, push = data_args.embeddings_dir or str(folder / "embeddings"), training_args.push_to_hub
     runs = [
-        SeedRun(seed, folder / f"seed_{seed}", recorded_words(model_args, data_args, training_args))
+        SeedRun(seed, folder / f"seed_{seed}", recorded_arguments(model_args, data_args, training_args))
         for seed in data_args.seeds
     ]
     for run in runs:
