@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from transformers import set_seed
-from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy
 
 from datasets_scripts.check import split_counts
 from datasets_scripts.corpus import corpus_builder
@@ -16,6 +16,7 @@ from ..metrics import class_scores, compute_metrics, tune_thresholds
 from ..report import write_report
 from ..runs.record import recorded_arguments, save_costs, save_run_record, write_predictions
 from ..runs.seeds import SeedRun, summarize
+from .checkpoints import newest_whole_checkpoint
 from .run import Run
 from .run_arguments import parse_arguments
 from .trainer import SemanticMACTrainer
@@ -26,10 +27,7 @@ logger = logging.getLogger("run_mac")
 def train(trainer: SemanticMACTrainer, run: Run) -> None:
     """Train, keep the model that is best on validation, save it complete."""
     args = run.training_args
-    checkpoint = args.resume_from_checkpoint
-    if checkpoint == "last":
-        checkpoint = get_last_checkpoint(args.output_dir)
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     run.choice = "the model of the last step, chosen without looking at any split"
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
         best = Path(trainer.state.best_model_checkpoint).name
@@ -92,8 +90,9 @@ def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
         words = ["--seed", str(run.seed), "--output_dir", str(run.folder), "--embeddings_dir", embeddings]
         model_args, data_args, training_args = parse_arguments([*argv, *words])
         training_args.push_to_hub = False  # the best one, when all are there
-        if training_args.do_train and training_args.resume_from_checkpoint is None and run.folder.is_dir():
-            training_args.resume_from_checkpoint = "last"
+        if training_args.do_train and training_args.resume_from_checkpoint in (None, "last"):
+            newest = newest_whole_checkpoint(run.folder)
+            training_args.resume_from_checkpoint = str(newest) if newest else None
         trainer = run_once(model_args, data_args, training_args)
         if training_args.should_save:
             args = trainer.args

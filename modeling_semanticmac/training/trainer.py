@@ -11,9 +11,10 @@ from transformers import EvalPrediction
 from ..affect_heads import subtask_embeds, task_loss
 from ..configuration_semanticmac import SUBTASKS
 from ..files.atomic_files import write_json, write_whole
-from ..hub.saving_trainer import SavingTrainer
 from ..metrics import compute_metrics
 from ..runs.settings import MADE_WITH
+from .checkpointing_trainer import CheckpointingTrainer
+from .checkpoints import LABEL_STATE
 from .evaluation_sampler import WholeBatches
 from .gather_with_gradient import gather_rows
 from .label_history import LabelHistoryWriter
@@ -24,10 +25,9 @@ from .semantic_labels import SemanticLabels
 from .training_args import SemanticMACTrainingArguments
 
 LANGUAGE_MODEL = "language_model."
-LABEL_STATE = "label_state.safetensors"
 
 
-class SemanticMACTrainer(SavingTrainer):
+class SemanticMACTrainer(CheckpointingTrainer):
     """Trains a head of SemanticMAC on clips.
 
         L = L_task + alpha L_intra + beta L_inter,   L_task = sum over s in {M, S, T, A, V} of L_s          eq. (19), (21), (22)
@@ -259,11 +259,7 @@ class SemanticMACTrainer(SavingTrainer):
         if checkpoint is None:
             return
         path = os.path.join(checkpoint, LABEL_STATE)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"no {LABEL_STATE} in {checkpoint}: without it the run cannot go on exactly where it stopped."
-            )
-        state = load_file(path, device=str(self.args.device))
+        state = load_file(path)  # on the CPU: safetensors does not know every name of a device, "cpu:0" among them
         self._seen.copy_(state.pop("seen"))
         self._seen_epoch = int(state.pop("seen_epoch"))
         if self.label_state is not None:

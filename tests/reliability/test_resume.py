@@ -1,9 +1,18 @@
 """Stopped and resumed equals never stopped, bit for bit on the CPU, with dropout, across the start of label generation (promise 5)."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from modeling_semanticmac.training.checkpoints import newest_whole_checkpoint
 from modeling_semanticmac.training.label_history import read_label_history
+from tests.helpers.project import PROJECT
 from tests.helpers.trainers import (
     CLIPS,
     STEPS,
@@ -70,3 +79,59 @@ def test_a_checkpoint_without_label_state_is_refused(whole, tmp_path):
     (tmp_path / "off" / "checkpoint-4" / "label_state.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"no label_state.safetensors"):
         new_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "off" / "checkpoint-4"))
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from tests.helpers.trainers import new_trainer
+torch.set_num_threads(1)
+save, calls = torch.save, []
+def save_and_die(*args):
+    save(*args)
+    calls.append(args)
+    if len(calls) == 18:  # four files a checkpoint, the second of them is the optimizer
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = save_and_die
+new_trainer(sys.argv[1], save_strategy="steps", save_steps=1, save_total_limit=None).train()
+"""
+
+
+def test_killed_while_a_checkpoint_is_saved(whole, tmp_path):
+    """The half checkpoint is not taken for one; the run resumes from the last whole one and ends as if it was never stopped."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert found.returncode == -signal.SIGKILL, found.stderr[-3000:]
+    assert (tmp_path / ".unfinished" / "checkpoint-5" / "optimizer.pt").is_file()  # it was in the middle of it
+    assert newest_whole_checkpoint(tmp_path).name == "checkpoint-4"
+    resumed = new_trainer(tmp_path, save_strategy="steps", save_steps=4)
+    resumed.train(resume_from_checkpoint="last")
+    assert_same_training(resumed, whole[1])
+    assert not (tmp_path / ".unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    "failing", range(13, 16)
+)  # the optimizer, the scheduler, the random states of the fifth checkpoint
+def test_a_full_disk_leaves_no_half_checkpoint(whole, tmp_path, monkeypatch, failing):
+    save, calls = torch.save, []
+
+    def save_until_full(state, path):
+        calls.append(path)
+        save(state, path)
+        if len(calls) == failing:
+            with open(path, "r+b") as file:
+                file.truncate(100)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(torch, "save", save_until_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        new_trainer(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=None).train()
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        f"checkpoint-{step}" for step in (1, 2, 3, 4)
+    ]
+    assert not (tmp_path / ".unfinished").exists()
+    resumed = new_trainer(tmp_path)
+    resumed.train(resume_from_checkpoint="last")
+    assert_same_training(resumed, whole[1])

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from modeling_semanticmac.metrics import compute_metrics
 from tests.helpers.project import PROJECT
 from tests.helpers.tiny import SENTIMENT, word_corpus
-from tests.helpers.trainers import evaluated
+from tests.helpers.trainers import evaluated, new_trainer
 
 SCRIPT = """
 import json, sys
@@ -42,10 +43,34 @@ import json, sys
 import torch
 from accelerate import PartialState
 torch.set_num_threads(1)
-from tests.helpers.trainers import evaluated
+from tests.helpers.trainers import evaluated, new_trainer
 found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
 if torch.distributed.get_rank() == 0:
     json.dump(found, open(sys.argv[1] + "/found.json", "w"))
+PartialState().destroy_process_group()
+"""
+
+
+RESUME = """
+import sys
+import torch
+from accelerate import PartialState
+torch.set_num_threads(1)
+from tests.helpers.trainers import assert_same_training, new_trainer
+folder = sys.argv[1]
+options = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
+whole = new_trainer(folder + "/whole", **options)
+whole.train()
+for step in (1, 4, 6):  # in the middle and at the end of an epoch
+    resumed = new_trainer(f"{folder}/{step}", **options)
+    resumed.train(resume_from_checkpoint=f"{folder}/whole/checkpoint-{step}")
+    assert_same_training(resumed, whole)
+try:
+    new_trainer(folder + "/refused", **options).train(resume_from_checkpoint=folder + "/../one/checkpoint-4")
+except ValueError as error:
+    assert "was saved by 1 process, this run has 2" in str(error), error
+else:
+    raise AssertionError("two processes resumed a run of one")
 PartialState().destroy_process_group()
 """
 
@@ -104,3 +129,15 @@ def test_metrics_are_the_same_to_the_last_digit(tmp_path):
         for split in ("eval", "test"):
             assert {name: two["metrics"][f"{split}_{name}"] for name in expected} == expected
             assert f"{split}_loss" in two["metrics"]
+
+
+def test_two_processes_resume_exactly_and_only_what_two_processes_saved(tmp_path):
+    """Stopped and resumed equals never stopped, bit for bit, with dropout; from 1 to 2 and from 2 to 1 is refused."""
+    options = {"save_strategy": "steps", "save_steps": 4, "save_total_limit": None}
+    new_trainer(tmp_path / "one", max_steps=4, **options).train()
+    launch(tmp_path / "two", RESUME, 2, 0)
+    assert sorted(path.name for path in (tmp_path / "two/whole/checkpoint-9").glob("rng_state*")) == [
+        "rng_state_0.pth", "rng_state_1.pth",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="was saved by 2 processes, this run has 1: .*Resume with 2 processes"):
+        new_trainer(tmp_path / "again").train(resume_from_checkpoint=str(tmp_path / "two/whole/checkpoint-4"))

@@ -1,0 +1,91 @@
+"""A Trainer whose checkpoints are whole or absent, and from which a run resumes exactly or not at all."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from transformers.trainer import TRAINER_STATE_NAME
+
+from ..hub.saving_trainer import SavingTrainer
+from .checkpoints import UNFINISHED, check_checkpoint, move_into_place, newest_whole_checkpoint, rotate_checkpoints
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointingTrainer(SavingTrainer):
+    """Saves each checkpoint under a temporary name, renames it, and resumes only from a whole one.
+
+    What a checkpoint holds beside the library's files is written by `_save_optimizer_and_scheduler`, before the rename.
+    """
+
+    def __init__(self, *args, **kwargs):
+        self._unfinished: Path | None = None  # set while a checkpoint is saved
+        super().__init__(*args, **kwargs)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """Train as the library does; resume only from a whole checkpoint.
+
+        Args:
+            resume_from_checkpoint: folder of a checkpoint; "last" or True for the newest whole one in the output folder.
+
+        Raises:
+            FileNotFoundError: the checkpoint, or a part of it, is absent.
+            ValueError: the checkpoint is damaged, or was saved by another number of processes.
+        """
+        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, self.args.world_size)
+        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+
+    def _checkpoint_to_resume(self, requested: str | bool | None) -> str | None:
+        if requested in (None, False, "false", "False"):
+            return None
+        if requested not in (True, "last", "true", "True"):
+            return str(requested)
+        newest = newest_whole_checkpoint(self.args.output_dir)
+        if newest is None:
+            raise FileNotFoundError(
+                f"no whole checkpoint in {self.args.output_dir} to resume from; leave out --resume_from_checkpoint to start from the beginning."
+            )
+        logger.info("Resuming from %s.", newest)
+        return str(newest)
+
+    def _get_output_dir(self, trial) -> str:
+        return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Let the library write the checkpoint into `.unfinished`, complete it, and rename it when every process has written its part."""
+        folder = Path(self._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        unfinished = folder / UNFINISHED
+        if self.args.should_save:
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        self.accelerator.wait_for_everyone()
+        self._unfinished = unfinished
+        try:
+            super()._save_checkpoint(model, trial)
+            self._keep_best_path(folder)
+            if self.args.should_save:
+                self.state.save_to_json(str(unfinished / name / TRAINER_STATE_NAME))
+        except BaseException:  # a full disk, an interrupt: what was written is of no use and takes space
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        finally:
+            self._unfinished = None
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            move_into_place(unfinished / name, folder / name)
+            rotate_checkpoints(folder, self.state.global_step, self.state.best_model_checkpoint, self.args.save_total_limit)  # fmt: skip
+        self.accelerator.wait_for_everyone()
+        if self.args.local_process_index == 0:  # on a node that does not save, also the random states of its processes
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _keep_best_path(self, folder: Path) -> None:
+        """Name the best checkpoint by the place that it has after the rename."""
+        step = self.state.best_global_step
+        best = folder / f"checkpoint-{step}"
+        if step and (step == self.state.global_step or best.is_dir()):
+            self.state.best_model_checkpoint = str(best)
+
+
+__all__ = ["CheckpointingTrainer"]
