@@ -111,7 +111,7 @@ def test_killed_while_a_checkpoint_is_saved(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "failing", range(13, 16)
+    "failing", range(18, 21)
 )  # the optimizer, the scheduler, the random states of the fifth checkpoint
 def test_a_full_disk_leaves_no_half_checkpoint(whole, tmp_path, monkeypatch, failing):
     save, calls = torch.save, []
