@@ -32,12 +32,17 @@ class CheckpointingTrainer(SavingTrainer):
             FileNotFoundError: the checkpoint, or a part of it, is absent.
             ValueError: the checkpoint is damaged, or was saved by another number of processes.
         """
-        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        checkpoint = self.checkpoint_to_resume(resume_from_checkpoint)
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.args.world_size)
         return super().train(resume_from_checkpoint=checkpoint, **kwargs)
 
-    def _checkpoint_to_resume(self, requested: str | bool | None) -> str | None:
+    def checkpoint_to_resume(self, requested: str | bool | None) -> str | None:
+        """Return the folder of the requested checkpoint, that of the newest whole one for "last" or True, or None.
+
+        Raises:
+            FileNotFoundError: "last" is requested and the output folder holds no whole checkpoint.
+        """
         if requested in (None, False, "false", "False"):
             return None
         if requested not in (True, "last", "true", "True"):
