@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from .check import check_corpus
+from .check import MEDIA, check_corpus
 from .corpus import corpus_builder
 from .prepare import TermsError, prepare_corpus, push_corpus
 from .synthetic import DEFAULTS, render
@@ -63,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
         "check", parents=[corpus], help="compare a corpus folder with what is known of the corpus"
     )
     one.add_argument(
-        "--media", choices=("required", "optional"), default="required", help="whether absent media are a problem"
+        "--media",
+        choices=MEDIA,
+        default="auto",
+        help="whether absent media are a problem (auto: where some clips have them)",
     )
     one.add_argument("--probe", action="store_true", help="open every media file")
     one.add_argument("--json", action="store_true", help="print JSON")

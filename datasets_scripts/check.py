@@ -17,6 +17,7 @@ from .corpus import SPLITS, CorpusBuilder, clips_without_media, corpus_builder
 SHOWN = 8  # examples of a finding in the table; the JSON has all
 CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
 NAMES = {"video": "picture", "audio": "sound"}
+MEDIA = ("auto", "required", "optional")
 
 
 @dataclass
@@ -92,14 +93,15 @@ class CorpusCheck:
 
 
 def check_corpus(
-    name: str, data_dir: str | os.PathLike, task: str | None = None, media: str = "required", probe: bool = False, cache_dir=None,
+    name: str, data_dir: str | os.PathLike, task: str | None = None, media: str = "auto", probe: bool = False, cache_dir=None,
     **options,
 ) -> CorpusCheck:  # fmt: skip
     """Compare a folder with what is known of the corpus.
 
     Args:
         name, data_dir, task, options: as in `load_corpus`.
-        media: "required": clips without a media file are a problem; "optional": they are only counted.
+        media: whether clips without a media file are a problem: "auto": where other clips have one (text alone is a supported use); "required": always;
+            "optional": never, they are only counted.
         probe: open every media file.
 
     Raises:
@@ -110,7 +112,9 @@ def check_corpus(
     root = Path(builder.config.data_dir)
     task_name = builder.config.name
     names = builder.config.task.label_names
-    required = media == "required" and not builder.TEXT_ALONE_IS_MEANT
+    if media not in MEDIA:
+        raise ValueError(f"media is {media!r}; expected one of {', '.join(MEDIA)}.")
+    media = "optional" if builder.TEXT_ALONE_IS_MEANT else media
     result = CorpusCheck(
         corpus=name,
         task=task_name,
@@ -122,7 +126,7 @@ def check_corpus(
         difference=builder.DIFFERENCE.get(task_name, ""),
         labels={split: label_histogram(clips, names) for split, clips in corpus.items()},
     )
-    found = [*_counts(result), *_media_findings(builder, corpus, required), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
+    found = [*_counts(result), *_media_findings(builder, corpus, media), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
     if probe:
         found += _probe(corpus, result.media)
     result.findings = found
@@ -191,7 +195,7 @@ def _counts(result: CorpusCheck) -> list[Finding]:
     return [Finding("splits whose size is not the expected one", differing)] if differing else []
 
 
-def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, required: bool) -> list[Finding]:
+def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, media: str) -> list[Finding]:
     ids = {clip for split in corpus.values() for clip in split["id"]}
     known = builder.KNOWN_BAD_MEDIA
     missing = [clip for clip in clips_without_media(corpus) if clip not in known]
@@ -199,8 +203,11 @@ def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, requir
     extra = sorted(set(builder.files.media) - ids)
     found = []
     if missing:
-        note = "their text can be used alone" + (" (--media optional)" if required else "")
-        found.append(Finding("clips without a media file", missing, required, note))
+        # Text alone is a supported use; media that were meant to be there would be there in part.
+        all_lack = len(missing) == len(ids - set(known))
+        problem = media == "required" or (media == "auto" and not all_lack)
+        note = "no clip has one: train with --modalities text" if all_lack else "their text can be used alone"
+        found.append(Finding("clips without a media file", missing, problem, note + " (--media optional)" * problem))
     if bad:
         found.append(Finding("clips whose media are known to be missing or bad in the release", bad, False))
     if extra:

@@ -1,6 +1,8 @@
-"""What the labels in a table of somebody's own clips mean for each task."""
+"""What the labels in a table of your own clips mean for each task."""
 
 import math
+import re
+import unicodedata
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
@@ -39,6 +41,7 @@ def task_of(
     if multi_label is None:
         multi_label = any(_is_list(row) for row in rows)
     if label_names is None:
+        check_classes(rows)
         label_names = sorted({word for row in rows for word in label_words(row)}, key=_class_order)
     names = tuple(map(str, label_names))
     if multi_label:
@@ -52,6 +55,38 @@ def _regression(label_range) -> TaskSpecification:
         raise ValueError(f"video_folder: label_range is {label_range}; expected (lowest, highest).")
     family = "sims" if label_range == (-1, 1) else "mosi"
     return TaskSpecification("sentiment", "regression", ("sentiment",), label_range, metrics=family)
+
+
+def check_classes(rows: list[Row]) -> None:
+    """Refuse labels that are several classes or a score written as if they were one class, and classes that differ only in spelling.
+
+    Each would become a class of its own without a word. A class that is meant so can be named with `label_names`, which skips this check.
+
+    Raises:
+        ValueError: with the row and what it holds.
+    """
+    first: dict[str, Row] = {}  # class -> the row that names it first
+    for row in rows:
+        for word in label_words(row):
+            first.setdefault(word, row)
+    several = (
+        f"one class, or several with {SEPARATOR} between them (a class that is written so can be named in label_names)"
+    )
+    for word, row in first.items():
+        parts = [part.strip() for part in re.split(r"[/+&]|\band\b", word)]
+        if re.search(r"[,;\[\]{}]", word) or (len(parts) > 1 and all(part in first for part in parts)):
+            raise row.error("label", several)
+        number = _class_order(word)[1]
+        if math.isfinite(number) and (number < 0 or number != int(number)):
+            raise row.error("label", "a class; scores are the labels of the task sentiment")
+    spelled: dict[str, str] = {}
+    for word, row in first.items():
+        key = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", word).casefold())
+        other = spelled.setdefault(key, word)
+        if other != word:
+            raise row.error(
+                "label", f"the spelling {other!r} of {first[other].place}, or both spellings in label_names"
+            )
 
 
 def _class_order(word: str) -> tuple:

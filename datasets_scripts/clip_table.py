@@ -1,8 +1,7 @@
-"""The table of somebody's own clips, CSV or JSON lines: found, read, and checked cell by cell."""
+"""The table of your own clips, CSV or JSON lines: found, read, and checked cell by cell."""
 
 import csv
 import difflib
-import io
 import json
 import logging
 import math
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .corpus_files import find_one
+from .mmsa_layout import UNIMODAL
+from .table_forms import MMSA_COLUMNS, csv_records, from_mmsa, without_unnamed_columns
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,15 @@ class Row:
         return ValueError(f"{self.place}, column {column}: found {found}; expected {expected}.")
 
     def word(self, column: str) -> str:
-        """The cell as text with single spaces; "" where it is empty."""
-        return " ".join(str(self.cells.get(column, "")).split())
+        """Return the cell as text with single spaces; "" where it is empty.
+
+        Raises:
+            ValueError: it is a list or an object of JSON.
+        """
+        value = self.cells.get(column, "")
+        if isinstance(value, list | dict):
+            raise self.error(column, "text in quotes")
+        return " ".join(str(value).split())
 
     def number(self, column: str, expected: str, lowest: float = -math.inf, highest: float = math.inf) -> float | None:
         """The cell as a number within bounds; None where it is empty.
@@ -63,6 +71,8 @@ class Row:
         """The cell as a list: a list of JSON, or text with | between the parts."""
         value = self.cells.get(column, [])
         parts = value if isinstance(value, list) else str(value).split(SEPARATOR)
+        if isinstance(value, dict) or any(isinstance(part, list | dict) for part in parts):
+            raise self.error(column, f"text with {SEPARATOR} between the parts, or a list of texts")
         return [word for word in (" ".join(str(part).split()) for part in parts) if word]
 
 
@@ -107,27 +117,31 @@ def read_table(path: Path, needs_label: bool = True) -> list[Row]:
     columns, rows = _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
     if not rows:
         raise ValueError(f"{path} has no rows; expected one a clip.")
-    _check_columns(path, columns, needs_label)
+    if set(MMSA_COLUMNS) <= set(columns) and "file" not in columns:
+        rows = [Row(row.place, from_mmsa(path.parent, row.cells)) for row in rows]
+        known = {*MMSA_COLUMNS, *UNIMODAL.values(), "annotation"}
+        columns = ["file", "label", *(column for column in columns if column not in known)]
+    _check_columns(path, columns, rows, needs_label)
     return rows
 
 
 def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
     """The header, and the rows that are not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        records = list(reader)
+        records, numbers, _ = csv_records(text, (*COLUMNS, *MMSA_COLUMNS))
     except csv.Error as error:
-        place = f"{path}, line {reader.line_num}"
+        message, line = error.args
         raise ValueError(
-            f"{place} is no CSV: {error}; close every quote, and save the table as «CSV UTF-8» again."
+            f"{path}, line {line} is no CSV: {message}; close every quote, and save the table as «CSV UTF-8» again."
         ) from None
+    records = without_unnamed_columns(records)
     header = [name.strip() for name in records[0]] if records else []
     if len(set(header)) < len(header) or "" in header:
         raise ValueError(
             f"{path} has the header {shown(str(header))}; expected names that differ, such as file, text, label."
         )
     rows = []
-    for number, record in enumerate(records[1:], start=2):
+    for number, record in zip(numbers[1:], records[1:]):
         if any(cell.strip() for cell in record):
             place = f"{path}, row {number}"
             if len(record) > len(header):
@@ -145,7 +159,7 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
         if line.strip():
             place = f"{path}, row {number}"
             try:
-                cells = json.loads(line)
+                cells = json.loads(line, parse_constant=_constant)
                 json.dumps(cells, ensure_ascii=False).encode()  # half a character, as \ud800, cannot be kept
             except (ValueError, RecursionError) as error:  # numbers and nesting without end are no JSONDecodeError
                 raise ValueError(f"{place} is no JSON: {error}; expected one object a line.") from None
@@ -156,19 +170,42 @@ def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
     return list(columns), rows
 
 
-def _check_columns(path: Path, columns: list[str], needs_label: bool) -> None:
-    """A mistyped column would be silently unused: refuse it. Other columns of one's own are fine."""
+def _constant(name: str) -> None:
+    """Read the NaN that pandas and Python write for an absent value as an empty cell.
+
+    Raises:
+        ValueError: it is an infinity.
+    """
+    if name != "NaN":
+        raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _check_columns(path: Path, columns: list[str], rows: list[Row], needs_label: bool) -> None:
+    """Refuse a mistyped column, which would be silently unused, and a table without labels. Your own other columns are ignored."""
     own = [column for column in columns if column not in COLUMNS]
     for column in own:
         near = difflib.get_close_matches(column.lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.75)
-        if near:
+        if near and near[0] not in columns:  # `speaker_id` beside `speaker` is a column of somebody's own
             raise ValueError(
                 f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
             )
     if not {"file", "text"} & set(columns) or (needs_label and "label" not in columns):
         expected = "label, and file or text or both" if needs_label else "file or text or both"
         raise ValueError(
-            f"{path} has the columns {shown(', '.join(columns))}; expected {expected}. Cells are parted by commas."
+            f"{path} has the columns {shown(', '.join(columns))}; expected {expected}. Cells are parted by commas, semicolons or tabs."
+            + (_one_hot_advice(own, rows) if needs_label else "")
         )
     if own:
         logger.info("%s: the columns %s are not used", path, shown(", ".join(own)))
+
+
+def _one_hot_advice(own: list[str], rows: list[Row]) -> str:
+    """Say how to write classes that a table has as a column of zeros and ones each; "" where it has none."""
+    values = {column: {str(row.cells.get(column, "0")).removesuffix(".0") for row in rows} for column in own}
+    classes = [column for column in own if values[column] <= {"0", "1", "False", "True", "false", "true"}]
+    if len(classes) < 2:
+        return ""
+    return (
+        f" The columns {shown(', '.join(classes))} look like one column a class: write the names of those that a clip has into label, with {SEPARATOR} "
+        f"between them, such as {classes[0]}{SEPARATOR}{classes[1]}."
+    )

@@ -1,7 +1,9 @@
 """Finding a corpus's files on disk, and the fingerprint of what was found."""
 
+import difflib
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -63,6 +65,47 @@ def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
             f"several files could be the {what} in {folder}, and they differ: {names}. Move all but one away."
         )
     return found[0]
+
+
+def find_name(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
+    """Find a file below a folder by a name that another system wrote.
+
+    Backslashes part folders; upper and lower case, the two Unicode forms of an accented letter, and a missing ending make no difference, as long as one file fits.
+
+    Args:
+        suffixes: endings with a dot that may be missing, in lower case.
+
+    Returns:
+        The file; None where none fits, or several do.
+    """
+    current = folder
+    parts = Path(name.replace("\\", "/")).parts
+    for position, part in enumerate(parts):
+        if (current / part).exists() and (position < len(parts) - 1 or (current / part).is_file()):
+            current = current / part
+            continue
+        try:
+            entries = [entry for entry in os.scandir(current) if not entry.name.startswith("._")]
+        except OSError:
+            return None
+        found = [entry for entry in entries if _same_name(entry.name) == _same_name(part)]
+        if not found and position == len(parts) - 1:
+            stems = [entry for entry in entries if os.path.splitext(entry.name)[1].lower() in suffixes]
+            found = [entry for entry in stems if _same_name(os.path.splitext(entry.name)[0]) == _same_name(part)]
+        if len(found) != 1:
+            return None
+        current = Path(found[0].path)
+    return current if current.is_file() else None
+
+
+def nearest_name(folder: Path, name: str) -> str | None:
+    """Return the file below a folder whose path looks most like `name`; None where none does."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return next(iter(difflib.get_close_matches(name.replace("\\", "/"), names, n=1)), None)
+
+
+def _same_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def media_in(folders: Iterable[Path], suffix: str = ".mp4") -> dict[str, Path]:

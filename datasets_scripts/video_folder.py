@@ -1,20 +1,24 @@
-"""Clips of one's own: a folder of media files and a table that says what is in them."""
+"""Your own clips: a folder of media files and a table that says what is in them."""
 
 import logging
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from modeling_semanticmac.clip_input import MEDIA_SUFFIXES
+
 from .clip_labels import TASKS, label_of, scores_of, task_of
 from .clip_table import Row, find_table, read_table
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
-from .corpus_files import CorpusFiles
+from .corpus_files import CorpusFiles, find_name, nearest_name
 from .split_list import SPLITS, split_name
 from .stratified_split import grouped_parts
 
 logger = logging.getLogger(__name__)
 
+LONGEST_CUT = 600.0  # seconds; a median above it is taken for milliseconds
 SHARES = (0.8, 0.1, 0.1)
 TASK_OPTIONS = ("label_range", "label_names", "multi_label")  # those that say what is predicted
 
@@ -97,7 +101,9 @@ class VideoFolder(CorpusBuilder):
 
     @cached_property
     def _rows(self) -> list[Row]:
-        return read_table(self.files.annotations["clips"])
+        rows = read_table(self.files.annotations["clips"])
+        check_seconds(rows)
+        return rows
 
     @cached_property
     def _indices(self) -> dict[str, list[int]]:
@@ -168,19 +174,40 @@ def media_path(folder: Path, row: Row) -> Path | None:
         if not row.word("text"):
             raise row.error("file", "a media file, or else words in the column text")
         return None
-    path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not _is_file(path):
-        raise row.error(
-            "file", f"a file below {folder}; correct the name, or leave the cell empty to use the words alone"
-        )
+    expected = f"a file below {folder}; correct the name, or leave the cell empty to use the text alone"
+    inside = not Path(name).is_absolute() and ".." not in Path(name.replace("\\", "/")).parts
+    try:
+        path = folder / name if inside and (folder / name).is_file() else None
+        path = path or (find_name(folder, name, MEDIA_SUFFIXES) if inside else None)
+    except (OSError, ValueError):  # a name too long, or with a character that no name has
+        raise row.error("file", expected) from None
+    if path is None:
+        near = nearest_name(folder, name) if inside else None
+        raise row.error("file", expected + (f" (the nearest is {near!r})" if near else ""))
     return path
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a character that no name has
-        return False
+def check_seconds(rows: list[Row]) -> None:
+    """Refuse a table whose cuts are in milliseconds by the look of it: all times whole numbers, the median cut over ten minutes long.
+
+    Read as seconds, the first cut of each file would be the whole file.
+
+    Raises:
+        ValueError: naming the first such cut.
+    """
+    cuts = []
+    for row in rows:
+        start = row.number("start", "seconds from 0 on", lowest=0.0) or 0.0
+        end = row.number("end", "seconds from the start on", lowest=start)
+        if end is not None:
+            cuts.append((end - start, start == int(start) and end == int(end), row))
+    if cuts and all(whole for _, whole, _ in cuts):
+        length = statistics.median(length for length, _, _ in cuts)
+        if length > LONGEST_CUT:
+            raise cuts[0][2].error(
+                "end",
+                f"seconds; the median cut of this table would last {length:g} s, which looks like milliseconds: divide start and end by 1000",
+            )
 
 
 def clip_id(row: Row, number: int) -> str:

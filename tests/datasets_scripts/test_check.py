@@ -83,9 +83,12 @@ def test_the_real_files_are_as_expected(shared, tmp_path, capsys):
     assert main(["check", "meld", str(shared / "corpora/meld"), "--media", "optional"]) == 0
     told = capsys.readouterr().out
     assert "9989      9989      9765" in told and "all is as expected" in told
-    assert main(["check", "mustard", str(shared / "corpora/mustard"), "--json"]) == 1  # there are no media
+    mustard = ["check", "mustard", str(shared / "corpora/mustard")]
+    assert main([*mustard, "--media", "required", "--json"]) == 1  # there are no media
     told = json.loads(capsys.readouterr().out)
     assert told["counts"] == {"train": 554, "validation": 68, "test": 68} and not told["ok"]
+    assert main(mustard) == 0  # text alone is a supported use
+    assert "no clip has one: train with --modalities text" in capsys.readouterr().out
 
 
 def test_probe_opens_every_file(tmp_path, capsys):

@@ -14,9 +14,8 @@ from datasets_scripts.stratified_split import grouped_parts
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
 from modeling_semanticmac.commands import train as train_command
 from tests.helpers.media_files import numbered, tone, write_media
+from tests.helpers.project import PROJECT
 from tests.helpers.video_folder_folder import ROWS, csv_bytes, labelled, write_table, write_video_folder
-
-from ..conftest import PROJECT
 
 
 @pytest.fixture
@@ -261,7 +260,7 @@ def test_a_bad_emotion_is_named(fail, labels, options, message):
     [
         (b"", "has no rows"),
         (b"file,text,label\n", "has no rows"),
-        (b"file;text;label\na.mp4;x;1\n", "expected label, and file or text or both. Cells are parted by commas"),
+        (b"file|text|label\na.mp4|x|1\n", "expected label, and file or text or both. Cells are parted by commas"),
         (b"file,text,lable\na.mp4,x,1\n", "has the column 'lable'; did you mean 'label'?"),
         (b"file,text,label\na.mp4,well, yes,1\n", "row 2 has 4 cells, the header 3; put text that holds a comma in quotes"),
         (b'text,label\n"' + b"x" * 200_000 + b'",1\n', "line 2 is no CSV: field larger than field limit"),
