@@ -53,8 +53,7 @@ def _regression(label_range) -> TaskSpecification:
     label_range = (-3.0, 3.0) if label_range is None else tuple(label_range)
     if len(label_range) != 2 or not label_range[0] < label_range[1]:
         raise ValueError(f"video_folder: label_range is {label_range}; expected (lowest, highest).")
-    family = "sims" if label_range == (-1, 1) else "mosi"
-    return TaskSpecification("sentiment", "regression", ("sentiment",), label_range, metrics=family)
+    return TaskSpecification("sentiment", "regression", ("sentiment",), label_range)
 
 
 def check_classes(rows: list[Row]) -> None:

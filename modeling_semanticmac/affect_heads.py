@@ -19,7 +19,7 @@ class SemanticMACForAffectOutput(ModelOutput):
 
     Args:
         loss: mean loss of sub-task M against `labels`, a scalar (what validation selects by for scores).
-        logits: sub-task M, (B, C): the score (C = 1), or one logit a class.
+        logits: sub-task M, (B, C): the score in the task's range (C = 1), or one logit a class.
         subtask_logits: sub-tasks S, T, A, V in this order, (B, 4, C).
         multimodal_embeds, specific_embeds, shared_embeds, modality_mask: as in `SemanticMACOutput`.
     """
@@ -127,12 +127,14 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask, input_features, pixel_values
         )  # fmt: skip
         embeds = subtask_embeds(representations)
-        logits = self.predictors["M"](embeds["M"])  # (B, C)
+        task = self.config.task
+        logits = on_task_scale(self.predictors["M"](embeds["M"]), task)  # (B, C)
         subtask_logits = torch.stack([self.predictors[s](embeds[s]) for s in SUBTASKS], dim=1)  # (B, 4, C)
+        subtask_logits = on_task_scale(subtask_logits, task)
         loss = None
         if labels is not None:
-            check_labels(labels, self.config.task, batch_size=logits.shape[0])
-            loss = task_loss(logits, labels, self.config.task).mean()
+            check_labels(labels, task, batch_size=logits.shape[0])
+            loss = task_loss(logits, labels, task).mean()
         output = SemanticMACForAffectOutput(loss, logits, subtask_logits, **representations)
         return output if return_dict is not False else output.to_tuple()
 
@@ -175,6 +177,16 @@ class SemanticMACForSarcasmDetection(_BinaryDetection):
 REGRESSION_LOSSES = ("l1", "mse")
 
 
+def on_task_scale(predicted: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
+    """Return what predictors say, mapped from the scale that they work on to the task's own; unchanged where scores are not scaled.
+
+    In float32 at least: on a scale of [0, 100] the steps of bfloat16 are a third of a point.
+    """
+    if not task.scale_scores:
+        return predicted
+    return predicted.to(torch.promote_types(predicted.dtype, torch.float32)) * task.score_unit + task.middle
+
+
 def task_loss(
     logits: torch.Tensor,
     targets: torch.Tensor,
@@ -184,7 +196,8 @@ def task_loss(
 ) -> torch.Tensor:
     """Loss of one sub-task for each sample, in float32: l(y^_s, y_s) of eq. (21).
 
-    Scores: |y^ - y| ("l1", the default) or (y^ - y)^2 ("mse"). Single label: cross entropy, with class ids or with soft targets on the simplex.
+    Scores: |y^ - y| ("l1", the default) or (y^ - y)^2 ("mse"); with `task.scale_scores` the difference is counted in `task.score_unit`, so that the loss
+    of a scale of [0, 100] is as large as that of [-3, 3] beside the contrastive terms and gradient clipping. Single label: cross entropy, with class ids or with soft targets on the simplex.
     Multi-label: binary cross entropy with logits, mean over classes, targets in [0, 1] (which of these the paper uses for multi-label is our
     reading).
 
@@ -199,7 +212,7 @@ def task_loss(
     """
     logits = logits.float()
     if task.is_regression:
-        difference = logits.squeeze(-1) - targets.float().reshape(logits.shape[0])
+        difference = (logits.squeeze(-1) - targets.float().reshape(logits.shape[0])) / task.score_unit
         return difference.abs() if regression_loss == "l1" else difference.square()
     if task.is_multi_label:
         losses = F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none", pos_weight=class_weight)

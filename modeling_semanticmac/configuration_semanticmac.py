@@ -1,11 +1,15 @@
 """Configuration of SemanticMAC and the task specification that head, loss and metrics all read."""
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+import numpy as np
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # The streams of a clip, in the order of every (B, 3, ...) tensor; those with media are what the towers embed.
@@ -24,7 +28,11 @@ VIEWS = {
     "vision": "picture alone",
 }
 SPOKEN = {"text": "words", "audio": "voice", "vision": "picture"}  # of a modality within a sentence
-METRIC_FAMILIES = ("mosi", "sims", "multi_label", "conversation", "weighted")
+METRIC_FAMILIES = ("mosi", "sims", "scores", "multi_label", "conversation", "weighted")
+# Families of scores: half the width of the neutral band around the middle of the scale, as a share of half the scale. "mosi": what rounds to 0 in the
+# seven classes of [-3, 3]; "sims": the middle class of three in [-1, 1].
+NEUTRAL_SHARES = {"mosi": 1 / 6, "sims": 1 / 10, "scores": 1 / 6}
+LEARNT_RANGE = (-3.0, 3.0)  # what the scores of any other scale are mapped to for the head and its loss
 
 # Written into a config.json by transformers itself, or passed by its loaders; everything else that is not a field is a typing error.
 _LIBRARY_KEYS = {
@@ -32,6 +40,34 @@ _LIBRARY_KEYS = {
     "output_attentions", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
     "_experts_implementation_internal", "quantization_config", "per_layer_config", "trust_remote_code", "use_cache",
 }  # fmt: skip
+
+
+def metric_family(label_range: tuple[float, float]) -> str:
+    """Return the family of metrics that the field reports for scores in this range: "mosi" for [-3, 3], "sims" for [-1, 1], else "scores"."""
+    return {(-3.0, 3.0): "mosi", (-1.0, 1.0): "sims"}.get(tuple(label_range), "scores")
+
+
+def score_polarity(scores, label_range: tuple[float, float], metrics: str = "scores", threshold: float | None = None):
+    """Return the polarity of scores by their distance from the middle of their scale: -1 negative, 0 neutral, 1 positive.
+
+    The pipeline, the metrics and the training objectives all use this function. Scores are compared in float32, as labels are stored.
+
+    Args:
+        scores: a number, an array or a tensor.
+        label_range: (lowest, highest) score.
+        metrics: the family, which sets the neutral band: a sixth of half the scale on either side ("mosi", "scores"), a tenth ("sims", where the lower
+            end of the band counts as negative, as in CH-SIMS).
+        threshold: half the width of the neutral band in points of the scale, in place of the family's; both ends are neutral.
+
+    Returns:
+        Integers of the same shape and kind.
+    """
+    low, high = label_range
+    scores = scores.float() if hasattr(scores, "float") else np.asarray(scores, np.float32)
+    distance = scores - (low + high) / 2
+    band = float(np.float32(NEUTRAL_SHARES[metrics] * (high - low) / 2 if threshold is None else threshold))
+    closed_below = metrics == "sims" and threshold is None
+    return (distance > band) * 1 - (distance <= -band if closed_below else distance < -band) * 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +80,11 @@ class TaskSpecification:
             "multi_label_classification" (labels are multi-hot vectors of length C).
         label_names: the score's name for regression; the C class names in the order of their ids otherwise.
         label_range: (lowest, highest) score; regression only.
-        metrics: the family of metrics that the field reports: "mosi", "sims", "multi_label", "conversation" or "weighted".
+        metrics: the family of metrics that the field reports: "mosi", "sims", "scores", "multi_label", "conversation" or "weighted". None: the family
+            of the scores' range (`metric_family`), or of the classes. The cuts of "mosi" and "sims" lie at 0: on a scale with another middle "scores"
+            replaces them.
+        scale_scores: whether head and loss work on scores mapped to [-3, 3]; predictions and labels are in `label_range` either way. None: for scores of
+            the family "scores". It is not part of what is predicted: two specifications that differ only here are equal.
 
     Raises:
         ValueError: when the parts contradict each other.
@@ -54,7 +94,8 @@ class TaskSpecification:
     problem_type: str
     label_names: tuple[str, ...]
     label_range: tuple[float, float] | None = None
-    metrics: str = "mosi"
+    metrics: str | None = None
+    scale_scores: bool | None = field(default=None, compare=False)
 
     def __post_init__(self):
         object.__setattr__(self, "label_names", tuple(self.label_names))
@@ -65,7 +106,7 @@ class TaskSpecification:
             raise ValueError(
                 f"{where}: problem_type is {self.problem_type!r}; expected one of {', '.join(PROBLEM_TYPES)}."
             )
-        if self.metrics not in METRIC_FAMILIES:
+        if self.metrics not in (None, *METRIC_FAMILIES):
             raise ValueError(f"{where}: metrics is {self.metrics!r}; expected one of {', '.join(METRIC_FAMILIES)}.")
         if self.is_regression:
             if len(self.label_names) != 1:
@@ -83,10 +124,28 @@ class TaskSpecification:
                 )
             if self.problem_type == "single_label_classification" and len(self.label_names) < 2:
                 raise ValueError(f"{where}: a classification needs at least two label names, found {self.label_names}.")
-        if (self.metrics in ("mosi", "sims")) != self.is_regression or (
+        self._choose_metrics()
+        if (self.metrics in NEUTRAL_SHARES) != self.is_regression or (
             self.metrics == "multi_label"
         ) != self.is_multi_label:
             raise ValueError(f"{where}: the metrics {self.metrics!r} do not fit {self.problem_type}.")
+
+    def _choose_metrics(self) -> None:
+        """Set `metrics` and `scale_scores` where they are not given, and replace a family whose cuts lie outside the middle of the scale."""
+        family, scale = self.metrics, self.scale_scores
+        if self.is_regression:
+            family = family or metric_family(self.label_range)
+            scale = family == "scores" if scale is None else scale
+            if family in ("mosi", "sims") and self.middle != 0:
+                logger.warning_once(
+                    f"task {self.name!r}: the metrics {family!r} have their cuts at 0, the scores lie in {self.label_range}: "
+                    "'scores' replaces them, with polarities around the middle of the scale."
+                )
+                family = "scores"
+        elif family is None:
+            family = "multi_label" if self.is_multi_label else "weighted"
+        object.__setattr__(self, "metrics", family)
+        object.__setattr__(self, "scale_scores", bool(scale) and self.is_regression)
 
     @property
     def is_regression(self) -> bool:
@@ -106,6 +165,21 @@ class TaskSpecification:
         return len(self.label_names)
 
     @property
+    def middle(self) -> float:
+        """The middle of the scale of a regression, where polarity changes."""
+        return (self.label_range[0] + self.label_range[1]) / 2
+
+    @property
+    def score_unit(self) -> float:
+        """Points of the task's scale to one point of the scale that head and loss work on; 1 where scores are not scaled."""
+        (low, high), (lowest, highest) = self.label_range, LEARNT_RANGE
+        return (high - low) / (highest - lowest) if self.scale_scores else 1.0
+
+    def polarity(self, scores, threshold: float | None = None):
+        """Return -1, 0 or 1 for each score of a regression: [`score_polarity`] on the task's scale."""
+        return score_polarity(scores, self.label_range, self.metrics, threshold)
+
+    @property
     def minimize(self) -> bool:
         """Models are selected by the lowest validation loss (regression) or the highest validation weighted F1 (classes)."""
         return self.is_regression
@@ -119,6 +193,7 @@ class TaskSpecification:
             "label2id": {name: index for index, name in enumerate(self.label_names)},
             "label_range": list(self.label_range) if self.label_range else None,
             "metrics": self.metrics,
+            "scale_scores": self.scale_scores,
         }
 
 
@@ -143,7 +218,7 @@ class SemanticMACConfig(PreTrainedConfig):
         use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of eq. (5)-(9).
         dropout: probability in attention weights, feed-forward layers and predictors.
         initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
-        task_name, problem_type, id2label, label_range, metrics: the task, see [`TaskSpecification`].
+        task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
         label_thresholds: of several labels: the probability above which each counts as present, in the order of the labels; None: 0.5.
 
     Raises:
@@ -181,6 +256,7 @@ class SemanticMACConfig(PreTrainedConfig):
     task_name: str = "sentiment"
     label_range: list | tuple | None = None
     metrics: str | None = None
+    scale_scores: bool | None = None
     label_thresholds: list | tuple | None = None
 
     def __post_init__(self, **kwargs):
@@ -201,9 +277,6 @@ class SemanticMACConfig(PreTrainedConfig):
         if self.problem_type == "regression":
             self.id2label = self.id2label or {0: self.task_name}
             self.label_range = list(self.label_range or (-3.0, 3.0))
-        if self.metrics is None:
-            families = {"regression": "mosi", "multi_label_classification": "multi_label"}
-            self.metrics = families.get(self.problem_type, "weighted")
         super().__post_init__(**kwargs)
         self.label2id = {name: index for index, name in self.id2label.items()}
         self._check()
@@ -235,13 +308,16 @@ class SemanticMACConfig(PreTrainedConfig):
             raise ValueError(
                 f"label_thresholds is {self.label_thresholds}; expected one number in [0, 1) for each label of a task of several labels, or None."
             )
-        _ = self.task  # a task that contradicts itself raises here
+        task = self.task  # a task that contradicts itself raises here
+        self.metrics, self.scale_scores = task.metrics, task.scale_scores
 
     @property
     def task(self) -> TaskSpecification:
         """The task that this configuration states."""
         names = tuple(self.id2label[index] for index in range(len(self.id2label)))
-        return TaskSpecification(self.task_name, self.problem_type, names, self.label_range, self.metrics)
+        return TaskSpecification(
+            self.task_name, self.problem_type, names, self.label_range, self.metrics, self.scale_scores
+        )
 
 
 __all__ = [
@@ -254,4 +330,6 @@ __all__ = [
     "VIEWS",
     "SemanticMACConfig",
     "TaskSpecification",
+    "metric_family",
+    "score_polarity",
 ]

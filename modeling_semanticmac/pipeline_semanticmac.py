@@ -17,9 +17,7 @@ from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecificat
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
 
-# Half the width of the neutral band around the middle of the scale, as a share of half the scale: what rounds to 0 in
-# the seven classes of [-3, 3], and the middle class of three in [-1, 1] (CH-SIMS).
-NEUTRAL_SHARE = {"mosi": 1 / 6, "sims": 1 / 10}
+POLARITIES = {-1: "negative", 0: "neutral", 1: "positive"}
 PRESENT = 0.5  # a label with a higher probability is present, where no thresholds were tuned
 NO_LABEL = "none of the labels"
 
@@ -86,14 +84,8 @@ def result_cell(result: Mapping) -> float | str:
 
 
 def polarity(task: TaskSpecification, score: float) -> str:
-    """Return "negative", "neutral" or "positive" by where a score lies on the scale of a regression.
-
-    These are the three classes that the field's metrics use.
-    """
-    low, high = task.label_range
-    band = NEUTRAL_SHARE[task.metrics] * (high - low) / 2
-    distance = score - (low + high) / 2
-    return "negative" if distance <= -band else "positive" if distance > band else "neutral"
+    """Return "negative", "neutral" or "positive" for a score of a regression, by the classes of the task's metrics."""
+    return POLARITIES[int(task.polarity(score))]
 
 
 TASK = "video-affect"

@@ -35,6 +35,7 @@ FULL = "full model"
 SHOWN = {
     "mosi": ("mae", "pearson", "acc7", "acc2_neg_pos", "f1_neg_pos"),
     "sims": ("sims_mae", "sims_pearson", "sims_acc5", "sims_acc2", "sims_f1"),
+    "scores": ("mae", "pearson", "polarity_acc", "polarity_f1"),
     "multi_label": ("w_f1", "n_acc", "b_f1"),
     "conversation": ("w_f1", "w_acc"),
     "weighted": ("w_f1", "w_acc"),

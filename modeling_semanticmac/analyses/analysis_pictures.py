@@ -84,11 +84,10 @@ def _scatter(panel, view: EmbeddingView, task: TaskSpecification):
     x, y = view.points.T
     if task.is_regression:
         low, high = task.label_range
-        bound = max(abs(low), abs(high))
         # Extremes on top: in the middle of the scale a point hides what is under it and says least.
-        order = np.argsort(np.abs(view.labels))
+        order = np.argsort(np.abs(view.labels - task.middle))
         return panel.scatter(
-            x[order], y[order], 14, view.labels[order], cmap=SIGNED, vmin=-bound, vmax=bound, edgecolors="0.4", linewidths=0.3
+            x[order], y[order], 14, view.labels[order], cmap=SIGNED, vmin=low, vmax=high, edgecolors="0.4", linewidths=0.3
         )  # fmt: skip
     for number in range(-1, task.num_labels):
         of_class = view.labels == number

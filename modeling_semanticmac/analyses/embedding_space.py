@@ -101,12 +101,12 @@ def silhouette(
 
     Args:
         labels: as `class_numbers` gives them; rows of number -1 are left out.
-        threshold: scores up to this size are neutral.
+        threshold: scores up to this far from the middle of their scale are neutral.
 
     Returns:
         NaN where it is undefined: one class alone, or every clip a class of its own.
     """
-    groups = np.sign(labels) * (np.abs(labels) > threshold) if task.is_regression else labels
+    groups = task.polarity(labels, threshold) if task.is_regression else labels
     kept = np.ones(len(groups), dtype=bool) if task.is_regression else groups >= 0
     if not 2 <= len(np.unique(groups[kept])) < kept.sum():
         return float("nan")

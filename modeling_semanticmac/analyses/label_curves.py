@@ -55,7 +55,7 @@ def label_curves(history: LabelHistory, task: TaskSpecification, clips=None) -> 
             annotated = ~np.isnan(scores)
             found = labels[SUBTASKS.index(subtask), annotated, 0]
             agreement["Pearson"][subtask].append(pearson(found, scores[annotated]))
-            agreement["F1"][subtask].append(f1_neg_pos(found, scores[annotated]))
+            agreement["F1"][subtask].append(f1_neg_pos(found - task.middle, scores[annotated] - task.middle))
     agreement = {measure: {s: np.array(row) for s, row in rows.items()} for measure, rows in agreement.items()}
     return LabelCurves(np.array(history.epochs), names, np.stack(values), agreement, history.start_epoch)
 

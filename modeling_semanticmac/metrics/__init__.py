@@ -5,6 +5,7 @@ from .classification import (
     b_f1,
     conversation_metrics,
     f1_per_class,
+    macro_f1,
     multi_label_metrics,
     n_acc,
     s_acc,
@@ -16,6 +17,7 @@ from .classification import (
     weighted_metrics,
 )
 from .families import LOWER_IS_BETTER, class_scores, compute_metrics, logit_predictions, prediction_metrics
+from .scores import polarity_acc, polarity_f1, polarity_macro_f1, scores_metrics
 from .sentiment import (
     acc2_neg_nonneg,
     acc2_neg_pos,
@@ -52,13 +54,18 @@ __all__ = [
     "f1_neg_pos",
     "f1_per_class",
     "logit_predictions",
+    "macro_f1",
     "mae",
     "mosi_metrics",
     "multi_label_metrics",
     "n_acc",
     "pearson",
+    "polarity_acc",
+    "polarity_f1",
+    "polarity_macro_f1",
     "prediction_metrics",
     "s_acc",
+    "scores_metrics",
     "sims_acc2",
     "sims_acc3",
     "sims_acc5",

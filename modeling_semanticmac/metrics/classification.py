@@ -71,6 +71,22 @@ def w_f1(predictions, labels) -> float:
     return float(np.average(_ratio(2 * hits, predicted + true), weights=true))
 
 
+def macro_f1(predictions, labels) -> float:
+    """Return the plain mean of the F1 of the classes that are predicted or true, as scikit-learn's `average="macro"`.
+
+    Every class has the same weight, so a rare class that is never predicted shows; `w_f1` hides it.
+
+    Args:
+        predictions, labels: (n,) class ids.
+
+    Example:
+        >>> macro_f1([0, 0, 0, 0], [0, 0, 0, 1])
+        0.42857142857142855
+    """
+    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    return float(np.mean(_ratio(2 * hits, predicted + true)[predicted + true > 0]))
+
+
 def w_precision(predictions, labels) -> float:
     """Precision weighted by the supports of the classes: sum_c (n_c / n) precision_c.
 
@@ -155,7 +171,8 @@ def tune_thresholds(
 def multi_label_metrics(
     scores, labels, label_names: Sequence[str], thresholds: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """n_acc, s_acc, b_f1 and w_f1: `<metric>` the plain mean over the classes, `<metric>_<class>` for each class.
+    """n_acc, s_acc, b_f1 and w_f1: `<metric>` the plain mean over the classes, `<metric>_<class>` for each class. `macro_f1` is scikit-learn's macro F1 of
+    several labels, the mean of b_f1.
 
     A class is predicted where its score is above 0.5 (a logit above 0: COGMEN, CORECT). With `thresholds` the same
     metrics at these are added as `<metric>_tuned` and `<metric>_tuned_<class>` (MESM).
@@ -179,18 +196,19 @@ def multi_label_metrics(
 
 
 def conversation_metrics(predictions, labels, label_names: Sequence[str]) -> dict[str, float]:
-    """w_acc, w_f1, and f1_<class> for each class; predictions and labels (n,) class ids."""
+    """w_acc, w_f1, macro_f1, and f1_<class> for each class; predictions and labels (n,) class ids."""
     per_class = f1_per_class(predictions, labels, len(label_names))
     return {
         "w_acc": w_acc(predictions, labels),
         "w_f1": w_f1(predictions, labels),
+        "macro_f1": macro_f1(predictions, labels),
         **{f"f1_{name}": float(value) for name, value in zip(label_names, per_class)},
     }
 
 
 def weighted_metrics(predictions, labels) -> dict[str, float]:
-    """w_precision, w_recall, w_f1 and w_acc; predictions and labels (n,) class ids."""
-    return {metric.__name__: metric(predictions, labels) for metric in (w_precision, w_recall, w_f1, w_acc)}
+    """w_precision, w_recall, w_f1, w_acc and macro_f1; predictions and labels (n,) class ids."""
+    return {metric.__name__: metric(predictions, labels) for metric in (w_precision, w_recall, w_f1, w_acc, macro_f1)}
 
 
 def _counts(
@@ -214,6 +232,7 @@ def _multi_label_metrics(decisions, labels, label_names, suffix: str) -> dict[st
         values = [metric(decisions[:, index], labels[:, index]) for index in range(len(label_names))]
         results[f"{metric.__name__}{suffix}"] = float(np.mean(values))
         results.update({f"{metric.__name__}{suffix}_{name}": value for name, value in zip(label_names, values)})
+    results[f"macro_f1{suffix}"] = results[f"b_f1{suffix}"]
     return results
 
 

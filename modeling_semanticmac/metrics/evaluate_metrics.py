@@ -9,6 +9,7 @@ import evaluate
 from datasets import Features, List, Value
 
 from .classification import conversation_metrics, multi_label_metrics, weighted_metrics
+from .scores import scores_metrics
 from .sentiment import mosi_metrics, sims_metrics
 
 # Class ids too are read as float64: an integer column would cut 0.7 to 0 without a word, whereas the metric refuses it.
@@ -51,10 +52,22 @@ class SimsMetric(FamilyMetric):
         return sims_metrics(predictions, references)
 
 
+class ScoresMetric(FamilyMetric):
+    """Scores on a scale of your own: `scores_metrics`."""
+
+    reports = "mae, pearson, polarity_acc, polarity_f1, polarity_macro_f1"
+    takes = "predictions, references: scores; label_range: (lowest, highest) score of the scale"
+
+    def _compute(self, predictions, references, label_range):
+        return scores_metrics(predictions, references, label_range)
+
+
 class EmotionMetric(FamilyMetric):
     """Several emotions at a time, CMU-MOSEI and IEMOCAP one against the rest: `multi_label_metrics`."""
 
-    reports = "n_acc, s_acc, b_f1, w_f1, their means and one for each class; with thresholds also <metric>_tuned"
+    reports = (
+        "macro_f1; n_acc, s_acc, b_f1, w_f1, their means and one for each class; with thresholds also <metric>_tuned"
+    )
     takes = (
         "predictions: sigmoid scores (n, C); references: multi-hot (n, C); label_names: C names; thresholds: C or none"
     )
@@ -67,7 +80,7 @@ class EmotionMetric(FamilyMetric):
 class ConversationMetric(FamilyMetric):
     """One emotion a turn, IEMOCAP and MELD: `conversation_metrics`."""
 
-    reports = "w_acc, w_f1, f1_<class>"
+    reports = "w_acc, w_f1, macro_f1, f1_<class>"
     takes = "predictions, references: class ids; label_names: the names in the order of the ids"
 
     def _compute(self, predictions, references, label_names):
@@ -77,7 +90,7 @@ class ConversationMetric(FamilyMetric):
 class DetectionMetric(FamilyMetric):
     """Humour (UR-FUNNY) and sarcasm (MUStARD): `weighted_metrics`."""
 
-    reports = "w_precision, w_recall, w_f1, w_acc"
+    reports = "w_precision, w_recall, w_f1, w_acc, macro_f1"
     takes = "predictions, references: class ids"
 
     def _compute(self, predictions, references):

@@ -10,10 +10,8 @@ from .classification import (
     weighted_metrics,
 )
 from .inputs import class_pair, logits_of_classes, require_classes
-from .sentiment import (
-    mosi_metrics,
-    sims_metrics,
-)
+from .scores import scores_metrics
+from .sentiment import mosi_metrics, sims_metrics
 
 LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such figures
 
@@ -30,12 +28,14 @@ def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) ->
 
         "mosi"          acc7, acc5, acc3, acc2_neg_pos, f1_neg_pos, acc2_neg_nonneg, f1_neg_nonneg, mae, pearson
         "sims"          sims_acc2, sims_f1, sims_acc3, sims_acc5, sims_mae, sims_pearson
-        "multi_label"   n_acc, s_acc, b_f1, w_f1 and each with _<class>;
+        "scores"        mae, pearson, polarity_acc, polarity_f1, polarity_macro_f1
+        "multi_label"   macro_f1; n_acc, s_acc, b_f1, w_f1 and each with _<class>;
                         with thresholds also <metric>_tuned and <metric>_tuned_<class>
-        "conversation"  w_acc, w_f1, f1_<class>
-        "weighted"      w_precision, w_recall, w_f1, w_acc
+        "conversation"  w_acc, w_f1, macro_f1, f1_<class>
+        "weighted"      w_precision, w_recall, w_f1, w_acc, macro_f1
 
-    `w_f1` is there for every kind of classes: models are selected by it on validation.
+    `w_f1` and `macro_f1` are there for every kind of classes: models are selected by the first on validation, or by the second where
+    `metric_for_best_model` says so.
 
     Args:
         task: the specification.
@@ -66,6 +66,8 @@ def logit_predictions(task: TaskSpecification, logits) -> np.ndarray:
 def prediction_metrics(task: TaskSpecification, predictions, labels, thresholds=None) -> dict[str, float]:
     """`compute_metrics` of what was made of the logits: (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels."""
     if task.is_regression:
+        if task.metrics == "scores":
+            return scores_metrics(predictions, labels, task.label_range)
         return mosi_metrics(predictions, labels) if task.metrics == "mosi" else sims_metrics(predictions, labels)
     if task.is_multi_label:
         return multi_label_metrics(predictions, labels, task.label_names, thresholds)

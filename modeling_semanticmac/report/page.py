@@ -69,7 +69,7 @@ def _head(run: RunFolder) -> tuple[str, str]:
     words = [
         f"Predicts {kind} from {', '.join(data['modalities'])}; language model `{run.language_model}`, seed {run.record['seed']}."
     ]
-    name = "mae" if task.metrics == "mosi" else "sims_mae" if task.metrics == "sims" else "w_f1"
+    name = "sims_mae" if task.metrics == "sims" else "mae" if task.is_regression else "w_f1"
     found = {
         word: split_results(run.results, split).get(name) for split, word in (("test", "test"), ("eval", "validation"))
     }

@@ -29,13 +29,13 @@ def _cell(value: int | float) -> str:
 
 def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
     low, high = run.task.label_range
-    step = 1.0 if high - low > 2 else 0.2  # CH-SIMS: the eleven levels of its raters
+    step = _bin_width(low, high)
     bins = np.rint(labels / step) * step + 0.0
     rows = []
     for middle in np.unique(bins):
         found, truth = predictions[bins == middle], labels[bins == middle]
         rows.append({
-            "label": round(float(middle), 1), "clips": len(found), "mean_prediction": float(found.mean()),
+            "label": round(float(middle), 6), "clips": len(found), "mean_prediction": float(found.mean()),
             "bias": float((found - truth).mean()), "mean_absolute_error": float(np.abs(found - truth).mean()),
         })  # fmt: skip
     score_picture(run.path / PICTURES / "scores", labels, predictions, (low, high), bins)
@@ -49,6 +49,14 @@ def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sect
     text = picture_link("scores", "Predicted against true scores of the test clips") + "\n"
     text += markdown_table(header, [[f"{row['label']:g}", *map(_cell, list(row.values())[1:])] for row in rows])
     return Section("predictions", "Predictions by label", text, {"step": step, "by_label": rows})
+
+
+def _bin_width(low: float, high: float) -> float:
+    """Return 0.2 for [-1, 1] (the eleven levels of CH-SIMS' raters), 1 for scales of 3 to 10 points, else a round step with 5 to 10 bins."""
+    if 2 < high - low <= 10:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10((high - low) / 5))
+    return float(max(step for step in (power, 2 * power, 5 * power) if (high - low) / step >= 5))
 
 
 def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:

@@ -23,7 +23,9 @@ SYMBOLS = (
 )
 ORDER = (
     "loss", "acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae", "pearson",
-    "sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson", "w_acc", "w_precision", "w_recall", "w_f1", "n_acc", "s_acc", "b_f1",
+    "polarity_acc", "polarity_f1", "polarity_macro_f1",
+    "sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson",
+    "w_acc", "w_precision", "w_recall", "w_f1", "macro_f1", "n_acc", "s_acc", "b_f1",
 )  # fmt: skip
 OTHER_DEFINITIONS = {"loss": "of sub-task M, mean over the clips: absolute error of scores, cross entropy of classes"}
 

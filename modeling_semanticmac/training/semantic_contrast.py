@@ -79,8 +79,8 @@ def shares_label(
 ) -> torch.Tensor:
     """Which pairs of samples are positives of eq. (18).
 
-    Scores: the same of negative, neutral, positive, neutral being |y| <= threshold (three classes by sign: our reading). Single label: the same
-    class. Multi-label: at least one label in common, so that a sample without any has no positives.
+    Scores: the same of negative, neutral, positive, neutral being up to `sentiment_threshold` points from the middle of the scale (three classes by
+    polarity: our reading). Single label: the same class. Multi-label: at least one label in common, so that a sample without any has no positives.
 
     Args:
         labels: ground truth of the anchors, (B,) or (B, C).
@@ -92,7 +92,5 @@ def shares_label(
     if task.is_multi_label:
         return labels.float() @ other_labels.float().T > 0
     if task.is_regression:
-        labels, other_labels = (
-            y.reshape(-1).sign() * (y.reshape(-1).abs() > sentiment_threshold) for y in (labels, other_labels)
-        )
+        labels, other_labels = (task.polarity(y.reshape(-1), sentiment_threshold) for y in (labels, other_labels))
     return labels[:, None] == other_labels[None, :]

@@ -161,9 +161,9 @@ class SemanticLabels:
         return report
 
     def _differs(self, labels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Where sign (scores), class, or the set of labels above one half is another than the ground truth's: bool (n,)."""
+        """Where polarity (scores), class, or the set of labels above one half is another than the ground truth's: bool (n,)."""
         if self.task.is_regression:
-            return (labels.sign() != truth.sign()).squeeze(1)
+            return (self.task.polarity(labels, 0.0) != self.task.polarity(truth, 0.0)).squeeze(1)
         if self.task.is_multi_label:
             return ((labels > 0.5) != (truth > 0.5)).any(dim=1)
         return labels.argmax(dim=1) != truth.argmax(dim=1)

@@ -41,7 +41,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
     intra_temperature: float = field(default=0.5, metadata={"help": "Temperature tau_1 within samples."})
     inter_temperature: float = field(default=0.1, metadata={"help": "Temperature tau_2 between samples."})
     sentiment_threshold: float = field(
-        default=0.0, metadata={"help": "Scores up to this size are neutral for the loss between samples."}
+        default=0.0,
+        metadata={
+            "help": "Scores up to this far from the middle of their scale are neutral for the loss between samples."
+        },
     )
     modality_dropout: float = field(
         default=0.0,

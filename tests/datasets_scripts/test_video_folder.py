@@ -127,9 +127,10 @@ def test_yes_and_no_in_every_form(tmp_path, load, task, yes, no):
 def test_the_range_of_scores(tmp_path, load, fail):
     folder = write_table(tmp_path / "wide", [{**row, "label": 40 + index} for index, row in enumerate(labelled())])
     task = task_specification("video_folder", "sentiment", data_dir=folder, label_range=[0, 100])
-    assert task.label_range == (0.0, 100.0) and task.metrics == "mosi"
+    assert task.label_range == (0.0, 100.0) and task.metrics == "scores" and task.scale_scores
     assert by_id(load(folder, label_range=[0, 100]))["e"]["label"] == 46.0
     assert task_specification("video_folder", label_range=[-1, 1]).metrics == "sims"
+    assert task_specification("video_folder").metrics == "mosi"
     assert "row 2, column label: found '40'; expected a number from -3 to 3 (option label_range)" in fail(
         [{**row, "label": 40} for row in labelled()]
     )

@@ -79,9 +79,12 @@ def test_three_classes_by_hand():
     )
     assert metrics.w_acc(predictions, labels) == 5 / 8
     results = metrics.conversation_metrics(predictions, labels, ("joy", "anger", "fear", "disgust"))
-    assert list(results) == ["w_acc", "w_f1", "f1_joy", "f1_anger", "f1_fear", "f1_disgust"]
+    assert list(results) == ["w_acc", "w_f1", "macro_f1", "f1_joy", "f1_anger", "f1_fear", "f1_disgust"]
     assert results["f1_anger"] == pytest.approx(0.4) and results["f1_disgust"] == 0
-    assert list(metrics.weighted_metrics(predictions, labels)) == ["w_precision", "w_recall", "w_f1", "w_acc"]
+    # The mean over the three classes that are somewhere: one that is neither predicted nor true has no say.
+    assert results["macro_f1"] == pytest.approx((4 / 6 + 2 / 5 + 4 / 5) / 3, abs=1e-12)
+    names = ["w_precision", "w_recall", "w_f1", "w_acc", "macro_f1"]
+    assert list(metrics.weighted_metrics(predictions, labels)) == names
 
 
 @settings(max_examples=40, deadline=None)
@@ -112,6 +115,8 @@ def test_weighted_metrics_equal_counting_and_scikit_learn(pairs):
     precision = [ratio(tp, tp + fp) for tp, fp, _, _ in by_class]
     assert metrics.f1_per_class(predictions, labels, 5) == pytest.approx(f1, abs=1e-12)
     assert metrics.w_f1(predictions, labels) == pytest.approx(np.dot(weights, f1), abs=1e-12)
+    macro = sklearn_metrics.f1_score(labels, predictions, average="macro", zero_division=0)
+    assert metrics.macro_f1(predictions, labels) == pytest.approx(macro, abs=1e-12)
     assert metrics.w_precision(predictions, labels) == pytest.approx(np.dot(weights, precision), abs=1e-12)
     accuracy = sklearn_metrics.accuracy_score(labels, predictions)
     assert metrics.w_recall(predictions, labels) == pytest.approx(accuracy, abs=1e-12)
@@ -186,9 +191,10 @@ def test_multi_label_metrics_by_hand():
     assert results["w_f1_sad"] == pytest.approx(0.5 * 2 / 5)
     for name in ("n_acc", "s_acc", "b_f1", "w_f1"):
         assert results[name] == pytest.approx((results[f"{name}_happy"] + results[f"{name}_sad"]) / 2)
-    assert len(results) == 12
+    assert results["macro_f1"] == sklearn_metrics.f1_score(labels, scores > 0.5, average="macro", zero_division=0)
+    assert len(results) == 13
     # With thresholds the same again: happy 1 1 1 0 (TP 2 FP 1), sad 1 1 0 1 (TP 2 FP 1); the others do not move.
     tuned = metrics.multi_label_metrics(scores, labels, ("happy", "sad"), [0.45, 0.25])
-    assert {name: tuned[name] for name in results} == results and len(tuned) == 24
+    assert {name: tuned[name] for name in results} == results and len(tuned) == 26
     assert tuned["b_f1_tuned"] == pytest.approx(4 / 5) and tuned["s_acc_tuned_sad"] == 0.75
     assert tuned["n_acc_tuned_happy"] == 0.75

@@ -20,6 +20,7 @@ CLASSES = [0, 1, 1, 0], [0, 1, 0, 0]
 CASES = [
     ("sentiment", *REGRESSION, {}, metrics.mosi_metrics(*REGRESSION)),
     ("sims", *REGRESSION, {}, metrics.sims_metrics(*REGRESSION)),
+    ("scores", *REGRESSION, {"label_range": (-1, 1)}, metrics.scores_metrics(*REGRESSION, (-1, 1))),
     ("emotion", SCORES, MULTI_HOT, {"label_names": NAMES}, metrics.multi_label_metrics(SCORES, MULTI_HOT, NAMES)),
     (
         "emotion",
@@ -44,7 +45,7 @@ def test_a_folder_gives_the_metric_of_the_package(name, predictions, references,
     assert all(word in str(metric) for word in ("predictions", "references"))
 
 
-def test_the_five_folders_name_the_five_classes():
+def test_the_folders_name_the_classes():
     folders = sorted(path.name for path in FOLDERS.iterdir())
     assert folders == sorted({f"semanticmac_{case[0]}" for case in CASES})
     base = evaluate_metrics.FamilyMetric
