@@ -4,15 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test bench lint clean
+.PHONY: quickstart test test-fast bench lint clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py --output_dir quickstart
 
+# Everything.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# Without the tests that take more than ten seconds (marked slow): under two minutes.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
 
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e .[bench]
@@ -25,7 +30,7 @@ lint: $(STAMP)
 clean:
 	rm -rf $(VENV) quickstart
 
-# Installed anew when what is to be installed has changed. One pip command, so that the constraints hold for everything.
+# Installed again when the requirements change. One pip command, so that the constraints hold for everything.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e .[test]

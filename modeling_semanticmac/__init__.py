@@ -1,7 +1,10 @@
 """SemanticMAC: end-to-end semantic-centric video-based multimodal affective computing, for the Hugging Face ecosystem.
 
-Importing the package registers its classes with the Auto classes of transformers.
+Importing the package registers its classes with the Auto classes of transformers. What training needs (`SemanticMACTrainer`,
+`SemanticMACTrainingArguments`, `SemanticMACCollator`, `EmbeddingStore`, `load_corpus`) is imported on first use.
 """
+
+import importlib
 
 from transformers import (
     AutoConfig,
@@ -29,6 +32,8 @@ from .modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 from .modeling_semanticmac import SemanticMACModel, SemanticMACOutput, SemanticMACPreTrainedModel
 from .pipeline_semanticmac import TASK, SemanticMACPipeline
 from .processing_semanticmac import SemanticMACProcessor
+
+__version__ = "0.1.0"  # the one place: setup.cfg and `semanticmac --version` read it
 
 AutoConfig.register("imagebind_vision", ImageBindVisionConfig)
 AutoConfig.register("imagebind_audio", ImageBindAudioConfig)
@@ -65,13 +70,39 @@ SemanticMACProcessor.register_for_auto_class("AutoProcessor")
 ImageBindImageProcessor.register_for_auto_class("AutoImageProcessor")
 ImageBindFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
+# Imported when they are first used: name -> its module.
+_ON_FIRST_USE = {
+    "EmbeddingStore": "modeling_semanticmac.embedding_store",
+    "SemanticMACCollator": "modeling_semanticmac.training.collator",
+    "SemanticMACTrainer": "modeling_semanticmac.training.trainer",
+    "SemanticMACTrainingArguments": "modeling_semanticmac.training.training_args",
+    "load_corpus": "datasets_scripts",
+}
+
+
+def __getattr__(name: str):
+    """Return a name of `_ON_FIRST_USE` from its module."""
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, those that are imported on first use among them."""
+    return sorted({*globals(), *_ON_FIRST_USE})
+
+
 __all__ = [
+    "EmbeddingStore",
     "ImageBindAudioConfig",
     "ImageBindAudioModel",
     "ImageBindFeatureExtractor",
     "ImageBindImageProcessor",
     "ImageBindVisionConfig",
     "ImageBindVisionModel",
+    "SemanticMACCollator",
     "SemanticMACConfig",
     "SemanticMACForAffect",
     "SemanticMACForAffectOutput",
@@ -83,5 +114,8 @@ __all__ = [
     "SemanticMACOutput",
     "SemanticMACPipeline",
     "SemanticMACProcessor",
+    "SemanticMACTrainer",
+    "SemanticMACTrainingArguments",
     "TaskSpecification",
+    "load_corpus",
 ]

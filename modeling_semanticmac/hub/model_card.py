@@ -173,7 +173,7 @@ class RunCard:
         words = without_local_paths(self.record["command"])
         versions = ", ".join(f"{name} {version}" for name, version in self.record["versions"].items())
         return (
-            f"```bash\npython {shlex.join(map(str, words))}\n```\n\n{markdown_table(['setting', 'value'], rows)}\n"
+            f"```bash\n{'python ' if words[0].endswith('.py') else ''}{shlex.join(map(str, words))}\n```\n\n{markdown_table(['setting', 'value'], rows)}\n"
             f"Code revision {self.record['git_revision'] or 'unknown'}; {versions}. `run.json` holds every argument.\n"
         )
 

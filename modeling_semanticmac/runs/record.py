@@ -65,8 +65,10 @@ def argument_values(model_args, data_args, training_args) -> dict:
 
 
 def command_line() -> list[str]:
-    """Return the command of this process without secrets."""
-    return hide_secrets(sys.argv)
+    """Return the command of this process without secrets; the command `semanticmac` by its name, wherever it is installed."""
+    program = Path(sys.argv[0])
+    is_command = program.stem == "semanticmac" or program.parts[-2:] == ("modeling_semanticmac", "__main__.py")
+    return hide_secrets(["semanticmac" if is_command else sys.argv[0], *sys.argv[1:]])
 
 
 def save_run_record(
