@@ -156,12 +156,13 @@ def table_clips(table: Path, folder: Path) -> list[dict]:
         ValueError: the table, a cell or a file cannot be used; the message names the row.
     """
     from datasets_scripts.clip_table import read_table
-    from datasets_scripts.video_folder import cut_of, media_path
+    from datasets_scripts.video_folder import check_seconds, cut_of, media_path
 
     if not table.is_file():
         raise ValueError(f"{table}: there is no such table; check the path.")
-    clips = []
-    for row in read_table(table, needs_label=False):
+    rows, clips = read_table(table, needs_label=False), []
+    check_seconds(rows)
+    for row in rows:
         name = str(row.cells.get("file", "")).strip()
         path = Path(name) if os.path.isabs(name) and os.path.isfile(name) else media_path(folder, row)
         fields = {
