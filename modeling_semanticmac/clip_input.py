@@ -28,12 +28,14 @@ def is_address(source) -> bool:
 
 
 def media_files(folder: str | os.PathLike) -> list[str]:
-    """The video and sound files of a folder (not of folders in it), known by their endings, sorted by name.
+    """Return the video and sound files of a folder (not of folders in it), known by their endings, sorted by name.
+
+    Hidden files are left out: `._clip.mov`, which macOS writes beside `clip.mov`, is not media.
 
     Raises:
         ValueError: there is none.
     """
-    paths = sorted(Path(folder).iterdir())
+    paths = sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
     found = [str(path) for path in paths if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()]
     if not found:
         raise ValueError(

@@ -26,9 +26,10 @@ IMAGEBIND = {
 
 
 def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | None = None) -> dict:
-    """How a checkpoint names a tower: repository or folder, revision, hash of the weights."""
+    """Return how a checkpoint names a tower: repository or absolute folder, revision, hash of the weights."""
     return {
-        "name_or_path": str(name_or_path),
+        # A relative folder would be looked for where the checkpoint is used, and then taken for a repository.
+        "name_or_path": os.path.abspath(name_or_path) if os.path.isdir(name_or_path) else str(name_or_path),
         "revision": revision,
         "subfolder": None,
         "weights_hash": weights_hash(encoder),

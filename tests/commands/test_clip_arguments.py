@@ -242,6 +242,7 @@ def test_a_training_checkpoint_predicts_from_another_folder(capsys, world, tmp_p
     checkpoint = next((tmp_path / "run").glob("checkpoint-*"))
     clip = world["clips"]["test"][0]
     monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     code, results, err = predict(capsys, clip["media"]["path"], "--text", clip["text"], "--model", checkpoint)
     assert code == 0 and set(results[0]["modalities"]) == {"text", "audio", "vision"}, err
     code, again, _ = predict(capsys, clip["media"]["path"], "--text", clip["text"], "--model", tmp_path / "run")
