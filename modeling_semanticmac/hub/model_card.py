@@ -36,7 +36,7 @@ SPLITS = {"test": "test_", "validation": "eval_"}
 METRIC_TYPES = {"mae": "mae", "pearson": "pearsonr", "f1": "f1", "acc": "accuracy", "precision": "precision", "recall": "recall"}  # fmt: skip
 SETTINGS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "language_model_learning_rate",
-    "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss", "class_weight", "pseudo_labels", "label_start_epoch", "num_neighbors",
+    "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss", "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors",
     "intra_weight", "inter_weight", "intra_temperature", "inter_temperature",
 )  # fmt: skip
 SYNTHETIC = """\

@@ -1,5 +1,7 @@
 """The training objective: task losses of the five sub-tasks, contrastive terms, weights (section III-F, eq. 19, 21, 22)."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -130,3 +132,30 @@ def balanced_class_weight(labels: torch.Tensor, task: TaskSpecification) -> torc
     if task.is_multi_label:
         return (len(labels) - positives) / positives
     return len(labels) / (task.num_labels * positives)
+
+
+def own_class_weight(weights: Sequence[str], task: TaskSpecification) -> torch.Tensor:
+    """Return the weights of `--class_weights` in the order of the classes, (C,) float32; a class that is not named has weight 1.
+
+    Args:
+        weights: NAME=WEIGHT for some classes. Single label: the weight of the loss of the clips of that class. Multi-label: of its positives.
+
+    Raises:
+        ValueError: for a regression, an unknown or repeated class, or a weight that is not a positive number.
+    """
+    if task.is_regression:
+        raise ValueError(f"class_weights need classes; task {task.name!r} is a regression. Leave them out.")
+    found: dict[str, float] = {}
+    for entry in weights:
+        name, _, weight = str(entry).rpartition("=")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = math.nan
+        if name not in task.label_names or name in found or not 0 < value < math.inf:
+            raise ValueError(
+                f"class_weights has {str(entry)!r}; expected NAME=WEIGHT with a positive number, at most once for each of "
+                f"{', '.join(task.label_names)}."
+            )
+        found[name] = value
+    return torch.tensor([found.get(name, 1.0) for name in task.label_names])

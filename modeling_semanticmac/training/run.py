@@ -16,6 +16,7 @@ from ..encoders import commit_of, embedding_width, encoder_reference, load_tower
 from ..files.atomic_files import write_json
 from ..processing_semanticmac import SemanticMACProcessor
 from .collator import SemanticMACCollator
+from .objectives import own_class_weight
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
@@ -35,6 +36,8 @@ class Run:
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
         )
+        if training_args.class_weights:
+            own_class_weight(training_args.class_weights, self.task)  # refuses wrong ones before anything is loaded
         self.used: dict[str, list[str]] = {}  # split -> ids of the clips that were used
         self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
         self.uses_media = set(data_args.modalities) != {"text"}

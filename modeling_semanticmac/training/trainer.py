@@ -19,7 +19,7 @@ from .evaluation_sampler import WholeBatches
 from .gather_with_gradient import gather_rows
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
-from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, subtask_losses
+from .objectives import GlobalBatch, balanced_class_weight, contrastive_losses, own_class_weight, subtask_losses
 from .resumed_options import keep_optimizer_options
 from .semantic_labels import SemanticLabels
 from .training_args import SemanticMACTrainingArguments
@@ -68,6 +68,8 @@ class SemanticMACTrainer(CheckpointingTrainer):
             self._seen_epoch = -1
             if args.class_weight == "balanced":
                 self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
+            if args.class_weights:
+                self.class_weight = own_class_weight(args.class_weights, self.task).to(args.device)
             if args.pseudo_labels == "generated":
                 self.label_state = self._new_label_state(labels)
                 if self.is_world_process_zero():

@@ -51,6 +51,12 @@ class SemanticMACTrainingArguments(TrainingArguments):
         metadata={"help": "Probability that a training clip lacks one of its modalities in a step; never all of them."},
     )
     class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
+    class_weights: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Weights of your own, NAME=WEIGHT for each class to change, e.g. fear=4 disgust=4; others: 1."
+        },
+    )
 
     lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "constant_with_warmup or cosine."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate on validation: no, steps, epoch."})
@@ -82,6 +88,8 @@ class SemanticMACTrainingArguments(TrainingArguments):
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
         if self.class_weight not in ("none", "balanced"):
             raise ValueError(f"class_weight is {self.class_weight!r}; expected none or balanced.")
+        if self.class_weights and self.class_weight != "none":
+            raise ValueError("class_weight 'balanced' and class_weights both weigh the classes; give one of them.")
         if self.pseudo_labels not in ("generated", "ground_truth", "off"):
             raise ValueError(f"pseudo_labels is {self.pseudo_labels!r}; expected generated, ground_truth or off.")
         for name in ("num_neighbors", "label_start_epoch", "label_memory"):

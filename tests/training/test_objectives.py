@@ -4,7 +4,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from modeling_semanticmac.affect_heads import SemanticMACForAffectOutput
-from modeling_semanticmac.training.objectives import balanced_class_weight, subtask_losses
+from modeling_semanticmac.training.objectives import balanced_class_weight, own_class_weight, subtask_losses
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 
@@ -54,3 +54,21 @@ def test_balanced_weights_refuse_what_they_cannot_weigh():
         balanced_class_weight(torch.zeros(3, dtype=torch.long), SARCASM)
     with pytest.raises(ValueError, match="is a regression"):
         balanced_class_weight(torch.zeros(3), SENTIMENT)
+
+
+def test_weights_of_your_own_by_name():
+    assert own_class_weight(["yes=2.5"], SARCASM).tolist() == [1.0, 2.5]
+    assert own_class_weight(["angry=3", "happy=0.5"], EMOTIONS).tolist() == [0.5, 1.0, 3.0]
+
+
+@pytest.mark.parametrize("wrong", ["2", "maybe=2", "yes=0", "yes=-1", "yes=nan", "yes=inf", "yes=two", "yes"])
+def test_weights_of_your_own_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match=f"class_weights has '{wrong}'; expected NAME=WEIGHT .* each of no, yes"):
+        own_class_weight([wrong], SARCASM)
+
+
+def test_weights_of_your_own_fit_the_task():
+    with pytest.raises(ValueError, match="class_weights has 'yes=3'"):
+        own_class_weight(["yes=2", "yes=3"], SARCASM)
+    with pytest.raises(ValueError, match="task 'sentiment' is a regression"):
+        own_class_weight(["yes=2"], SENTIMENT)

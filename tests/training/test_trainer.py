@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.training.collator import SemanticMACCollator
@@ -144,6 +145,31 @@ def test_balanced_class_weights_reach_the_loss(tmp_path):
     assert weighted != run.compute_loss(run.model, batch)
 
 
+def test_class_weights_of_your_own_reach_the_loss(tmp_path):
+    """Cross entropy of each sub-task with the weights, which scikit-learn's log loss takes as weights of clips."""
+    run = trainer(tmp_path, SARCASM, class_weights=["yes=7"], pseudo_labels="off", intra_weight=0.0, inter_weight=0.0)
+    assert run.class_weight.tolist() == [1.0, 7.0]
+    batch = batch_of(run, 8)
+    labels = batch["labels"].numpy()
+    assert 0 < labels.sum() < 8
+    run.model.train()
+    torch.manual_seed(1)
+    loss = run.compute_loss(run.model, batch)
+    torch.manual_seed(1)
+    shares = torch.softmax(run.model(**{k: v for k, v in batch.items() if k not in ("labels", "clip_index")}).logits, 1)
+    weight = np.where(labels == 1, 7.0, 1.0)
+    expected = log_loss(labels, shares.detach().numpy(), sample_weight=weight, normalize=False) / 8
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_best_model_can_be_chosen_by_macro_f1(tmp_path):
+    args = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 3}
+    run = trainer(tmp_path, SARCASM, metric_for_best_model="macro_f1", **args)
+    run.train()
+    measured = [row["eval_macro_f1"] for row in run.state.log_history if "eval_macro_f1" in row]
+    assert len(measured) == 3 and run.state.best_metric == max(measured)
+
+
 @pytest.mark.parametrize("step", [1, 3, 4])
 def test_stopped_and_resumed_equals_never_stopped(tmp_path, step):
     """Bit for bit, with dropout, in mid-epoch (1, 4) and at an epoch's end (3)."""
@@ -182,6 +208,7 @@ def test_a_checkpoint_is_safetensors_and_json(tmp_path):
     [
         ({"regression_loss": "huber"}, "expected l1 or mse"),
         ({"class_weight": "auto"}, "expected none or balanced"),
+        ({"class_weight": "balanced", "class_weights": ["yes=2"]}, "give one of them"),
         ({"warmup_epochs": -1.0}, "expected 0 or more"),
         ({"modality_dropout": 1.0}, r"expected a probability in \[0, 1\)"),
         ({"modality_dropout": -0.1}, r"expected a probability in \[0, 1\)"),
