@@ -16,7 +16,7 @@ from ..files.markdown_tables import format_number
 from ..runs.comparison import RESAMPLES, comparison_table
 from ..runs.folder import RunFolder, split_results
 from .glance import glance_section
-from .predictions import predictions_section
+from .predictions import covered_clips, predictions_section
 from .section import PICTURES, Section
 from .sections import (
     circumstances_section,
@@ -77,7 +77,9 @@ def _head(run: RunFolder) -> tuple[str, str]:
     if told:
         words.append(f"**`{name}` {', '.join(told)}**{' (lower is better)' if task.is_regression else ''}.")
     options = f" Corpus options: `{data['corpus_options']}`." if data["corpus_options"] else ""
-    return f"{data['corpus']}, {task.name}", " ".join(words) + options
+    lacking = covered_clips(run)[1]
+    warning = f" **{lacking.partition('. ')[0]}.**" if lacking else ""
+    return f"{data['corpus']}, {task.name}", " ".join(words) + options + warning
 
 
 def _no_nan(value):

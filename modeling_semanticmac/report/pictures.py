@@ -18,7 +18,12 @@ SUBTASK_STYLES = {
     "A": ("audio", "A: audio"),
     "V": ("vision", "V: vision"),
 }
-NUMBERED_CLASSES = 12  # a matrix of more classes is drawn without the counts in its cells
+NUMBERED_CLASSES = (
+    12  # a matrix of more classes is drawn without the counts in its cells, at the size of one with so many
+)
+NAMED_CLASSES = 60  # of more classes only every second, third ... is named on an axis
+LABEL_ROWS = 40  # of more labels the rows move closer together
+LONGEST_NAME = 32  # letters of a class's name on an axis
 
 
 def score_picture(stem: Path, labels: np.ndarray, predictions: np.ndarray, label_range: Sequence[float], bins) -> Path:
@@ -58,14 +63,18 @@ def confusion_picture(stem: Path, matrix: np.ndarray, names: Sequence[str]) -> P
     """A confusion matrix (C, C), rows labels, columns predictions: colours are shares of the row, the numbers are clips."""
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
-    side = 2.6 + 0.62 * len(names)
+    side = 2.6 + 0.62 * min(len(names), NUMBERED_CLASSES)
+    rows = [f"{shortened(name)} ({total})" for name, total in zip(names, totals[:, 0])]
     with picture_style():
         figure = new_figure(side + 0.9, side)
         axes = figure.subplots()
         image = axes.imshow(shares, vmin=0, vmax=1, cmap=SEQUENTIAL)
         axes.grid(False)
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), [f"{name} ({total})" for name, total in zip(names, totals[:, 0])])
+        font, step = _tick_labels(len(names), NUMBERED_CLASSES)
+        places = range(0, len(names), step)
+        columns = [shortened(name) for name in names[::step]]
+        axes.set_xticks(places, columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
+        axes.set_yticks(places, rows[::step], fontsize=font)
         axes.set(xlabel="prediction", ylabel="label (clips)", title=f"{matrix.sum()} test clips")
         if len(names) <= NUMBERED_CLASSES:
             for (row, column), count in np.ndenumerate(matrix):
@@ -73,6 +82,17 @@ def confusion_picture(stem: Path, matrix: np.ndarray, names: Sequence[str]) -> P
                 axes.text(column, row, str(count), ha="center", va="center", color=color)
         figure.colorbar(image, ax=axes, label="share of the clips with that label", shrink=0.8)
     return save_picture(figure, stem, ["label", *names], [[name, *row] for name, row in zip(names, matrix.tolist())])
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits on an axis."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _tick_labels(count: int, roomy: int) -> tuple[float, int]:
+    """Return the font size of the names of `count` classes on an axis with room for `roomy`, and of how many one is named."""
+    step = -(-count // NAMED_CLASSES)
+    return max(5.0, 10.0 * min(1.0, 2 * roomy * step / count)), step
 
 
 def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[float]], marks: str) -> Path:
@@ -83,12 +103,13 @@ def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[
         marks: what the title says of the decision.
     """
     with picture_style():
-        figure = new_figure(6.4, 1.8 + 0.35 * len(names))
+        figure = new_figure(6.4, 1.8 + 0.35 * min(len(names), LABEL_ROWS))
         axes = figure.subplots()
         places = np.arange(len(names))
         for (name, values), color, marker in zip(columns.items(), CYCLE, MARKERS.values()):
             axes.plot(values, places, linestyle="none", marker=marker, color=color, markersize=8, alpha=0.8, label=name)
-        axes.set_yticks(places, names)
+        font, step = _tick_labels(len(names), LABEL_ROWS)
+        axes.set_yticks(places[::step], [shortened(name) for name in names[::step]], fontsize=font)
         axes.set(xlim=(-0.02, 1.02), xlabel="share", title=marks)
         axes.invert_yaxis()
         figure.legend(loc="outside lower center", ncols=len(columns))

@@ -1,5 +1,8 @@
 """The section of the test predictions: by class, by label or by score, each with its picture."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -13,14 +16,44 @@ from .section import PICTURES, Section, picture_link
 
 def predictions_section(run: RunFolder) -> Section | None:
     """By class or by label: where the test predictions are right and wrong, with a picture."""
-    if not run.predictions:
-        return None
-    predictions, labels = prediction_arrays(run.task, run.predictions)
-    if run.task.is_regression:
-        return _scores(run, predictions, labels)
-    if run.task.is_multi_label:
-        return _several_labels(run, predictions, labels)
-    return _classes(run, predictions, labels)
+    rows, lacking = covered_clips(run)
+    if not rows:
+        return Section("predictions", "Predictions", f"{lacking}\n", {"lacking": lacking}) if lacking else None
+    predictions, labels = prediction_arrays(run.task, rows)
+    make = _scores if run.task.is_regression else _several_labels if run.task.is_multi_label else _classes
+    section = make(run, predictions, labels)
+    if not lacking:
+        return section
+    return replace(section, text=f"**{lacking}**\n\n{section.text}", data={**section.data, "lacking": lacking})
+
+
+def covered_clips(run: RunFolder) -> tuple[list[dict[str, str]], str]:
+    """Return the whole rows of the test predictions, and a sentence on the clips that they do not cover.
+
+    The ids that the run recorded say which test clips it predicted; a last row that was cut off is left out. The sentence is empty where each clip has
+    exactly one row, or where no predictions were made.
+    """
+    rows, path = run.predictions, run.path / "predictions_test.csv"
+    if not path.is_file():
+        return [], ""
+    cut = [row for row in rows if None in row.values()]
+    if rows and not cut and not path.read_bytes().endswith(b"\n"):
+        cut = rows[-1:]
+    rows = [row for row in rows if row not in cut]
+    ids = Counter(row["id"] for row in rows)
+    used = run.json("splits.json").get("test")
+    expected = set(ids if used is None else used)
+    faults = {
+        f"misses {len(expected - ids.keys()):,} of the {len(expected):,} test clips of the run": expected - ids.keys(),
+        f"holds {len(ids.keys() - expected):,} clips that the run did not predict": ids.keys() - expected,
+        f"holds {sum(n > 1 for n in ids.values()):,} clips more than once": [n for n in ids.values() if n > 1],
+        "ends within a row": cut,
+    }
+    found = [words for words, clips in faults.items() if clips]
+    if not found:
+        return rows, ""
+    what = f"This section shows the {len(rows):,} whole rows of the file, not the run's test split."
+    return rows, f"The file of test predictions {' and '.join(found)}. {what} Run it with --do_predict again."
 
 
 def _cell(value: int | float) -> str:

@@ -136,7 +136,8 @@ def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
             f"The paper's figure is {'with' if row.use_context else 'without'} earlier utterances, this run's is not."
         )
     counts = run.json("corpus.json")
-    there, here = counts.get("table_ii", {}).get("test"), len(run.predictions)
+    there = counts.get("table_ii", {}).get("test")
+    here = len(run.json("splits.json").get("test", run.predictions))
     if here and there not in (None, here):
         words.append(f"Its test split has {there:,} clips, this run's {here:,}: not the same clips.")
     elif here and not counts.get("expected"):

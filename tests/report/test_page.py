@@ -1,10 +1,12 @@
 """`report.md` and `report.json` say what a run's files say, with pictures that are there; figures of classes against scikit-learn."""
 
+import csv
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import classification_report, confusion_matrix
 
 from datasets_scripts.corpus import corpus_builder
@@ -13,6 +15,7 @@ from modeling_semanticmac.files.atomic_files import write_json
 from modeling_semanticmac.metrics import prediction_metrics
 from modeling_semanticmac.report import main, write_report
 from modeling_semanticmac.report.paper_figures import LANGUAGE_MODELS, ROWS, paper_row
+from modeling_semanticmac.report.pictures import confusion_picture, label_picture
 from modeling_semanticmac.report.sections import definition
 from modeling_semanticmac.runs.folder import RunFolder, split_results
 from modeling_semanticmac.runs.record import prediction_arrays
@@ -127,6 +130,67 @@ def test_scores_of_ch_sims_are_told_by_the_levels_of_its_raters(tmp_path):
     rows = json.loads((folder / "report.json").read_text())["predictions"]["by_label"]
     assert [(row["label"], row["clips"]) for row in rows] == [(-1.0, 1), (-0.8, 1), (0.0, 1), (0.2, 2), (1.0, 1)]
     assert rows[3]["bias"] == pytest.approx(-0.1) and rows[3]["mean_absolute_error"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("keep", "rows", "said"),
+    [
+        (lambda whole: whole, 4, None),
+        (lambda whole: b"".join(whole.splitlines(keepends=True)[:3]), 2, "misses 2 of the 4 test clips of the run."),
+        (lambda whole: whole[: whole.index(b"c3") + 3], 3, "misses 1 of the 4 test clips of the run and ends within a row."),
+        (lambda whole: whole.rstrip(), 3, "misses 1 of the 4 test clips of the run and ends within a row."),
+        (lambda whole: whole + whole.splitlines(keepends=True)[1], 5, "holds 1 clips more than once."),
+        (lambda whole: whole.replace(b"c0", b"d0"), 4, "misses 1 of the 4 test clips of the run and holds 1 clips that the run did not predict."),
+        (lambda whole: whole.splitlines(keepends=True)[0], 0, "misses 4 of the 4 test clips of the run."),
+    ],
+    ids=["whole", "half", "cut", "cut in the last number", "twice", "foreign", "empty"],
+)  # fmt: skip
+def test_half_a_file_of_predictions_is_told(tmp_path, keep, rows, said):
+    """In the section and in the summary at the top; the figures that the run measured on all clips stay."""
+    labels = np.array([-1.0, 0.0, 1.0, 2.0])
+    folder = write_run(tmp_path / "run", SENTIMENT, labels, labels[:, None] + 0.5, results={"test_mae": 0.5})
+    write_json(folder / "splits.json", {"test": ["c0", "c1", "c2", "c3"]})
+    path = folder / "predictions_test.csv"
+    path.write_bytes(keep(path.read_bytes()))
+    text = write_report(folder)
+    data = json.loads((folder / "report.json").read_text())
+    assert sum(row["clips"] for row in data["predictions"].get("by_label", [])) == rows
+    assert data["metrics"]["metrics"]["mae"]["test"] == 0.5
+    if said is None:
+        assert "test predictions" not in text and "lacking" not in data["predictions"]
+    else:
+        assert data["predictions"]["lacking"].startswith(f"The file of test predictions {said}")
+        assert data["summary"].endswith(f"**The file of test predictions {said}**")
+        assert text.count(f"The file of test predictions {said}") == 2
+
+
+def test_a_picture_of_120_classes_is_no_larger_than_one_of_twelve(tmp_path):
+    sizes = {}
+    for count in (12, 120):
+        names = [
+            f"class number {index} with a name that is longer than any axis has room for" for index in range(count)
+        ]
+        matrix = np.arange(count**2).reshape(count, count) % 7
+        columns = {"recall": np.linspace(0, 1, count)}
+        paths = [confusion_picture(tmp_path / f"c{count}", matrix, names), label_picture(tmp_path / f"l{count}", names, columns, "x")]  # fmt: skip
+        sizes[count] = [Image.open(path).size for path in paths]
+        table = list(csv.reader((tmp_path / f"c{count}.csv").read_text().splitlines()))
+        assert [row[0] for row in table[1:]] == names and table[5][3] == str(matrix[4, 2])  # the numbers are all there
+    assert sizes[120][0] == sizes[12][0] and max(map(max, sizes[120])) <= 2400
+
+
+@pytest.mark.parametrize(
+    ("bounds", "step"),
+    [((-3, 3), 1), ((-1, 1), 0.2), ((1, 5), 1), ((0, 10), 1), ((0, 100), 20), ((0, 1), 0.2), ((0, 0.5), 0.1)],
+)
+def test_scores_of_any_scale_are_told_by_some_bins(tmp_path, bounds, step):
+    task = TaskSpecification("sentiment", "regression", ("sentiment",), bounds)
+    labels = np.linspace(*bounds, 41)
+    folder = write_run(tmp_path / "run", task, labels, labels[:, None])
+    write_report(folder)
+    data = json.loads((folder / "report.json").read_text())["predictions"]
+    assert data["step"] == pytest.approx(step) and 5 <= len(data["by_label"]) <= 11
+    assert [row["label"] for row in data["by_label"]] == pytest.approx(np.arange(bounds[0], bounds[1] + step / 2, step))
 
 
 def test_a_run_without_test_split_and_an_undefined_figure(tmp_path):
