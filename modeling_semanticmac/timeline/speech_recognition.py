@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..files.row_file import RowFile
 from ..media_decoding import Media
+from .recognizer_words import segments_from_json
 from .segments import Segment
 from .speech_segments import speech_segments
-from .transcripts import segments_from_json
 
 LONGEST_SECONDS = 28.0  # Whisper hears 30 at once
 SAMPLING_RATE = 16000
@@ -69,7 +69,10 @@ def _recognize(recognizer: Callable, media: Media, stretch: Segment) -> list[tup
         start = min(max(start or 0.0, 0.0), length)  # Whisper's times may lie outside of what it heard, or be missing
         end = length if end is None else min(max(end, start), length)
         placed.append({"start": stretch.start + start, "end": stretch.start + end, "text": chunk["text"]})
-    return [(segment.start, segment.end, segment.text) for segment in segments_from_json(placed)]
+    return [
+        (segment.start, segment.end, segment.text)
+        for segment in segments_from_json(placed, unit="word" if times == "word" else "segment")
+    ]
 
 
 __all__ = ["recognized_segments"]

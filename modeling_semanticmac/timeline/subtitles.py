@@ -1,20 +1,46 @@
-"""Subtitles as text: cues of SRT and WebVTT to segments, and back.
+"""Cues of subtitle files as segments: SRT, WebVTT and SBV by webvtt-py, ASS, SSA and TTML by pysubs2, LRC by FFmpeg.
 
-SRT has no written standard; what FFmpeg and players take is taken: missing numbers, a dot for the comma, missing blank lines. WebVTT is the W3C's:
-https://www.w3.org/TR/webvtt1/
+The libraries leave out what they cannot read. Here every line that should hold times is checked before, so that
+nothing is lost in silence and an error names its line.
 """
 
 import html
+import io
 import re
-from collections.abc import Iterable, Iterator
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
 
+import pysubs2
+import webvtt
+
+from .cues import Cue, without_repeated_lines
 from .segments import Segment
+from .subtitle_tracks import lyrics_cues
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
-_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")  # settings or coordinates may follow
-_BLOCKS = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")  # of WebVTT, without words
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
+_ARROW = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")  # settings or coordinates may follow
+_COMMA = re.compile(rf"\s*{_TIME}\s*,\s*{_TIME}\s*")
+# A line that is meant to hold the times of a cue, well written or not.
+_MEANT = {
+    "srt": re.compile(r".*-->|\s*\d+:\d+:\d+\S*\s*[^\s\w]{1,4}\s*\d+:\d+:\d"),
+    "vtt": re.compile(r".*-->"),
+    "sbv": re.compile(r"\s*\d+:\d+:[^\s,]*\s*,\s*\d+:\d+:"),
+}
+_WELL_WRITTEN = {"srt": _ARROW, "vtt": _ARROW, "sbv": _COMMA}
+EXAMPLES = {
+    "srt": "00:00:01,000 --> 00:00:02,500",
+    "vtt": "00:01.000 --> 00:02.500",
+    "sbv": "0:00:01.000,0:00:02.500",
+    "ass": "Dialogue: 0,0:00:01.00,0:00:02.50,...",
+    "lrc": "[00:01.00]words",
+}
+_WITHOUT_WORDS = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")  # blocks of WebVTT
 _TAGS = {"srt": re.compile(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}"), "vtt": re.compile(r"<[^>]*>")}
-EXAMPLES = {"srt": "00:00:01,000 --> 00:00:02,500", "vtt": "00:01.000 --> 00:02.500"}
+_ASS_TIME = r"\s*\d{1,2}:\d{1,2}:\d{1,2}[.,]\d{1,3}\s*"
+_ASS_CUE = re.compile(rf"Dialogue:[^,]*,{_ASS_TIME},{_ASS_TIME},(?:[^,]*,){{6}}.*")
+_ASS_FORMAT = re.compile(r"Format:\s*(?:Layer|Marked)\s*,\s*Start\s*,\s*End\s*,.*,\s*Text\s*")
+_LRC_LINE = re.compile(r"\s*(\[[^\[\]]*\]\s*)+.*")
+_TTML = "{http://www.w3.org/ns/ttml}"
 
 
 class LineError(ValueError):
@@ -30,122 +56,174 @@ class LineError(ValueError):
         self.line, self.message = line, message
 
 
-def parse_subtitles(text: str, form: str) -> list[Segment]:
-    """The cues of SRT or WebVTT, by their time; cues may overlap, those without words are left out.
+def subtitle_form(text: str) -> str:
+    """Return "vtt", "ass", "ttml", "lrc" or "sbv" by how the text begins; "srt" for everything else."""
+    start = text.lstrip()
+    if re.match(r"WEBVTT(\s|$)", start):
+        return "vtt"
+    if start.startswith("<"):
+        return "ttml"
+    if re.match(r"\[[^\]\n]*\b(Script Info|V4\+? Styles|Events)\]", start, re.IGNORECASE):
+        return "ass"
+    if re.match(r"\[\d{1,3}:\d{2}([.:]\d{1,3})?\]|\[[a-zA-Z]{1,8}:[^\]\n]*\]", start):
+        return "lrc"
+    return "sbv" if _MEANT["sbv"].match(start) else "srt"
 
-    Lines of a cue are joined by a blank, tags and character references are resolved.
+
+def parse_subtitles(text: str, form: str, longest: float = 15.0) -> list[Segment]:
+    """Return the cues of a subtitle file as segments, by their time.
+
+    Cues may overlap; those without words are left out. The lines of a cue are joined by a blank, tags are removed and
+    character references are resolved. Rolling captions, which show each line twice, have each line once.
 
     Args:
-        form: "srt" or "vtt".
+        form: "srt", "vtt", "sbv", "ass" (also SSA), "ttml" or "lrc".
+        longest: seconds of a line of LRC, which has no end but the next line.
 
     Raises:
         LineError: the first line that is neither times, nor words of a cue, nor what may stand between cues.
+        ValueError: TTML that pysubs2 does not read.
     """
-    lines = re.split(r"\r\n|\r|\n", text)
-    first = _after_header(lines) if form == "vtt" else 0
-    cues = (Segment(start, end, _words(words, form)) for start, end, words in _cues(lines, first, form))
-    return sorted((cue for cue in cues if cue.text), key=lambda cue: (cue.start, cue.end))
+    # CR CR LF is what a text gets that was converted to the line ends of Windows twice.
+    lines = re.split(r"\r\r\n|\r\n|\r|\n", text)
+    read = {"vtt": _vtt_cues, "ass": _ass_cues, "ttml": _ttml_cues, "lrc": _lrc_cues}.get(form, _srt_cues)
+    cues = [
+        Cue(cue.start, cue.end, [_words(line, "vtt" if form in ("vtt", "lrc") else "srt") for line in cue.lines])
+        for cue in read(lines, form)
+    ]
+    if form == "lrc":
+        cues = [Cue(cue.start, min(cue.end, cue.start + longest), cue.lines) for cue in cues]
+    return [Segment(cue.start, cue.end, " ".join(cue.lines)) for cue in without_repeated_lines(cues)]
 
 
-def _after_header(lines: list[str]) -> int:
+def _words(line: str, tags: str) -> str:
+    text = _TAGS[tags].sub("", line)
+    return " ".join((html.unescape(text) if tags == "vtt" else text).split())
+
+
+def _srt_cues(lines: Sequence[str], form: str) -> list[Cue]:
+    """SRT as players read it: without numbers, hours or blank lines between cues too; and SBV."""
+    written, started = [], False
+    for at, line in enumerate(lines):
+        times = _times(lines, at, form)
+        if times:
+            is_number = written and written[-1].isdecimal()
+            written += [times] if is_number else ["0", times]
+            started = True
+        elif started:
+            written.append(line.strip())
+        elif line.strip():
+            if not line.strip().isdecimal() or at + 1 == len(lines) or not _MEANT[form].match(lines[at + 1]):
+                is_number = line.strip().isdecimal() and "".join(lines[at + 1 : at + 2]).strip()
+                raise _no_times(lines, at + 1 if is_number else at, form)
+            written.append(line.strip())
+    return _captions(written, "srt") if started else []
+
+
+def _vtt_cues(lines: Sequence[str], form: str) -> list[Cue]:
     if not re.match(r"WEBVTT(\s|$)", lines[0]):
         raise LineError(1, f"found {_shown(lines[0])}; a WebVTT file begins with WEBVTT.")
-    return _block_end(lines, 1)
+    written = [_times(lines, at, form) or line for at, line in enumerate(lines)]
+    begins, in_header = True, True  # a block ends at an empty line; one that holds a blank is part of it
+    for at, line in enumerate(lines):
+        has_times = "-->" in line or "-->" in "".join(lines[at + 1 : at + 2])
+        if begins and line and not in_header and not _WITHOUT_WORDS.match(line) and not has_times:
+            raise _no_times(lines, at, form)
+        begins = not line
+        in_header = in_header and not begins and "-->" not in line
+    return _captions(written, "vtt")
 
 
-def _block_end(lines: list[str], at: int) -> int:
-    while at < len(lines) and lines[at].strip() and not _has_times(lines, at):
-        at += 1
-    return at
+def _captions(lines: Sequence[str], form: str) -> list[Cue]:
+    captions = webvtt.from_buffer(io.StringIO("\n".join(lines) + "\n"), format=form)
+    return [
+        Cue(caption.start_time.in_milliseconds() / 1000, caption.end_time.in_milliseconds() / 1000, caption.lines)
+        for caption in captions
+    ]
 
 
-def _cues(lines: list[str], at: int, form: str) -> Iterator[tuple[float, float, list[str]]]:
-    """(start, end, lines of words) of each cue, in the order of the file."""
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        if form == "vtt" and _BLOCKS.match(lines[at]) and not _has_times(lines, at + 1):
-            at = _block_end(lines, at)
-            continue
-        if not _has_times(lines, at):  # a number or name may stand before the times
-            if not _has_times(lines, at + 1):
-                is_number = lines[at].strip().isdecimal() and "".join(lines[at + 1 : at + 2]).strip()
-                raise _no_times(lines, at + 1 if is_number else at, form)
-            at += 1
-        start, end = _times(lines, at, form)
-        last = at + 1
-        while last < len(lines) and lines[last].strip() and not _begins_cue(lines, last):
-            last += 1
-        yield start, end, lines[at + 1 : last]
-        at = last
+def _times(lines: Sequence[str], at: int, form: str) -> str | None:
+    """Return the times of a cue as webvtt-py reads them, None where a line is not meant to hold any.
 
-
-def _has_times(lines: list[str], at: int) -> bool:
-    return at < len(lines) and "-->" in lines[at]
-
-
-def _begins_cue(lines: list[str], at: int) -> bool:
-    """Whether the next cue begins here, without the blank line that should stand before it."""
-    return _has_times(lines, at) or (lines[at].strip().isdecimal() and _has_times(lines, at + 1))
-
-
-def _no_times(lines: list[str], at: int, form: str) -> LineError:
-    return LineError(at + 1, f"found {_shown(lines[at])}; expected the times of a cue, {EXAMPLES[form]}.")
-
-
-def _times(lines: list[str], at: int, form: str) -> tuple[float, float]:
-    found = _TIMES.fullmatch(lines[at])
+    Raises:
+        LineError: times that cannot be.
+    """
+    if not _MEANT[form].match(lines[at]):
+        return None
+    found = _WELL_WRITTEN[form].fullmatch(lines[at])
     if found is None:
         raise _no_times(lines, at, form)
-    start, end = (_seconds(*found.groups()[part : part + 4], at + 1) for part in (0, 4))
+    start, end = (_milliseconds(*found.groups()[part : part + 4], at + 1) for part in (0, 4))
     if end < start:
-        raise LineError(at + 1, f"the cue ends at {end:g} s before it begins at {start:g} s; correct its times.")
-    return start, end
+        raise LineError(
+            at + 1, f"the cue ends at {end / 1000:g} s before it begins at {start / 1000:g} s; correct its times."
+        )
+    return " --> ".join(
+        f"{moment // 3_600_000:02d}:{moment // 60_000 % 60:02d}:{moment // 1000 % 60:02d}.{moment % 1000:03d}"
+        for moment in (start, end)
+    )
 
 
-def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str | None, number: int) -> float:
+def _milliseconds(hours: str | None, minutes: str, seconds: str, fraction: str | None, number: int) -> int:
     if int(minutes) > 59 or int(seconds) > 59:
         raise LineError(number, f"found {minutes} minutes and {seconds} seconds; expected each below 60.")
-    whole = 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds)
-    return (1000 * whole + int((fraction or "0").ljust(3, "0"))) / 1000
+    return 1000 * (3600 * int(hours or 0) + 60 * int(minutes) + int(seconds)) + int((fraction or "0").ljust(3, "0"))
 
 
-def _words(lines: list[str], form: str) -> str:
-    text = _TAGS[form].sub("", " ".join(lines))
-    if form == "vtt":
-        text = html.unescape(text)
-    return " ".join(text.split())
+def _ass_cues(lines: Sequence[str], form: str) -> Iterator[Cue]:
+    in_events = False
+    for at, line in enumerate(lines):
+        if line.startswith("["):
+            in_events = line.strip().lower() == "[events]"
+        pattern = _ASS_CUE if line.startswith("Dialogue:") else _ASS_FORMAT if line.startswith("Format:") else None
+        if in_events and pattern and not pattern.fullmatch(line):
+            expected = EXAMPLES["ass"] if pattern is _ASS_CUE else "the fields Layer, Start, End, ..., Text"
+            raise LineError(at + 1, f"found {_shown(line)}; expected {expected}.")
+    for event in pysubs2.SSAFile.from_string("\n".join(lines)):
+        if event.is_text:
+            yield Cue(event.start / 1000, max(event.start, event.end) / 1000, event.plaintext.splitlines())
+
+
+def _ttml_cues(lines: Sequence[str], form: str) -> Iterator[Cue]:
+    text = "\n".join(lines).lstrip()
+    try:
+        root = ElementTree.fromstring(re.sub(r"^<\?xml[^>]*\?>", "", text))
+    except ElementTree.ParseError as error:
+        raise LineError(error.position[0], f"this begins as XML but is not: {error}.") from error
+    if root.tag != f"{_TTML}tt":
+        raise ValueError(
+            f"this is XML with the root {root.tag!r:.80}; expected TTML ({_TTML}tt). Convert it to SRT or WebVTT."
+        )
+    paragraphs = list(root.iter(f"{_TTML}p"))
+    for number, paragraph in enumerate(paragraphs, 1):
+        if "dur" in paragraph.attrib:  # as the standard names it; pysubs2 looks for another name
+            paragraph.set("duration", paragraph.get("dur"))
+        if "begin" not in paragraph.attrib or not paragraph.attrib.keys() & {"end", "duration"}:
+            raise ValueError(f"paragraph {number} of the TTML has no begin and end; expected both, or begin and dur.")
+    try:
+        events = pysubs2.SSAFile.from_string(ElementTree.tostring(root, encoding="unicode"), format_="ttml")
+    except (NotImplementedError, ValueError, KeyError) as error:
+        raise ValueError(f"the TTML is of a kind that is not read here ({error}); convert it to SRT.") from error
+    if len(events) != len(paragraphs):
+        found = f"{len(events)} of the {len(paragraphs)} paragraphs of the TTML stand directly in a div of the body"
+        raise ValueError(f"{found}, the others would be lost; convert it to SRT.")
+    for event in events:
+        yield Cue(event.start / 1000, max(event.start, event.end) / 1000, event.plaintext.splitlines())
+
+
+def _lrc_cues(lines: Sequence[str], form: str) -> list[Cue]:
+    for at, line in enumerate(lines):
+        if line.strip() and not _LRC_LINE.fullmatch(line):
+            raise _no_times(lines, at, form)
+    return lyrics_cues("\n".join(lines) + "\n")
+
+
+def _no_times(lines: Sequence[str], at: int, form: str) -> LineError:
+    return LineError(at + 1, f"found {_shown(lines[at])}; expected the times of a cue, {EXAMPLES[form]}.")
 
 
 def _shown(line: str) -> str:
     return repr(line if len(line) <= 60 else line[:57] + "...")
 
 
-def srt_lines(segments: Iterable[Segment]) -> Iterator[str]:
-    """SRT, a piece a cue. Line ends in a text stay; empty lines are left out."""
-    for number, segment in enumerate(segments, 1):
-        times = f"{_clock(segment.start, ',')} --> {_clock(segment.end, ',')}"
-        yield f"{number}\n{times}\n{_without_empty_lines(segment.text)}\n\n"
-
-
-def vtt_lines(segments: Iterable[Segment]) -> Iterator[str]:
-    """WebVTT, a piece a cue; `&`, `<` and `>` are escaped."""
-    yield "WEBVTT\n\n"
-    for segment in segments:
-        text = html.escape(_without_empty_lines(segment.text), quote=False)
-        yield f"{_clock(segment.start, '.')} --> {_clock(segment.end, '.')}\n{text}\n\n"
-
-
-def _without_empty_lines(text: str | None) -> str:
-    # An arrow would be taken for the times of a cue.
-    lines = (text or "").replace("-->", "->").splitlines()
-    return "\n".join(line for line in lines if line.strip())
-
-
-def _clock(seconds: float, point: str) -> str:
-    whole, milliseconds = divmod(round(seconds * 1000), 1000)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{point}{milliseconds:03d}"
-
-
-__all__ = ["LineError", "parse_subtitles", "srt_lines", "vtt_lines"]
+__all__ = ["LineError", "parse_subtitles", "subtitle_form"]

@@ -21,7 +21,7 @@ from ..modeling_imagebind import weights_hash
 from .picture import timeline_picture
 from .rows import make_row, subtitle, table_columns, table_row
 from .segments import Segment
-from .subtitles import srt_lines, vtt_lines
+from .subtitle_writing import srt_lines, vtt_lines
 
 NAME = "timeline"  # of the files
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_semanticmac.timeline.segments import Segment, fixed_windows
-from modeling_semanticmac.timeline.subtitles import parse_subtitles, srt_lines, vtt_lines
+from modeling_semanticmac.timeline.subtitle_writing import srt_lines, vtt_lines
+from modeling_semanticmac.timeline.subtitles import parse_subtitles
 from modeling_semanticmac.timeline.transcripts import TranscriptError, join_words, read_transcript, segments_from_json
 
 SRT = """1
@@ -94,7 +95,8 @@ def test_encodings(tmp_path, encoding):
         ("1\n00:00:01,000 -> 00:00:02,000\nwords\n", "a.srt", r"a\.srt, line 2: found '00:00:01,000 -> 00:00:02,000'; expected"),
         ("7\n", "a.srt", "line 1: found '7'; expected the times of a cue"),
         ("1\n00:00:01,000 --> 00:00:0x,000\nwords\n", "a.srt", "line 2: found '00:00:01,000 --> 00:00:0x,000'"),
-        (SRT + "words of no cue\n", "a.srt", "line 10: found 'words of no cue'"),
+        ("words of no cue\n\n" + SRT, "a.srt", "line 1: found 'words of no cue'"),
+        (VTT + "\nwords of no cue\n", "a.vtt", "line 24: found 'words of no cue'"),
         ("\n\n3\n00:00:05,000 --> 00:00:04,000\nwords\n", "a.srt", "line 4: the cue ends at 4 s before it begins at 5 s"),
         ("1\n00:61:05,000 --> 00:62:04,000\nwords\n", "a.srt", "line 2: found 61 minutes and 05"),
         (SRT, "a.vtt", "line 1: found '1'; a WebVTT file begins with WEBVTT"),
@@ -152,8 +154,8 @@ def test_words_are_joined_up_to_a_longest_length():
     rows = words(*((str(second), float(second), second + 0.9) for second in range(6)))
     found = segments_from_json(rows, longest=2.0)
     assert found == [Segment(0.0, 1.9, "0 1"), Segment(2.0, 3.9, "2 3"), Segment(4.0, 5.9, "4 5")]
-    long_word = [Segment(0.0, 9.0, "aaah"), Segment(9.0, 9.5, "so")]
-    assert join_words(long_word, longest=2.0) == long_word
+    long_word = [(0.0, 9.0, "aaah"), (9.0, 9.5, "so")]
+    assert join_words(long_word, longest=2.0) == [Segment(*word) for word in long_word]
 
 
 def test_blanks_of_the_recogniser_are_kept_and_words_without_times_follow_the_one_before():
