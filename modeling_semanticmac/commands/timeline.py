@@ -43,7 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
 def add_timeline_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the arguments that say where segments come from, and return their group."""
     group = parser.add_argument_group("segments of a long video", "one prediction a segment, from one of these sources")
-    group.add_argument("--transcript", metavar="FILE", help="text with times: SRT, WebVTT, or JSON of a recogniser")
+    group.add_argument(
+        "--transcript",
+        metavar="FILE",
+        help="text with times: SRT, WebVTT, SBV, ASS, TTML, LRC, JSON of a recogniser, or a video with a subtitle track",
+    )
+    group.add_argument(
+        "--transcript_encoding", metavar="NAME", help="of a transcript that is not UTF-8, e.g. gb18030 (default: guess)"
+    )
     group.add_argument("--pauses", action="store_true", help="stretches of speech between pauses, without text")
     group.add_argument("--window", type=float, metavar="SECONDS", help="windows of this length, without text")
     group.add_argument("--hop", type=float, metavar="SECONDS", help="time between window starts (default: --window)")
@@ -75,14 +82,17 @@ def check_timeline(args: argparse.Namespace, parser: argparse.ArgumentParser, op
     """
     given = [f"--{name}" for name in SOURCES if _is_given(getattr(args, name))]
     if getattr(args, option.removeprefix("--")) is None:
-        if given or args.hop is not None:
-            parser.error(f"{(given or ['--hop'])[0]} needs {option} OUT_DIR, the folder for the result")
+        given += [f"--{name}" for name in ("hop", "transcript_encoding") if getattr(args, name) is not None]
+        if given:
+            parser.error(f"{given[0]} needs {option} OUT_DIR, the folder for the result")
         return False
     if len(given) != 1:
         found = " and ".join(given) or "none"
         parser.error(f"{option} needs one of {', '.join(f'--{name}' for name in SOURCES)}; found {found}")
     if args.hop is not None and args.window is None:
         parser.error("--hop goes with --window")
+    if args.transcript_encoding is not None and args.transcript is None:
+        parser.error("--transcript_encoding goes with --transcript")
     if len(args.media) != 1:
         parser.error(f"a timeline is of one video file; found {len(args.media)}")
     other = [f"--{name}" for name in (*OF_ONE_CLIP, "json", "table") if getattr(args, name, None) is not None]
@@ -126,17 +136,28 @@ def _segments(args: argparse.Namespace, media: Media, folder: Path) -> Iterator[
     if args.transcript is not None:
         from ..timeline.transcripts import read_transcript
 
-        return iter(read_transcript(args.transcript))
+        return iter(read_transcript(args.transcript, encoding=args.transcript_encoding, duration=media.info.duration))
     if args.window is not None:
         return fixed_windows(media.info.duration, args.window, args.hop)
     if args.pauses:
         from ..timeline.speech_segments import speech_segments
 
-        return speech_segments(media)
+        return _some(
+            speech_segments(media), f"{media.info.path}: no speech is found in the sound; use --window SECONDS."
+        )
     from ..files.row_file import RowFile
     from ..timeline.speech_recognition import recognized_segments
 
     return recognized_segments(load_recognizer(args.asr, args.device), args.asr, media, RowFile(folder / "words.jsonl"))
+
+
+def _some(segments: Iterator[Segment], message: str) -> Iterator[Segment]:
+    """Yield the segments; raise a ValueError with the message where there is none."""
+    segment = None
+    for segment in segments:
+        yield segment
+    if segment is None:
+        raise ValueError(message)
 
 
 def load_recognizer(name: str, device: str | None) -> Callable:

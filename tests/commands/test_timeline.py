@@ -61,6 +61,28 @@ def test_segments_from_each_source(capsys, monkeypatch, model, video, tmp_path, 
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES, *kept}
 
 
+def test_a_transcript_in_another_encoding_and_whole_seconds_within_the_video(capsys, model, video, tmp_path):
+    """Of whole numbers that lie within the video nobody asks whether they are milliseconds."""
+    path, out = tmp_path / "talk.srt", tmp_path / "out"
+    path.write_bytes("00:00:01,000 --> 00:00:02,500\n算了。\n".encode("gbk"))
+    arguments = [video, "--model", model, "--modalities", "text", "--timeline", out, "--transcript", path]
+    code, _, err = run(capsys, *arguments)
+    assert code == 1 and "would both make text of it" in err and "--transcript_encoding" in err
+    assert run(capsys, *arguments, "--transcript_encoding", "gbk")[0] == 0
+    assert [json.loads(line)["text"] for line in (out / "timeline.jsonl").read_text().splitlines()] == ["算了。"]
+    path.write_text('{"words": [{"text": "a", "start": 0, "end": 6}]}')
+    arguments[-3] = tmp_path / "more"
+    assert run(capsys, *arguments)[0] == 0
+    row = json.loads((tmp_path / "more" / "timeline.jsonl").read_text())
+    assert (row["start"], row["end"], row["text"]) == (0, 6, "a")
+
+
+def test_pauses_of_silence_are_a_sentence(capsys, model, tmp_path):
+    video = write_media(tmp_path / "silent.mp4", 2.0, sound=babble([], noise=0.0))
+    code, _, err = run(capsys, video, "--model", model, "--timeline", tmp_path / "out", "--pauses")
+    assert code == 1 and "silent.mp4: no speech is found in the sound; use --window SECONDS." in err
+
+
 def test_only_unusable_segments_are_a_failure(capsys, model, video, tmp_path):
     (tmp_path / "late.srt").write_text("00:01:00,000 --> 00:01:02,000\nlater than the video\n")
     code, out, _ = run(capsys, video, "--model", model, "--timeline", tmp_path / "out", "--transcript", tmp_path / "late.srt")  # fmt: skip
@@ -73,6 +95,11 @@ def test_only_unusable_segments_are_a_failure(capsys, model, video, tmp_path):
     [
         (["--pauses"], "--pauses needs --timeline OUT_DIR"),
         (["--hop", "2"], "--hop needs --timeline OUT_DIR"),
+        (["--transcript_encoding", "gbk"], "--transcript_encoding needs --timeline OUT_DIR"),
+        (
+            ["--timeline", "out", "--pauses", "--transcript_encoding", "gbk"],
+            "--transcript_encoding goes with --transcript",
+        ),
         (["--timeline", "out"], "--timeline needs one of --transcript, --pauses, --window, --asr; found none"),
         (["--timeline", "out", "--pauses", "--window", "3"], "found --pauses and --window"),
         (["--timeline", "out", "--pauses", "--hop", "3"], "--hop goes with --window"),
