@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-fast bench lint clean
+.PHONY: quickstart test test-fast bench lint docs notebooks clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py --output_dir quickstart
@@ -27,8 +27,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation site, in site/; a broken link or reference is an error.
+docs: $(STAMP)
+	$(BIN)/pip install -q -c constraints.txt -e .[docs]
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+# The notebooks of the tutorials, written again from their pages.
+notebooks: $(STAMP)
+	cd docs/tutorials && ../../$(BIN)/jupytext --quiet --to ipynb first_prediction.md own_clips.md
+
 clean:
-	rm -rf $(VENV) quickstart
+	rm -rf $(VENV) quickstart site
 
 # Installed again when the requirements change. One pip command, so that the constraints hold for everything.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
