@@ -1,6 +1,6 @@
 """Pictures of the analyses of a trained model, each drawn from what its own file computes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,6 +20,7 @@ PAIRS = {
     "audio + vision": (CYCLE[3], ":", "D"),
 }
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LEGEND_CLASSES = 24  # of more classes the legend names the first ones
 AGREEMENT_TITLES = {
     "Pearson": "Pearson's correlation with the annotation",
     "F1": "F1 of negative and positive",
@@ -97,8 +98,19 @@ def _scatter(panel, view: EmbeddingView, task: TaskSpecification):
 
 
 def _class_look(number: int) -> tuple[str, str]:
-    """Colour and marker of a class; -1 is a clip without any."""
-    return ("0.75", ".") if number < 0 else (CYCLE[number % len(CYCLE)], CLASS_MARKERS[number % len(CLASS_MARKERS)])
+    """Return the colour and marker of a class, different for the first 64; -1 is a clip without a class."""
+    if number < 0:
+        return "0.75", "."
+    turns, place = divmod(number, len(CYCLE))
+    return CYCLE[place], CLASS_MARKERS[(place + turns) % len(CLASS_MARKERS)]
+
+
+def _legend_handles(handles: Sequence[Line2D]) -> list[Line2D]:
+    """Return the handles that a legend has room for; of more classes the last entry counts the others."""
+    if len(handles) <= LEGEND_CLASSES:
+        return list(handles)
+    others = Line2D([], [], linestyle="", label=f"{len(handles) - LEGEND_CLASSES} more classes")
+    return [*handles[:LEGEND_CLASSES], others]
 
 
 def _class_signs(task: TaskSpecification) -> list[Line2D]:
@@ -109,7 +121,7 @@ def _class_signs(task: TaskSpecification) -> list[Line2D]:
     for number, name in names.items():
         color, marker = _class_look(number)
         signs.append(Line2D([], [], linestyle="", color=color, marker=marker, label=name))
-    return signs
+    return _legend_handles(signs)
 
 
 def draw_label_curves(curves: LabelCurves, task: TaskSpecification, title: str) -> Figure:
@@ -125,10 +137,9 @@ def draw_label_curves(curves: LabelCurves, task: TaskSpecification, title: str) 
             panel.set(title=f"{subtask}: {name}", xlabel="epoch")
             _mark_start(panel, curves)
         panels[0].set_ylabel("label" if task.is_regression else "share of clips")
-        handles, _ = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles=(_band_signs() if task.is_regression else []) + handles, loc="outside lower center", ncols=5
-        )
+        *classes, start = panels[0].get_legend_handles_labels()[0]
+        handles = [*(_band_signs() if task.is_regression else _legend_handles(classes)), start]
+        figure.legend(handles=handles, loc="outside lower center", ncols=5)
         figure.suptitle(title)
     return figure
 

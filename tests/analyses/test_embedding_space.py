@@ -9,6 +9,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
+from modeling_semanticmac import TaskSpecification
 from modeling_semanticmac.analyses.analysis_pictures import draw_embedding_space
 from modeling_semanticmac.analyses.embedding_space import class_numbers, embedding_space, project, silhouette
 from modeling_semanticmac.analyses.representations import Representations
@@ -94,6 +95,8 @@ def test_silhouette_equals_its_definition():
         a, b = means.pop(classes[i]), min(value for c, value in means.items() if c != classes[i])
         values.append((b - a) / max(a, b))
     assert silhouette(rows, scores, SENTIMENT, threshold=0.5) == pytest.approx(np.mean(values))
+    percent = TaskSpecification("sentiment", "regression", ("sentiment",), (0.0, 100.0))
+    assert silhouette(rows, 50 + scores / 6 * 100, percent, threshold=50 / 6) == pytest.approx(np.mean(values))
     assert np.isnan(silhouette(rows, np.ones(30), SENTIMENT))
     some = np.array([0] * 10 + [1] * 10 + [-1] * 10)  # of several labels none: left out
     assert silhouette(rows, some, EMOTIONS) == pytest.approx(silhouette(rows[:20], some[:20], SARCASM))

@@ -7,6 +7,7 @@ import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score
 
+from modeling_semanticmac import TaskSpecification
 from modeling_semanticmac.analyses.analysis_pictures import draw_agreement, draw_label_curves
 from modeling_semanticmac.analyses.label_curves import QUANTILES, label_curves
 from modeling_semanticmac.files.picture_style import save_picture
@@ -89,3 +90,23 @@ def test_other_clips_are_refused(tmp_path):
     history = written(tmp_path, torch.zeros(3), SENTIMENT, [])
     with pytest.raises(ValueError, match="labels of 3 clips, the clips given are 2"):
         label_curves(history, SENTIMENT, clips(["clip_0", "clip_1"]))
+
+
+def test_labels_agree_by_the_middle_of_their_scale(tmp_path):
+    """Stars from 1 to 5 are all above 0; negative and positive lie on either side of 3."""
+    stars = TaskSpecification("sentiment", "regression", ("stars",), (1.0, 5.0))
+    truth, annotated = torch.tensor([1.0, 2.0, 4.0, 5.0]), [1.5, 4.5, 5.0, 1.0]
+    history = written(tmp_path, truth, stars, [])
+    curves = label_curves(history, stars, clips(history.ids, label_text=annotated))
+    expected = f1_score([0, 1, 1, 0], [0, 0, 1, 1], average="weighted")
+    assert curves.agreement["F1"]["T"].tolist() == pytest.approx([expected]) and expected == 0.5
+
+
+def test_the_legend_of_120_classes_has_room(tmp_path):
+    task = TaskSpecification("emotion", "single_label_classification", tuple(f"class {i}" for i in range(120)))
+    curves = label_curves(written(tmp_path, torch.arange(120), task, []), task)
+    figure = draw_label_curves(curves, task, "Pseudo labels")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [*(f"class {i}" for i in range(24)), "96 more classes", "label generation begins"]
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines[:64]}
+    assert len(looks) == 64  # of eight classes apart the colour is the same and the marker is not
