@@ -1,34 +1,37 @@
 """What made the embeddings of a store: encoders, front ends, sampling, number format. Stores of different fingerprints never mix."""
 
+import json
 from pathlib import Path
 
+import xxhash
 from torch import nn
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..encoders import embedding_width
 from ..modeling_imagebind import weights_hash
 
+FINGERPRINT = "fingerprint.json"
 EXTRACTION = 1  # raise it when the same settings give other embeddings, so that an old store is not taken for a new one
 FRONT_ENDS = {"audio": "feature_extractor", "vision": "image_processor"}
 WINDOWS = {"audio": "audio_window", "vision": "vision_window"}
 SAMPLING = ("frames_per_second", "num_frames")
 # Where the weights came from: written down and shown, but the hash of the weights decides. A tower that was moved is the same tower.
 ORIGIN = ("name_or_path", "revision")
-# Fields of configurations that change no value that a tower gives.
+# Fields of configurations that change no output of a tower.
 VOLATILE = {"architectures", "auto_map", "dtype", "initializer_range", "source", "transformers_version"}
 
 
 class FingerprintError(ValueError):
-    """The store was made by something else than what is asked for."""
+    """The embeddings were created with other encoders or settings than requested."""
 
 
 def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: str | None = None) -> dict:
-    """The fingerprint of the embeddings that these give.
+    """Return the fingerprint of the embeddings that these encoders and settings create.
 
     Args:
         processor: front ends and sampling.
-        encoders: "audio" and "vision" towers; one that is absent or None is not asked for.
-        dtype: "float32", "bfloat16" or "float16", in which the encoders compute; None: not asked for.
+        encoders: "audio" and "vision" towers; one that is absent or None is not requested.
+        dtype: "float32", "bfloat16" or "float16", in which the encoders compute; None: any.
 
     Returns:
         A dict of JSON values: `extraction`, `dtype`, `sampling`, and for each modality None or `name_or_path`, `revision`, `weights_hash`, `config`,
@@ -39,45 +42,64 @@ def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: st
     for modality in MEDIA_MODALITIES:
         encoder = encoders.get(modality)
         front_end = getattr(processor, FRONT_ENDS[modality])
-        fingerprint[modality] = None if encoder is None else _describe(encoder, front_end)
+        fingerprint[modality] = None if encoder is None else _describe_encoder(encoder, front_end)
         if encoder is not None:
             fingerprint[modality]["window"] = getattr(processor, WINDOWS[modality])
     return _plain(fingerprint)
 
 
-def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
-    """Raise FingerprintError, with every difference, where a store cannot serve what is expected.
+def fingerprint_digest(fingerprint: dict) -> str:
+    """Return a checksum of all that decides what embeddings are; where the weights came from does not count."""
+    decisive = {name: value for name, value in _flatten(fingerprint, "").items() if not _is_origin(name)}
+    return xxhash.xxh3_64_hexdigest(json.dumps(decisive, sort_keys=True).encode())
 
-    A modality or dtype that is None in `expected` is not asked for, so the store may hold any.
+
+def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
+    """Check that a store can serve what is expected.
+
+    Args:
+        folder: of the store.
+        found: its fingerprint.
+        expected: a modality or dtype that is None is not requested, so the store may hold any.
+
+    Raises:
+        FingerprintError: it cannot; the message has every difference.
     """
     differences = []
     for part in sorted(found.keys() | expected.keys()):
         if expected.get(part) is None and part in (*MEDIA_MODALITIES, "dtype"):
             continue
         if part in MEDIA_MODALITIES and found.get(part) is None:
-            differences.append(f"it has no {part} embeddings, which are asked for")
+            differences.append(f"it has no {part} embeddings, which are requested")
             continue
-        has, asked = _flatten(found.get(part), part), _flatten(expected[part], part)
-        different = [name for name in sorted(has.keys() | asked.keys()) if has.get(name) != asked.get(name)]
-        if any(name.rpartition(".")[2] not in ORIGIN for name in different):
-            differences += [f"{name}: it has {has.get(name)!r}, asked for is {asked.get(name)!r}" for name in different]
+        has, wanted = _flatten(found.get(part), part), _flatten(expected.get(part), part)
+        different = [name for name in sorted(has.keys() | wanted.keys()) if has.get(name) != wanted.get(name)]
+        if not all(map(_is_origin, different)):
+            differences += [
+                f"{name}: it has {has.get(name)!r}, requested is {wanted.get(name)!r}" for name in different
+            ]
     if differences:
         raise FingerprintError(
-            f"the embedding store at {folder} was made otherwise: {'; '.join(differences)}. Use another folder for these settings."
+            f"the embedding store at {folder} was created with other encoders or settings than requested: {'; '.join(differences)}. "
+            "Use another folder for these settings."
         )
 
 
-def check_complete(folder: Path, found: dict, expected: dict) -> None:
-    """Raise FingerprintError where a store holds modalities that are not asked for: clips added without them would be incomplete."""
-    more = [modality for modality in MEDIA_MODALITIES if found.get(modality) and not expected.get(modality)]
-    if more:
-        raise FingerprintError(
-            f"the embedding store at {folder} holds {' and '.join(more)} embeddings too, so new clips need the {' and '.join(more)} encoder; "
-            "give it, or use another folder."
-        )
+def lacking_modalities(found: dict, given: dict) -> list[str]:
+    """Return the modalities that a store holds and a fingerprint has no encoder for: clips added without them would be incomplete."""
+    return [modality for modality in MEDIA_MODALITIES if found.get(modality) and not given.get(modality)]
 
 
-def _describe(encoder: nn.Module, front_end) -> dict:
+def lacking_message(folder: Path, lacking: list[str], clips: str) -> str:
+    """Return the sentence for clips that must be encoded while an encoder is lacking."""
+    names = " and ".join(lacking)
+    return (
+        f"the embedding store at {folder} holds {names} embeddings too, so {clips} need the {names} encoder; "
+        "give it, or use another folder."
+    )
+
+
+def _describe_encoder(encoder: nn.Module, front_end) -> dict:
     config = encoder.config
     return {
         "name_or_path": getattr(config, "_name_or_path", None) or None,
@@ -90,8 +112,12 @@ def _describe(encoder: nn.Module, front_end) -> dict:
     }  # fmt: skip
 
 
+def _is_origin(name: str) -> bool:
+    return name.rpartition(".")[2] in ORIGIN
+
+
 def _plain(value):
-    """The value as JSON gives it back."""
+    """Return the value as it comes back from JSON."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -100,10 +126,18 @@ def _plain(value):
 
 
 def _flatten(value, prefix: str) -> dict:
-    """Nested dicts as one, by dotted names."""
+    """Return nested dicts as one dict with dotted names."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {name: item for key, inner in value.items() for name, item in _flatten(inner, f"{prefix}.{key}").items()}
 
 
-__all__ = ["FingerprintError", "check_complete", "check_fingerprint", "make_fingerprint"]
+__all__ = [
+    "FINGERPRINT",
+    "FingerprintError",
+    "check_fingerprint",
+    "fingerprint_digest",
+    "lacking_message",
+    "lacking_modalities",
+    "make_fingerprint",
+]

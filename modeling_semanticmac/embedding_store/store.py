@@ -1,79 +1,62 @@
-"""Embeddings on disk: each clip encoded once, keyed by its content and by what made it.
+"""Embeddings on disk: each clip is encoded once, identified by its content and by what made the embeddings.
 
     store/fingerprint.json        what made them: encoders, weights, sampling, dtype
     store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v) in half precision, offsets of the clips
-    store/index/NAME.parquet      one row a clip of that shard: id, content hash, status, reason, ...
+    store/index/NAME.*.parquet    one row a clip of that shard: id, content hash, status, reason, checksum, ... (`index_files`)
 
-A shard is written first, its index after it, each under a temporary name and then renamed: what has no index does not exist. Names are unique to the
-writer, so several processes may write into one store at once. Where a clip was written twice the later one counts.
+A shard is written first and its index after it, each under a temporary name that is then renamed: a shard without an index does not exist. Names are
+unique to the writer, so several processes may write into one store at once. Where a clip was written twice, the later record counts.
 """
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 from transformers.utils import logging
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
-from .fingerprint import check_fingerprint
+from .fingerprint import FINGERPRINT, check_fingerprint, fingerprint_digest
+from .index_files import ClipRecord, clip_checksum, read_index
 
 logger = logging.get_logger(__name__)
 
-FINGERPRINT = "fingerprint.json"
-SHARD_BYTES = b"shard_bytes"  # in the index, the size of its shard
 
+class DamagedClipError(OSError):
+    """The embeddings of a clip are not those that were written.
 
-@dataclass(slots=True)
-class ClipRecord:
-    """One row of the index.
-
-    Args:
-        id: the clip's id.
-        content_hash: of the file's bytes, start, end and crop; "" where there was no file.
-        file_size, file_mtime_ns: of the file when it was hashed, so that an untouched file need not be hashed again.
-        status: "ok", "partial" (a modality that was asked for is missing) or "failed".
-        reason: why it failed, or what is missing; "" where all is well.
-        note: what is wrong with the file although it was used, or more about the reason.
-        duration: seconds of the clip.
-        audio, vision: number of embeddings.
-        shard, row: where they lie; filled in when they are written.
+    Attributes:
+        clip_id: of the clip.
     """
 
-    id: str
-    content_hash: str = ""
-    file_size: int = 0
-    file_mtime_ns: int = 0
-    status: str = "ok"
-    reason: str = ""
-    note: str = ""
-    duration: float = 0.0
-    audio: int = 0
-    vision: int = 0
-    shard: str = ""
-    row: int = 0
+    def __init__(self, folder: Path, record: ClipRecord, why: str):
+        super().__init__(
+            f"clip {record.id!r}: its embeddings in {folder / 'shards' / record.shard}.safetensors cannot be trusted: {why}. Run "
+            f"`semanticmac store verify --set_aside {folder}`, then extract again, which encodes the clips of that shard again."
+        )
+        self.clip_id = record.id
 
 
 class EmbeddingStore:
     """Read embeddings by clip id: `audio, vision = store[clip_id]`, half-precision (T_a, D_a) and (T_v, D_v).
 
-    T = 0 for a modality that the clip lacks; a clip that failed has neither. What the index says when the store is opened is what it holds; shards are
-    mapped into memory when they are first read, once a process, and reading copies nothing. The tensors share that memory: clone one before changing it.
-    A pickled store carries its index, not its embeddings, so DataLoader workers map for themselves.
+    T = 0 for a modality that the clip lacks; a clip that failed has neither. The store holds what its index says when it is opened. Shards are mapped
+    into memory when they are first read, once a process, and reading copies nothing. The tensors share that memory: clone one before changing it. The
+    first time that a process reads a clip, its checksum is compared. A pickled store carries its index, not its embeddings, so DataLoader workers map
+    for themselves.
 
     Args:
         folder: of the store.
-        fingerprint: what the embeddings must have been made by (`store_fingerprint.make_fingerprint`); None: whatever made them.
+        fingerprint: what the embeddings must have been made by (`fingerprint.make_fingerprint`); None: anything.
 
     Attributes:
         fingerprint: what made them.
+        index: the records, and the files of the index that are not used.
 
     Raises:
-        FileNotFoundError: no store there.
-        FingerprintError: made by something else; the message names the difference.
+        FileNotFoundError: there is no store.
+        FingerprintError: something else made the embeddings; the message names the differences.
     """
 
     def __init__(self, folder: str | os.PathLike, fingerprint: dict | None = None):
@@ -86,31 +69,37 @@ class EmbeddingStore:
         self.fingerprint = found
         if fingerprint is not None:
             check_fingerprint(self.folder, self.fingerprint, fingerprint)
-        self._records = {record.id: record for record in self._read_index()}
-        self._shards: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self.index = read_index(self.folder, fingerprint_digest(self.fingerprint))
+        self._records = self.index.records
+        self._warn()
+        self._forget()
 
     @classmethod
     def open(cls, folder: str | os.PathLike, fingerprint: dict | None = None) -> "EmbeddingStore":
-        """The store in a folder, checked against a fingerprint where one is given."""
+        """Open the store in a folder; the arguments are those of the class."""
         return cls(folder, fingerprint)
 
     @classmethod
     def from_pretrained(
         cls, name_or_path: str | os.PathLike, revision: str | None = None, fingerprint: dict | None = None
     ) -> "EmbeddingStore":
-        """The store in a folder, or in a dataset repository on the Hub, which is downloaded."""
+        """Open the store in a folder, or download it from a dataset repository on the Hub."""
         from .hub import download_store
 
         return cls(name_or_path if os.path.isdir(name_or_path) else download_store(name_or_path, revision), fingerprint)
 
     def push_to_hub(self, repo_id: str, private: bool = True, token: str | None = None) -> str:
-        """Upload the store as a dataset repository; returns its address. Embeddings fall under the licence of the encoders and of the corpus."""
+        """Upload the store as a dataset repository and return its address.
+
+        Only the fingerprint, and the shards and index files of this store are uploaded. Embeddings fall under the licence of the encoders and of the
+        corpus.
+        """
         from .hub import upload_store
 
         return upload_store(self, repo_id, private, token)
 
     def __getstate__(self):
-        return {**self.__dict__, "_shards": {}}
+        return {**self.__dict__, "_shards": {}, "_checked": {}}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -122,7 +111,7 @@ class EmbeddingStore:
         return iter(self._records)
 
     def status(self, clip_id: str) -> ClipRecord:
-        """What the index says of a clip.
+        """Return the record of a clip.
 
         Raises:
             KeyError: it is not in the store.
@@ -134,51 +123,94 @@ class EmbeddingStore:
         return self._records[clip_id]
 
     def __getitem__(self, clip_id: str) -> tuple[torch.Tensor, torch.Tensor]:
-        record = self._records.get(clip_id) or self.status(clip_id)
-        clips = self._shards.get(record.shard) or self._open_shard(record.shard)
-        return clips[record.row]
+        """Return the embeddings of a clip, (T_a, D_a) and (T_v, D_v).
 
-    def _open_shard(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(audio (T_a, D_a), vision (T_v, D_v)) of every clip of a shard; mapped, not read."""
-        path = self.folder / "shards" / f"{name}.safetensors"
-        try:
-            with safe_open(path, framework="pt") as file:
-                # All slices are made at once: one by one they would cost more than the reading itself.
-                streams = [
-                    file.get_tensor(m).split(file.get_tensor(f"{m}_offsets").diff().tolist()) for m in MEDIA_MODALITIES
-                ]
-        except Exception as error:  # safetensors raises its own kinds
-            raise OSError(
-                f"{path} cannot be read ({error}); delete it with index/{name}.parquet and extract again, which makes its clips anew."
-            ) from error
-        self._shards[name] = list(zip(*streams))
-        return self._shards[name]
+        Raises:
+            KeyError: it is not in the store.
+            DamagedClipError: its embeddings are not those that were written.
+        """
+        streams = self._checked.get(clip_id)
+        if streams is None:
+            streams = self._checked[clip_id] = self._read(self.status(clip_id))
+        return streams
 
-    def _read_index(self) -> list[ClipRecord]:
-        """The rows of every index file whose shard is there and whole, in order of writing."""
-        records, lost = [], []
-        for path in sorted((self.folder / "index").glob("*.parquet")):
-            table = pq.read_table(path)
-            shard = self.folder / "shards" / f"{path.stem}.safetensors"
-            size = shard.stat().st_size if shard.is_file() else None
-            if size != int(table.schema.metadata[SHARD_BYTES]):
-                lost.append((path.stem, table.num_rows))
-                continue
-            columns = table.to_pydict()
-            records += [ClipRecord(**dict(zip(columns, row))) for row in zip(*columns.values())]
-        if lost:
-            names = ", ".join(name for name, _ in lost)
-            logger.warning(
-                f"{self.folder}: {len(lost)} shard(s) with {sum(rows for _, rows in lost)} clips are missing or incomplete ({names}) and are left "
-                "out; extract again, or copy the store again."
+    def _read(self, record: ClipRecord) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embeddings of a clip once they have been checked."""
+        clips = self._shards.get(record.shard)
+        if clips is None:
+            clips = self._shards[record.shard] = self._open_shard(record)
+        if record.row >= len(clips):
+            raise DamagedClipError(
+                self.folder, record, f"the shard holds {len(clips)} clips, this one is number {record.row}"
             )
-        return records
+        audio, vision = clips[record.row]
+        if record.checksum:
+            if clip_checksum(record.id, audio, vision) != record.checksum:
+                raise DamagedClipError(self.folder, record, "they do not have the checksum in the index")
+        elif (len(audio), len(vision)) != (record.audio, record.vision):
+            raise DamagedClipError(self.folder, record, "their number is not that in the index")
+        elif not (audio.isfinite().all() and vision.isfinite().all()):
+            raise DamagedClipError(self.folder, record, "they are not finite")
+        return audio, vision
+
+    def _open_shard(self, record: ClipRecord) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return (audio (T_a, D_a), vision (T_v, D_v)) of every clip of a clip's shard; mapped, not read."""
+        try:
+            with safe_open(self.folder / "shards" / f"{record.shard}.safetensors", framework="pt") as file:
+                streams = []
+                for modality in MEDIA_MODALITIES:
+                    embeds, offsets = file.get_tensor(modality), file.get_tensor(f"{modality}_offsets")
+                    if embeds.dtype != torch.float16:
+                        raise ValueError(f"{modality} embeddings are {embeds.dtype}")
+                    # All slices are made at once: one by one they would cost more than the reading itself.
+                    streams.append(embeds.split(offsets.diff().tolist()))
+            return list(zip(*streams, strict=True))
+        except Exception as error:  # safetensors raises its own kinds
+            raise DamagedClipError(self.folder, record, f"the shard cannot be read ({error})") from error
+
+    def _forget(self) -> None:
+        self._shards: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._checked: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def _warn(self) -> None:
+        """Say what of the store is not used, and what cannot be verified."""
+        unused = self.index.damaged | self.index.foreign
+        if unused:
+            named = "; ".join(f"{name}: {why}" for name, why in unused.items())
+            logger.warning(
+                f"{self.folder}: {len(unused)} file(s) in index/ are not used ({named}). Clips that only they name are encoded again by the next extraction."
+            )
+        if self.index.lost:
+            logger.warning(
+                f"{self.folder}: {len(self.index.lost)} shard(s) with {sum(self.index.lost.values())} clips are missing or incomplete "
+                f"({', '.join(self.index.lost)}) and are not used; extract again, or copy the store again."
+            )
+        unverifiable = sum(not record.checksum for record in self._records.values())
+        if unverifiable:
+            logger.warning_once(
+                f"{self.folder}: {unverifiable} of {len(self)} clips were written without checksums, so what is read of them cannot be verified. "
+                f"`semanticmac store verify --add_checksums {self.folder}` adds them."
+            )
 
 
 def read_fingerprint(folder: Path) -> dict | None:
-    """The fingerprint of the store in a folder; None where there is no store."""
+    """Return the fingerprint of the store in a folder; None where there is no store.
+
+    Raises:
+        OSError: the file is damaged.
+    """
     path = folder / FINGERPRINT
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
+        return found
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise OSError(
+            f"{path} is damaged ({error}); copy it again from where the store came from, or extract into another folder."
+        ) from error
 
 
-__all__ = ["ClipRecord", "EmbeddingStore", "read_fingerprint"]
+__all__ = ["ClipRecord", "DamagedClipError", "EmbeddingStore", "read_fingerprint"]

@@ -200,10 +200,10 @@ def test_a_store_of_both_serves_one_tower(clips, processor, towers, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames_per_second": 4.0}, "sampling.frames_per_second: it has 2.0, asked for is 4.0"),
-        ({"num_frames": 5}, "sampling.num_frames: it has None, asked for is 5"),
-        ({"audio_window": 1.0}, "audio.window: it has 2.0, asked for is 1.0"),
-        ({"vision_window": "clip"}, "vision.window: it has 'image', asked for is 'clip'"),
+        ({"frames_per_second": 4.0}, "sampling.frames_per_second: it has 2.0, requested is 4.0"),
+        ({"num_frames": 5}, "sampling.num_frames: it has None, requested is 5"),
+        ({"audio_window": 1.0}, "audio.window: it has 2.0, requested is 1.0"),
+        ({"vision_window": "clip"}, "vision.window: it has 'image', requested is 'clip'"),
     ],
 )
 def test_other_settings_need_another_store(clips, processor, towers, tmp_path, settings, message):
@@ -218,7 +218,7 @@ def test_other_weights_or_crops_need_another_store(clips, processor, towers, tmp
         extract(clips[:1], processor, tiny_towers(seed=1), tmp_path)
     crops = tiny_processor()
     crops.image_processor.num_crops = 3
-    with pytest.raises(FingerprintError, match="vision.front_end.num_crops: it has 1, asked for is 3"):
+    with pytest.raises(FingerprintError, match="vision.front_end.num_crops: it has 1, requested is 3"):
         extract(clips[:1], crops, towers, tmp_path)
     extract(clips[:1], crops, towers, tmp_path / "crops")
     audio, vision = EmbeddingStore(tmp_path / "crops")["clip_0"]

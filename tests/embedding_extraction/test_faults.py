@@ -121,7 +121,7 @@ def test_lower_precision(clips, processor, towers, tmp_path):
     torch.testing.assert_close(found, cast, rtol=2e-2, atol=2e-2)
     assert 1e-4 < (found - exact).abs().max() / exact.abs().max() < 3e-2
     assert extract(clips, processor, untouched(towers), tmp_path).reused == len(clips)
-    with pytest.raises(FingerprintError, match="dtype: it has 'bfloat16', asked for is 'float32'"):
+    with pytest.raises(FingerprintError, match="dtype: it has 'bfloat16', requested is 'float32'"):
         extract(clips, processor, towers, tmp_path, dtype=torch.float32)
 
 

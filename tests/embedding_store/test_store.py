@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from modeling_semanticmac.embedding_store import ClipRecord, EmbeddingStore
+from modeling_semanticmac.embedding_store import ClipRecord, DamagedClipError, EmbeddingStore, index_files
 from modeling_semanticmac.embedding_store import writer as store_writer
 from modeling_semanticmac.embedding_store.fingerprint import FingerprintError, check_fingerprint
 from modeling_semanticmac.embedding_store.writer import StoreWriter
@@ -104,7 +104,7 @@ def test_a_writer_that_dies_leaves_nothing_half_done(tmp_path, monkeypatch, last
     """Killed while the shard, or while its index is written: before the rename of one of them."""
     fill(tmp_path, dict(list(CLIPS.items())[:3]))
 
-    def die_at_rename(path, write):
+    def die_at_rename(path, write, durable):
         temporary = path.with_name(f".{path.name}.1.tmp")
         write(temporary)
         if path.parent.name == last:
@@ -112,7 +112,8 @@ def test_a_writer_that_dies_leaves_nothing_half_done(tmp_path, monkeypatch, last
         os.replace(temporary, path)
 
     writer = StoreWriter(tmp_path, fingerprint())
-    monkeypatch.setattr(store_writer, "write_whole", die_at_rename)
+    for module in (store_writer, index_files):
+        monkeypatch.setattr(module, "write_whole", die_at_rename)
     writer.add(ClipRecord("clip_3"), *CLIPS["clip_3"])
     with pytest.raises(KeyboardInterrupt):
         writer.flush()
@@ -120,7 +121,7 @@ def test_a_writer_that_dies_leaves_nothing_half_done(tmp_path, monkeypatch, last
     assert_holds(EmbeddingStore(tmp_path), dict(list(CLIPS.items())[:3]))
     assert list(tmp_path.glob("*/.*.tmp"))
     # Later the rest is thrown away, but not what another process may be writing at this moment.
-    orphans = [path for path in tmp_path.glob("shards/*") if not (tmp_path / "index" / f"{path.stem}.parquet").exists()]
+    orphans = [path for path in tmp_path.glob("shards/*") if not list(tmp_path.glob(f"index/{path.stem}.*.parquet"))]
     StoreWriter(tmp_path, fingerprint())
     assert all(path.exists() for path in orphans)
     old = time.time() - store_writer.STALE_SECONDS - 60
@@ -148,7 +149,7 @@ def test_a_shard_that_cannot_be_read_is_named(store, tmp_path):
     name = store.status("clip_0").shard
     shard = tmp_path / "shards" / f"{name}.safetensors"
     shard.write_bytes(b"\xff" * shard.stat().st_size)
-    with pytest.raises(OSError, match=f"{name}.safetensors cannot be read .*delete it with index/{name}.parquet"):
+    with pytest.raises(DamagedClipError, match=f"clip 'clip_0'.*{name}.safetensors cannot be trusted.*store verify"):
         EmbeddingStore(tmp_path)["clip_0"]
 
 
@@ -177,17 +178,20 @@ def test_two_processes_write_one_store(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "bfloat16"}, "dtype: it has 'float32', asked for is 'bfloat16'"),
-        ({"extraction": 2}, "extraction: it has 1, asked for is 2"),
-        ({"sampling": {"frames_per_second": 4.0, "num_frames": None}}, "sampling.frames_per_second: it has 2.0, asked for is 4.0"),
-        ({"vision": {**fingerprint()["vision"], "weights_hash": "ww"}}, "vision.weights_hash: it has 'vv', asked for is 'ww'"),
-        ({"audio": {**fingerprint()["audio"], "window": 1.0}}, "audio.window: it has 2.0, asked for is 1.0"),
-        ({"audio": {**fingerprint()["audio"], "new": 1}}, "audio.new: it has None, asked for is 1"),
+        ({"dtype": "bfloat16"}, "dtype: it has 'float32', requested is 'bfloat16'"),
+        ({"extraction": 2}, "extraction: it has 1, requested is 2"),
+        ({"sampling": {"frames_per_second": 4.0, "num_frames": None}}, "sampling.frames_per_second: it has 2.0, requested is 4.0"),
+        ({"vision": {**fingerprint()["vision"], "weights_hash": "ww"}}, "vision.weights_hash: it has 'vv', requested is 'ww'"),
+        ({"audio": {**fingerprint()["audio"], "window": 1.0}}, "audio.window: it has 2.0, requested is 1.0"),
+        ({"audio": {**fingerprint()["audio"], "new": 1}}, "audio.new: it has None, requested is 1"),
     ],
 )  # fmt: skip
 def test_another_fingerprint_is_refused_by_name(store, tmp_path, changes, message):
     for use in (lambda: EmbeddingStore(tmp_path, fingerprint(**changes)), lambda: fill(tmp_path, {}, **changes)):
-        with pytest.raises(FingerprintError, match=f"{tmp_path} was made otherwise: {message}.*another folder"):
+        with pytest.raises(
+            FingerprintError,
+            match=f"{tmp_path} was created with other encoders or settings than requested: {message}.*another folder",
+        ):
             use()
     assert json.loads((tmp_path / "fingerprint.json").read_text()) == fingerprint()
 
@@ -197,7 +201,7 @@ def test_a_tower_that_was_moved_is_the_same_tower(store, tmp_path):
     assert_holds(EmbeddingStore(tmp_path, fingerprint(vision=moved)), CLIPS)
     changed = {**moved, "weights_hash": "ww"}
     with pytest.raises(
-        FingerprintError, match="name_or_path: it has 'org/v', asked for is '/elsewhere/v'.*weights_hash"
+        FingerprintError, match="name_or_path: it has 'org/v', requested is '/elsewhere/v'.*weights_hash"
     ):
         check_fingerprint(tmp_path, fingerprint(), fingerprint(vision=changed))
 
@@ -205,15 +209,19 @@ def test_a_tower_that_was_moved_is_the_same_tower(store, tmp_path):
 def test_less_may_be_read_but_not_written(store, tmp_path):
     """A store of both modalities serves a model of one; clips added without the other would be incomplete."""
     assert_holds(EmbeddingStore(tmp_path, fingerprint(vision=None, dtype=None)), CLIPS)
-    with pytest.raises(FingerprintError, match="holds vision embeddings too, so new clips need the vision encoder"):
-        fill(tmp_path, {}, vision=None)
+    fill(tmp_path, {}, vision=None)  # nothing to encode
+    with pytest.raises(
+        FingerprintError, match=r"holds vision embeddings too, so new clips \(new\) need the vision encoder"
+    ):
+        fill(tmp_path, {"new": embeds(0, 1, 0)}, vision=None)
+    assert_holds(EmbeddingStore(tmp_path), CLIPS)
 
 
 def test_more_than_the_store_holds_is_refused(tmp_path):
     fill(tmp_path, {"a": (embeds(0, 3, 0)[0], None)}, vision=None)
     audio, vision = EmbeddingStore(tmp_path, fingerprint(vision=None))["a"]
     assert audio.shape == (3, AUDIO) and vision.shape == (0, 0)
-    with pytest.raises(FingerprintError, match="it has no vision embeddings, which are asked for"):
+    with pytest.raises(FingerprintError, match="it has no vision embeddings, which are requested"):
         EmbeddingStore(tmp_path, fingerprint())
 
 
