@@ -47,6 +47,7 @@ class Piece:
         inputs: of the tower, (n, ...).
         record: at the end: what became of the clip; None: the store holds this content already.
         missing: at the end: modalities that could not be read, so that what came of them is void.
+        file: at the end without a record: bytes and modification time (ns) of the file whose content is that in the store.
     """
 
     position: int
@@ -54,6 +55,7 @@ class Piece:
     inputs: torch.Tensor | None = None
     record: ClipRecord | None = None
     missing: tuple[str, ...] = ()
+    file: tuple[int, int] | None = None
 
 
 class ClipReader:
@@ -90,7 +92,7 @@ class ClipReader:
         try:
             record.content_hash, record.file_size, record.file_mtime_ns = content_hash(task.media)
             if holds_embeddings(task.known, self.max_seconds) and record.content_hash == task.known.content_hash:
-                yield Piece(task.position)
+                yield Piece(task.position, file=(record.file_size, record.file_mtime_ns))
                 return
             with MediaClip({name: value for name, value in task.media.items() if name in CLIP_KEYS}) as clip:
                 record.duration = clip.duration

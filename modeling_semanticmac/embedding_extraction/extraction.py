@@ -16,12 +16,13 @@ from torch import nn
 from transformers.utils import logging
 
 from ..embedding_store import EmbeddingStore, read_fingerprint
-from ..embedding_store.fingerprint import make_fingerprint
-from ..embedding_store.writer import StoreWriter
+from ..embedding_store.fingerprint import FingerprintError, lacking_message, lacking_modalities, make_fingerprint
+from ..embedding_store.writer import StoreWriter, is_writable
 from .clip_decoding import ClipTask, cut_name, holds_embeddings
 from .frame_packing import prepare_encoder
-from .report import ExtractionReport, Outcome, report_path
+from .report import SHOWN, ExtractionReport, Outcome, report_path
 from .run import ExtractionRun
+from .termination import Termination
 
 logger = logging.get_logger(__name__)
 
@@ -70,6 +71,8 @@ def extract_embeddings(
     tasks = _tasks(dataset)
     fingerprint = make_fingerprint(processor, encoders, dtype and _name(dtype))
     store = EmbeddingStore(folder, fingerprint) if read_fingerprint(folder) else None
+    if store is not None:
+        _require_extensible(store, fingerprint, [task.id for task in tasks if task.id not in store])
     fingerprint["dtype"] = fingerprint["dtype"] or (store.fingerprint["dtype"] if store else _usual_dtype(device))
     # By place in the dataset, not among those that are missing: what is missing changes while other processes write.
     tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, max_seconds)
@@ -77,9 +80,10 @@ def extract_embeddings(
     if tasks or store is None:
         dtype = getattr(torch, fingerprint["dtype"])
         workers = _usual_workers(state.num_processes) if num_workers is None else num_workers
-        with StoreWriter(folder, fingerprint, shard_clips) as writer:
+        with Termination() as termination, StoreWriter(folder, fingerprint, shard_clips) as writer:
+            termination.writer = writer
             encoders = {modality: prepare_encoder(encoder, device, dtype) for modality, encoder in encoders.items()}
-            run = ExtractionRun(processor, encoders, writer, batch_size, workers, max_seconds, dtype)
+            run = ExtractionRun(processor, encoders, writer, batch_size, workers, max_seconds, dtype, termination)
             run(tasks, on_progress, show=state.is_local_main_process and bool(tasks))
         outcomes, rows, waited = outcomes | run.outcomes, run.rows, run.waited
     state.wait_for_everyone()
@@ -146,11 +150,34 @@ def _gather(outcomes: dict[int, Outcome], rows: dict[str, int], waited: float) -
 
 def _tell(report: ExtractionReport, path: Path) -> None:
     """Write the report, and warn of clips that failed."""
-    report.save(path)
+    told = f"{path} names them"
+    try:
+        report.save(path)
+    except OSError as error:  # a store that is shared may be read only; whoever has nothing to add to it needs no more
+        logger.warning(f"the report could not be written to {path} ({error.strerror}).")
+        told = ", ".join(clip["id"] for clip in report.clips if clip["status"] == "failed")
     if report.failed:
         found = ", ".join(f"{count} {reason}" for reason, count in sorted(report.failed.items()))
-        logger.warning(
-            f"{report.num_failed} of {report.total} clips could not be encoded ({found}); {path} names them."
+        logger.warning(f"{report.num_failed} of {report.total} clips could not be encoded ({found}); {told}.")
+
+
+def _require_extensible(store: EmbeddingStore, fingerprint: dict, new: list[str]) -> None:
+    """Check that clips can be added to a store, before anything is encoded.
+
+    Raises:
+        FingerprintError: the store holds modalities that would not be encoded.
+        OSError: the store cannot be written.
+    """
+    if not new:
+        return
+    clips = f"{len(new)} new clips ({', '.join(new[:SHOWN])}{', ...' if len(new) > SHOWN else ''})"
+    lacking = lacking_modalities(store.fingerprint, fingerprint)
+    if lacking:
+        raise FingerprintError(lacking_message(store.folder, lacking, clips))
+    if not is_writable(store.folder):
+        raise OSError(
+            f"the embedding store at {store.folder} cannot be written, and {clips} are not in it; copy the store to where it can, or extract the clips "
+            "with an account that may write."
         )
 
 

@@ -1,8 +1,9 @@
 """The clips of one process on their way through decoding, encoding and writing."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from ..encoders import picture_inputs
 from .clip_decoding import ClipReader, ClipTask
 from .frame_packing import Clip, FramePacker
 from .report import Outcome
+from .termination import Termination
 from .worker_processes import WorkerDied, read_pieces, steps_that_fit
 
 logger = logging.get_logger(__name__)
@@ -31,6 +33,7 @@ class ExtractionRun:
         num_workers: processes that decode; 0: this one.
         max_seconds: longer clips fail.
         dtype: number format of the encoders.
+        termination: asked after each piece whether to stop.
 
     Attributes:
         outcomes: what became of the clips, by position in the dataset.
@@ -47,8 +50,10 @@ class ExtractionRun:
         num_workers: int,
         max_seconds: float | None,
         dtype: torch.dtype,
+        termination: Termination,
     ):
         self.processor, self.encoders, self.writer = processor, encoders, writer
+        self.termination = termination
         self.batch_size, self.num_workers, self.max_seconds, self.dtype = batch_size, num_workers, max_seconds, dtype
         self.outcomes: dict[int, Outcome] = {}
         self.rows = dict.fromkeys(encoders, 0)
@@ -91,19 +96,22 @@ class ExtractionRun:
         """Read pieces, pack them, write each clip when its last embedding is there."""
         packers = {m: FramePacker(m, encoder, self.batch_size, self.dtype) for m, encoder in self.encoders.items()}
         clips: dict[int, Clip] = {}
-        pieces, asked = read_pieces(reader, self.num_workers), time.perf_counter()
-        while (piece := next(pieces, None)) is not None:
-            self.waited += time.perf_counter() - asked
-            clip = clips.setdefault(piece.position, Clip(piece.position))
-            if piece.modality is None:
-                clip.end, touched = piece, [clip]
-            else:
-                touched = packers[piece.modality].put(clip, piece.inputs)
-                self.rows[piece.modality] += len(piece.inputs)
-            self._finish(touched, clips)
-            self._show_rates()
-            self.writer.flush_if_due()
-            asked = time.perf_counter()
+        # Closed here, also by an error: its workers end with it.
+        with contextlib.closing(read_pieces(reader, self.num_workers)) as pieces:
+            since = time.perf_counter()
+            while (piece := next(pieces, None)) is not None:
+                self.waited += time.perf_counter() - since
+                clip = clips.setdefault(piece.position, Clip(piece.position))
+                if piece.modality is None:
+                    clip.end, touched = piece, [clip]
+                else:
+                    touched = packers[piece.modality].put(clip, piece.inputs)
+                    self.rows[piece.modality] += len(piece.inputs)
+                self._finish(touched, clips)
+                self._show_rates()
+                self.writer.flush_if_due()
+                self.termination.check()
+                since = time.perf_counter()
         for packer in packers.values():
             self._finish(packer.finish(), clips)
 
@@ -112,20 +120,33 @@ class ExtractionRun:
         for clip in touched:
             if clip.complete and clips.pop(clip.position, None):
                 embeds = {modality: clip.take(modality) for modality in self.encoders}
-                self._settle(self._tasks[clip.position], clip.end.record, embeds)
+                task, end = self._tasks[clip.position], clip.end
+                if end.record is None:
+                    self._reuse(task, end.file)
+                else:
+                    self._settle(task, end.record, embeds)
 
-    def _settle(self, task: ClipTask, record: ClipRecord | None, embeds: dict | None = None) -> None:
-        """Write a clip, if the store does not hold it, and its outcome."""
-        if record is None:
-            kind, record = "reused", task.known
-        elif record.status == "failed" or _is_broken(record, embeds):
+    def _reuse(self, task: ClipTask, file: tuple[int, int]) -> None:
+        """Note the outcome of a clip whose content the store holds, and the file's size and modification time, so that it is not hashed again."""
+        record = replace(task.known, file_size=file[0], file_mtime_ns=file[1])
+        self.writer.confirm(record)
+        self._note(task, "reused", record)
+
+    def _settle(self, task: ClipTask, record: ClipRecord, embeds: dict | None = None) -> None:
+        """Write a clip, and its outcome."""
+        if record.status == "failed" or _is_broken(record, embeds):
             kind = "failed"
-            if not _is_same_failure(record, task.known):
+            # A store that cannot take new records keeps the old one: it says that the clip failed, too.
+            keeps = self.writer.lacking or not self.writer.is_writable
+            if not _is_same_failure(record, task.known) and not (keeps and _is_failure(task.known)):
                 self.writer.add(record)
         else:
             kind = "done"
             self._media_seconds += record.duration
             self.writer.add(record, **embeds)
+        self._note(task, kind, record)
+
+    def _note(self, task: ClipTask, kind: str, record: ClipRecord) -> None:
         self.outcomes[task.position] = Outcome(task.path, kind, record)
         self._bar.update()
         if self._on_progress is not None:
@@ -154,8 +175,12 @@ def _is_same_failure(record: ClipRecord, known: ClipRecord | None) -> bool:
     """Whether the store says the same of a failed clip already."""
     if known is None:
         return False
-    place = {"shard": "", "row": 0}
+    place = {"shard": "", "row": 0, "checksum": ""}
     return {**asdict(record), **place} == {**asdict(known), **place}
+
+
+def _is_failure(known: ClipRecord | None) -> bool:
+    return known is not None and known.status == "failed"
 
 
 __all__ = ["ExtractionRun"]

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 
@@ -53,9 +54,10 @@ def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None =
     context = multiprocessing.get_context(start_method)
     count = min(num_workers, len(reader.tasks))
     workers = []
+    folder = tempfile.mkdtemp(prefix="mac-")
     try:
         for index in range(count):
-            workers.append(_Worker(context, reader, index, count))
+            workers.append(_Worker(context, reader, index, count, folder))
         turns = deque(workers)
         while turns:
             worker = turns.popleft()
@@ -66,18 +68,19 @@ def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None =
     finally:
         for worker in workers:
             worker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Worker:
     """A process that reads every n-th clip, as its parent sees it."""
 
-    def __init__(self, context, reader: ClipReader, index: int, count: int):
+    def __init__(self, context, reader: ClipReader, index: int, count: int, folder: str):
         share = copy.copy(reader)
         share.tasks = reader.tasks[index::count]
         self._at = torch.tensor([share.tasks[0].position]).share_memory_()
         self._room, self._done = context.Semaphore(AHEAD), context.Event()
         self._pieces, sending = context.Pipe(duplex=False)
-        arguments = (share, sending, self._at, self._room, self._done, os.getpid())
+        arguments = (share, sending, self._at, self._room, self._done, os.getpid(), folder)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         sending.close()  # the worker has the only end now, so its death ends the pipe
@@ -107,10 +110,24 @@ class _Worker:
         self._pieces.close()
 
 
-def _work(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int) -> None:
-    """The worker's process: send pieces while there is room, stay until they are taken, end when the parent does."""
+def _work(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int, folder: str) -> None:
+    """Send pieces while there is room, stay until they are taken, end when the parent does; runs in the worker's process.
+
+    Args:
+        folder: for temporary files, the sockets that pass tensors on among them; a terminated process would leave one of its own behind.
+    """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not with the parent's handler
+    tempfile.tempdir = multiprocessing.current_process()._config["tempdir"] = folder  # where multiprocessing.util looks
+    try:
+        _send(reader, pieces, at, room, done, parent)
+    finally:
+        if os.getppid() != parent:  # nobody else is left to do it
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _send(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int) -> None:
     try:
         for task in reader.tasks:
             at[0] = task.position

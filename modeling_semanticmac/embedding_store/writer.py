@@ -89,8 +89,7 @@ class StoreWriter:
     @property
     def is_writable(self) -> bool:
         """Whether files can be created in the store."""
-        folders = [self.folder / name for name in ("", "shards", "index")]
-        return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders if folder.exists())
+        return is_writable(self.folder)
 
     def add(self, record: ClipRecord, audio: torch.Tensor | None = None, vision: torch.Tensor | None = None) -> None:
         """Keep a clip's embeddings, (T, D) each or None, and its record; they are written with their shard.
@@ -143,6 +142,11 @@ class StoreWriter:
         self.is_flushing = True
         try:
             if not self._ready:
+                if not self.is_writable:
+                    named = ", ".join(f"{record.id} ({record.reason or 'encoded'})" for record, _ in self._pending[:5])
+                    raise OSError(
+                        f"the embedding store at {self.folder} cannot be written, but {len(self._pending)} clips of it changed: {named}."
+                    )
                 self._prepare()
             if self._pending:
                 self._write_shard()
@@ -204,6 +208,12 @@ class StoreWriter:
         return found
 
 
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be created in the store in `folder`."""
+    folders = [folder / name for name in ("", "shards", "index")]
+    return all(os.access(path, os.W_OK | os.X_OK) for path in folders if path.exists())
+
+
 def lock_store(folder: Path):
     """Acquire the lock of a store's writers; the returned context manager releases it.
 
@@ -255,4 +265,4 @@ def _remove_stale(folder: Path) -> None:
             continue
 
 
-__all__ = ["StoreWriter", "lock_store", "set_aside"]
+__all__ = ["StoreWriter", "is_writable", "lock_store", "set_aside"]

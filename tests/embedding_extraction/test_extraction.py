@@ -193,7 +193,7 @@ def test_one_tower_alone(clips, odd, processor, towers, tmp_path):
 def test_a_store_of_both_serves_one_tower(clips, processor, towers, tmp_path):
     extract(clips[:3], processor, towers, tmp_path)
     assert extract(clips[:3], processor, {"audio": Untouched(towers["audio"])}, tmp_path).reused == 3
-    with pytest.raises(FingerprintError, match="new clips need the vision encoder"):
+    with pytest.raises(FingerprintError, match=r"so 3 new clips \(clip_3, clip_4, clip_5\) need the vision encoder"):
         extract(clips, processor, {"audio": towers["audio"]}, tmp_path)
 
 

@@ -1,9 +1,11 @@
 """The store: what is written is read, nothing half written is, several writers make one store, other settings are refused by name."""
 
+import errno
 import json
 import multiprocessing
 import os
 import pickle
+import stat
 import time
 
 import pyarrow.parquet as pq
@@ -251,3 +253,29 @@ def test_an_error_loses_nothing_that_was_added(tmp_path):
         writer.add(ClipRecord("clip_0"), *CLIPS["clip_0"])
         raise RuntimeError
     assert_holds(EmbeddingStore(tmp_path), {"clip_0": CLIPS["clip_0"]})
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, code):
+    """Some answer that another process holds the lock, for ever; some that there are none."""
+
+    def flock(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(store_writer, "LOCK_SECONDS", 0.2)
+    start = time.monotonic()
+    with pytest.raises(OSError, match=f"embedding store at {tmp_path} cannot be locked for writing: .*flock"):
+        StoreWriter(tmp_path, fingerprint())
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_a_group_can_read_a_store_where_the_umask_allows_it(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        fill(tmp_path, CLIPS)
+    finally:
+        os.umask(before)
+    files = [tmp_path / "fingerprint.json", *(tmp_path / "shards").iterdir(), *(tmp_path / "index").iterdir()]
+    assert len(files) == 7 and {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}

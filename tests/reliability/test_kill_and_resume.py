@@ -7,8 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from modeling_semanticmac.embedding_extraction import extract_embeddings
-from modeling_semanticmac.embedding_store import EmbeddingStore
+from modeling_semanticmac.embedding_store import EmbeddingStore, StoreWriter, verify
 from tests.helpers.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
 from tests.helpers.project import PROJECT
 
@@ -34,7 +36,7 @@ def own_progress_lock():
     tqdm.set_lock(lock)
 
 
-def run(clips, folder, progress=None, num_workers=1):
+def run(clips, folder, progress=None, num_workers=1, shard_clips=SHARD_CLIPS):
     torch.set_num_threads(1)
 
     def tell(done, total):
@@ -42,7 +44,7 @@ def run(clips, folder, progress=None, num_workers=1):
             progress.value = done
 
     return extract_embeddings(
-        clips, tiny_processor(), tiny_towers(), folder, shard_clips=SHARD_CLIPS, num_workers=num_workers, batch_size=4, device="cpu", on_progress=tell
+        clips, tiny_processor(), tiny_towers(), folder, shard_clips=shard_clips, num_workers=num_workers, batch_size=4, device="cpu", on_progress=tell
     )  # fmt: skip
 
 
@@ -130,6 +132,91 @@ def is_running(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture
+def temporary_folder(monkeypatch):
+    """The folder of temporary files of this process and those that it forks; its path is short, as sockets need it."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
+        yield Path(folder)
+
+
+def test_workers_leave_no_temporary_folder(tmp_path, temporary_folder):
+    """Neither at the end, nor where the encoder fails while they decode."""
+    clips = many_clips(tmp_path / "media", 12)
+    run(clips, tmp_path / "store", num_workers=2)
+    assert list(temporary_folder.iterdir()) == []
+    with pytest.raises(RuntimeError, match="stop"):
+        extract_embeddings(
+            clips, tiny_processor(), tiny_towers(), tmp_path / "other", num_workers=2, device="cpu", on_progress=stop
+        )
+    assert list(temporary_folder.iterdir()) == []
+
+
+def stop(done, total):
+    raise RuntimeError("stop")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_temporary_folder(tmp_path, temporary_folder, number):
+    clips = many_clips(tmp_path / "media", 60)
+    process, progress = start_run(clips, tmp_path / "store", num_workers=2)
+    os.kill(process.pid, number)
+    process.join()
+    deadline = time.monotonic() + 15
+    while list(temporary_folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(temporary_folder.iterdir()) == []
+
+
+def start_run(clips, folder, **options):
+    """A process that has settled five clips, and the counter of its progress."""
+    context = multiprocessing.get_context("fork")
+    progress = context.Value("q", 0)
+    process = context.Process(target=run, args=(clips, folder, progress), kwargs=options)
+    process.start()
+    deadline = time.monotonic() + 60
+    while progress.value < 5 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return process, progress
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_sigterm_writes_what_is_pending(tmp_path, num_workers):
+    """A scheduler ends the job: every clip that was settled is in the store, although no shard was full."""
+    clips = many_clips(tmp_path / "media", 300)
+    process, progress = start_run(clips, tmp_path / "store", num_workers=num_workers, shard_clips=1000)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGTERM
+    settled = progress.value
+    assert 5 <= settled < len(clips), "the run was not in its middle"
+    store = EmbeddingStore(tmp_path / "store")
+    assert len(store) in (settled, settled + 1)  # one may be settled and not yet told
+    on_disk = rows_on_disk(tmp_path / "store")
+    assert len(on_disk) == len(set(on_disk)) == len(store) and verify(tmp_path / "store").ok
+    assert run(clips, tmp_path / "store").reused >= settled - 2
+
+
+def test_sigterm_while_a_shard_is_written(tmp_path, monkeypatch):
+    """The shard is finished, the run ends after it, and no clip is written twice."""
+    clips, write, calls = many_clips(tmp_path / "media", 30), StoreWriter._write_shard, []
+
+    def interrupted(writer):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # let the handler run
+        calls.append(writer)
+        write(writer)
+
+    monkeypatch.setattr(StoreWriter, "_write_shard", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run(clips, tmp_path / "store", num_workers=0)
+    assert ended.value.code == 128 + signal.SIGTERM and len(calls) <= 2
+    on_disk = rows_on_disk(tmp_path / "store")
+    assert SHARD_CLIPS <= len(on_disk) == len(set(on_disk)) < len(clips)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_two_processes_on_one_store_at_once(tmp_path):
