@@ -90,7 +90,9 @@ def test_the_installed_command_trains_by_the_name_of_a_recipe(installed, world, 
     assert result["modalities"] == ["text", "audio", "vision"]
     assert "# synthetic, sentiment" in run(installed / "semanticmac", "report", "run", cwd=tmp_path)
     # The former spellings.
-    assert "# synthetic, sentiment" in run(installed / "python", "-m", "modeling_semanticmac.report", "run", cwd=tmp_path)
+    assert "# synthetic, sentiment" in run(
+        installed / "python", "-m", "modeling_semanticmac.report", "run", cwd=tmp_path
+    )
     for module, command in (
         ("embedding_extraction", "embed"),
         ("hub_upload", "push"),
