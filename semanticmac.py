@@ -51,6 +51,7 @@ COMMANDS = {
     "train": Command("train, evaluate and test on a corpus, or search hyperparameters", "modeling_semanticmac.commands.train:run", "train"),
     "recipes": Command("list the recipes and search spaces of the package", "modeling_semanticmac.commands.recipes:main", "train"),
     "embed": Command("encode the clips of a corpus or a folder once", "modeling_semanticmac.commands.embed:main", "train"),
+    "store": Command("verify an embedding store", "modeling_semanticmac.embedding_store.verification:main", None, True),
     "report": Command("write the report of a run again", "modeling_semanticmac.report.page:main", "train"),
     "compare": Command("compare runs, with bootstrap intervals", "modeling_semanticmac.report.page:compare_main", "train"),
     "card": Command("write the model card of a run", "modeling_semanticmac.hub.model_card:main", "train"),

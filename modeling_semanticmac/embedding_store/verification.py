@@ -1,6 +1,6 @@
-"""`semanticmac store verify`: compare every clip of an embedding store with its checksum.
+"""The command `semanticmac store verify`: compare every clip of an embedding store with its checksum.
 
-python -m modeling_semanticmac.embedding_store.verification STORE [--set_aside] [--add_checksums]
+semanticmac store verify STORE [--set_aside] [--add_checksums]
 """
 
 import argparse
@@ -110,36 +110,22 @@ def add_checksums(folder: str | os.PathLike) -> int:
     return added
 
 
-def add_store_parser(commands) -> None:
-    """Add `store verify` to the sub-commands of `semanticmac`."""
-    parser = commands.add_parser("store", help="verify an embedding store", description="Work on embedding stores.")
-    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    _add_arguments(actions.add_parser("verify", help="compare every clip with its checksum", description=DESCRIPTION))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify a store from the command line.
+    """Run `semanticmac store verify STORE` and return the exit code: 1 where something is damaged, else 0.
 
-    Returns:
-        0; 1 where something is damaged, or where there is no store.
+    Raises:
+        FileNotFoundError: there is no store.
+        OSError: the store cannot be changed as requested.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m modeling_semanticmac.embedding_store.verification", description=DESCRIPTION
-    )
-    _add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", help="folder of the embedding store")
+    parser = argparse.ArgumentParser(prog="semanticmac store", description="Check embedding stores.")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    verifying = actions.add_parser("verify", help="compare every clip with its checksum", description=DESCRIPTION)
+    verifying.add_argument("store", metavar="STORE", help="folder of the embedding store")
     for name, text in ARGUMENTS.items():
-        parser.add_argument(name, action="store_true", help=text)
-    parser.set_defaults(run=_run)
+        verifying.add_argument(name, action="store_true", help=text)
+    verifying.set_defaults(run=_run)
+    args = parser.parse_args(argv)
+    return args.run(args)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -154,7 +140,4 @@ def _run(args: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
-__all__ = ["Verification", "add_checksums", "add_store_parser", "main", "verify"]
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+__all__ = ["Verification", "add_checksums", "main", "verify"]
