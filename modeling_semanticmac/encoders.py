@@ -5,6 +5,7 @@ ImageBind's towers are the default; any vision or audio encoder of transformers 
 
 import inspect
 import os
+import stat
 from collections.abc import Sequence
 
 import torch
@@ -34,6 +35,14 @@ def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | Non
         "subfolder": None,
         "weights_hash": weights_hash(encoder),
     }
+
+
+def follow_umask(folder: str | os.PathLike) -> None:
+    """Give the weight files of a saved model the permissions of the config.json beside them: safetensors writes 0600 whatever the umask."""
+    mode = stat.S_IMODE(os.stat(os.path.join(folder, "config.json")).st_mode)
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".safetensors") and stat.S_IMODE(entry.stat().st_mode) != mode:
+            os.chmod(entry.path, mode)
 
 
 def commit_of(name_or_path: str, revision: str | None = None) -> str | None:

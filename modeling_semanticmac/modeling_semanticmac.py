@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 
 from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import MODALITIES, SemanticMACConfig
-from .encoders import embed_batch, load_encoder
+from .encoders import embed_batch, follow_umask, load_encoder
 from .gated_bridge_attention import GateProjection
 from .semantic_interaction import SemanticInteraction
 
@@ -99,11 +99,14 @@ class SemanticMACPreTrainedModel(PreTrainedModel):
                 if include and (references[key] is not None or modality in self.base_model._encoders):
                     if kwargs.get("is_main_process", True):
                         self.base_model.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
+                        follow_umask(os.path.join(save_directory, key))
                     weights_hash = (references[key] or {}).get("weights_hash")
                     setattr(self.config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
                 elif os.path.realpath(save_directory) != os.path.realpath(self.name_or_path or ""):
                     setattr(self.config, key, self._reference(modality))
             super().save_pretrained(save_directory, **kwargs)
+            if kwargs.get("is_main_process", True):
+                follow_umask(save_directory)
         finally:
             for key, reference in references.items():
                 setattr(self.config, key, reference)

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 
+from ..encoders import follow_umask
 from ..feature_extraction_imagebind import ImageBindFeatureExtractor
 from ..image_processing_imagebind import ImageBindImageProcessor
 from ..modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
@@ -129,6 +130,7 @@ def convert(
             part = Path(temporary, "towers", name)
             model.config.source = source
             model.save_pretrained(part)
+            follow_umask(part)
             preprocessor.save_pretrained(part)
             (part / "LICENSE").write_text(LICENSE_NOTE)
             (part / "README.md").write_text(

@@ -1,8 +1,10 @@
 """The conversion of an original checkpoint: golden outputs from the written folders, atomic, nothing untrusted unpickled."""
 
 import hashlib
+import os
 import pickle
 import re
+import stat
 
 import pytest
 import torch
@@ -146,3 +148,14 @@ def test_another_models_checkpoint_lists_its_keys(tmp_path, capsys):
     message = capsys.readouterr().err
     assert "unexpected: encoder.weight" in message and "missing: modality_heads.vision.2.weight" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_a_group_can_read_the_towers_where_the_umask_allows_it(tmp_path):
+    save_file(random_state_dict(), tmp_path / "tiny.safetensors")
+    before = os.umask(0o007)
+    try:
+        convert(tmp_path / "tiny.safetensors", tmp_path / "towers", vision_heads=2, audio_heads=3)
+    finally:
+        os.umask(before)
+    weights = list((tmp_path / "towers").rglob("*.safetensors"))
+    assert len(weights) == 2 and all(stat.S_IMODE(path.stat().st_mode) == 0o660 for path in weights)
