@@ -1,6 +1,7 @@
 """Sound to the log-mel windows that ImageBind's audio tower takes; torch only.
 
-The filter bank is Kaldi's, with the settings of the original front end. Legend: n windows, M mel bins, F spectrogram frames.
+The filter bank is Kaldi's, with the settings of the original front end. Legend: n windows, M mel bins, F spectrogram
+frames, C channels.
 """
 
 import functools
@@ -20,6 +21,86 @@ LOWEST_FREQUENCY = 20.0  # Hz; the highest is half the sampling rate
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 WINDOWS_AT_A_TIME = 4  # bounds the memory of the framed signal; more at a time is slower: it leaves the cache
 
+# Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the
+# speech; the channel of low-frequency effects is left out.
+CHANNEL_LEVELS = {
+    "FC": 1.0,
+    "FL": 0.5**0.5,
+    "FR": 0.5**0.5,
+    "LFE": 0.0,
+    **dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), 0.5),
+}
+SILENCE = 10 ** (-70 / 20)  # peak of digital silence, -70 dBFS: ten steps of 16-bit sound
+EMPTY_POWER = 1e-3  # a channel 30 dB below the loudest one only lowers the mix
+# The mix of channels that have nothing to do with each other has the sum of their powers; a quarter of it is the work
+# of opposite phases (a correlation below -0.75).
+CANCELLED_POWER = 0.25
+
+
+def mono_mix(channels: Sequence[str]) -> np.ndarray:
+    """Return the share of each named channel in a mono mix.
+
+    Stereo has equal shares; in surround sound the centre is loudest. The shares sum to one.
+
+    Args:
+        channels: FFmpeg's names of the channels ("FL", "FR", "FC", ...); with an unknown one among them, or with
+            effects alone, all have equal shares.
+
+    Returns:
+        float32 (C,).
+    """
+    levels = np.array([CHANNEL_LEVELS.get(name, np.nan) for name in channels], dtype=np.float32)
+    if not np.isfinite(levels).all() or levels.sum() == 0:
+        levels = np.ones(len(channels), dtype=np.float32)
+    return levels / levels.sum()
+
+
+def mix_channels(
+    sound: torch.Tensor, shares: np.ndarray | torch.Tensor | None = None, names: Sequence[str] = ()
+) -> tuple[torch.Tensor, list[str]]:
+    """Mix the channels of a sound to one, so that no voice is lost in the mix.
+
+    An empty channel is left out: it would halve the level of a voice on the other one. Where the channels cancel each
+    other out (opposite phase), the loudest one is used instead of the mix.
+
+    Args:
+        sound: float (C, samples).
+        shares: Share of each channel as `mono_mix` returns it; None: equal shares.
+        names: Names of the channels for the notes.
+
+    Returns:
+        The mix, (samples,), and phrases that say what was not the usual mix.
+    """
+    if len(sound) == 1 or not sound.shape[1]:
+        return (sound[0] if len(sound) else sound.new_zeros(sound.shape[1])), []
+    shares = sound.new_full((len(sound),), 1 / len(sound)) if shares is None else torch.as_tensor(shares).to(sound)
+    names = [{"FL": "left", "FR": "right"}.get(name, name) for name in names]
+    if len(set(names) - {"NONE"}) < len(sound):
+        names = ["left", "right"] if len(sound) == 2 else [str(number + 1) for number in range(len(sound))]
+    power = sound.var(dim=1, correction=0)  # (C,); a constant offset is not sound
+    power[torch.tensor([is_silent(channel) for channel in sound])] = 0
+    power[shares == 0] = 0
+    heard = power > EMPTY_POWER * power.max()
+    if not heard.any():
+        return shares @ sound, []
+    notes = []
+    left_out = [name for name, there, share in zip(names, heard, shares) if not there and share > 0]
+    if left_out:
+        notes.append(f"the empty sound channel is left out ({', '.join(left_out)})")
+    shares = torch.where(heard, shares, 0)
+    shares = shares / shares.sum()
+    mixed = shares @ sound  # (samples,)
+    if mixed.var(correction=0) < CANCELLED_POWER * (shares.square() @ power):
+        loudest = int(power.argmax())
+        notes.append(f"the sound channels cancel each other out: only the louder one is used ({names[loudest]})")
+        mixed = sound[loudest]
+    return mixed, notes
+
+
+def is_silent(sound: torch.Tensor) -> bool:
+    """Return whether a sound (samples,) is digital silence: beside a constant offset nothing reaches -70 dBFS."""
+    return not len(sound) or bool((sound - sound.mean()).abs().max() < SILENCE)
+
 
 def _mel(frequency: torch.Tensor) -> torch.Tensor:
     return 1127.0 * torch.log1p(frequency / 700.0)
@@ -27,7 +108,11 @@ def _mel(frequency: torch.Tensor) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(num_mel_bins: int, sampling_rate: int, fft_size: int) -> torch.Tensor:
-    """Kaldi's mel filters: triangles on the mel scale from 20 Hz to half the sampling rate, (fft_size / 2 + 1, M)."""
+    """Return Kaldi's mel filters: triangles on the mel scale from 20 Hz to half the sampling rate.
+
+    Returns:
+        (fft_size / 2 + 1, M).
+    """
     frequencies = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * sampling_rate / fft_size
     bounds = _mel(torch.tensor([LOWEST_FREQUENCY, sampling_rate / 2], dtype=torch.float64))
     edges = torch.linspace(bounds[0], bounds[1], num_mel_bins + 2, dtype=torch.float64)
@@ -37,14 +122,14 @@ def mel_filters(num_mel_bins: int, sampling_rate: int, fft_size: int) -> torch.T
 
 
 def log_mel_filter_bank(waveforms: torch.Tensor, sampling_rate: int, num_mel_bins: int) -> torch.Tensor:
-    """Kaldi's log-mel filter bank energies of a batch, without dither and without padding at the edges.
+    """Compute Kaldi's log-mel filter bank energies of a batch, without dither and without padding at the edges.
 
-    Frames of 25 ms every 10 ms, each without its mean, pre-emphasised (0.97), under a symmetric Hann window; power spectrum, mel
+    Frames of 25 ms every 10 ms: mean removed, pre-emphasis (0.97), symmetric Hann window; then power spectrum, mel
     triangles, natural logarithm floored at float32's epsilon.
 
     Args:
-        waveforms: (n, samples) float in [-1, 1]; a large constant offset costs digits, so take it off before.
-        sampling_rate: Hz.
+        waveforms: float (n, samples) in [-1, 1]; remove a large constant offset first, it costs digits.
+        sampling_rate: In Hz.
         num_mel_bins: M.
 
     Returns:
@@ -54,8 +139,8 @@ def log_mel_filter_bank(waveforms: torch.Tensor, sampling_rate: int, num_mel_bin
     if waveforms.shape[-1] < length:
         return waveforms.new_zeros(len(waveforms), 0, num_mel_bins)
     fft_size = 2 ** math.ceil(math.log2(length))
-    # (x[t] - mu) - 0.97 (x[t - 1] - mu) = (x[t] - 0.97 x[t - 1]) - 0.03 mu: one pass over the signal instead of two over its overlapping frames. What
-    # stands before a frame's first sample does not matter: the window is zero there.
+    # (x[t] - mu) - 0.97 (x[t - 1] - mu) = (x[t] - 0.97 x[t - 1]) - 0.03 mu: one pass over the signal instead of two
+    # over its overlapping frames. The sample before a frame's first one does not matter: the window is zero there.
     means = waveforms.unfold(-1, length, hop).mean(dim=-1, keepdim=True)  # (n, F, 1)
     emphasised = F.pad(waveforms[:, 1:] - PREEMPHASIS * waveforms[:, :-1], (1, 0)).unfold(
         -1, length, hop
@@ -70,21 +155,22 @@ def log_mel_filter_bank(waveforms: torch.Tensor, sampling_rate: int, num_mel_bin
 
 
 def _check_windows(windows: torch.Tensor, ndim: int) -> torch.Tensor:
-    """The same windows as float32, or a ValueError for what is no mono sound in floating point."""
+    """Return the windows as float32; raise ValueError for anything but mono sound in floating point."""
     if windows.ndim != ndim:
         raise ValueError(
-            f"The windows have shape {tuple(windows.shape)}; expected mono sound: (n, samples), (samples,) or a list of (samples,). "
-            "Mix the channels first."
+            f"The windows have shape {tuple(windows.shape)}; expected mono sound: (n, samples), (samples,) or a list "
+            "of (samples,). Mix the channels first."
         )
     if not windows.is_floating_point():
         raise ValueError(
-            f"The windows hold {windows.dtype}; expected floating point samples in [-1, 1]. Divide 16-bit samples by 32768."
+            f"The windows hold {windows.dtype}; expected floating point samples in [-1, 1]. Divide 16-bit samples by "
+            "32768."
         )
     return windows.float()
 
 
 def _as_rows(windows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows of any accepted form to rows padded with zeros (n, samples) and their lengths (n,)."""
+    """Return windows of any accepted form as rows padded with zeros (n, samples), and their lengths (n,)."""
     if isinstance(windows, torch.Tensor | np.ndarray):
         windows = torch.as_tensor(windows)
         rows = _check_windows(windows[None] if windows.ndim == 1 else windows, ndim=2)
@@ -96,16 +182,16 @@ def _as_rows(windows) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class ImageBindFeatureExtractor(FeatureExtractionMixin):
-    """Windows of sound to `input_features`, equal to the original ImageBind's.
+    """Feature extractor that turns windows of sound into `input_features`, equal to the original ImageBind's.
 
-    The mean of each window is taken off, then `log_mel_filter_bank`; windows with more than `num_mel_frames` frames lose the rest,
-    shorter ones (2 s have 198 of 204) are padded with zeros, and only then everything is normalised: (x - mean) / std. A window shorter
-    than 25 ms is all padding.
+    The mean of each window is removed, then `log_mel_filter_bank` is applied. Frames after the first `num_mel_frames`
+    are cut off, shorter windows (2 s have 198 of 204 frames) are padded with zeros, and then everything is normalised:
+    (x - mean) / std. A window shorter than 25 ms is all padding.
 
     Args:
-        sampling_rate: Hz of the windows.
-        num_mel_bins, num_mel_frames: size of the result.
-        mean, std: of log-mel energies, the original's.
+        sampling_rate: Sampling rate of the windows in Hz.
+        num_mel_bins, num_mel_frames: Size of the result.
+        mean, std: Mean and deviation of log-mel energies, the original's.
     """
 
     model_input_names = ["input_features"]
@@ -132,18 +218,19 @@ class ImageBindFeatureExtractor(FeatureExtractionMixin):
         sampling_rate: int,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
-        """Log-mel windows.
+        """Compute log-mel windows.
 
         Args:
-            windows: mono sound in [-1, 1], (n, samples), (samples,) for one window, or a list of 1-D windows of any lengths.
-            sampling_rate: Hz of these windows; must be the extractor's.
+            windows: Mono sound in [-1, 1]: (n, samples), (samples,) for one window, or a list of 1-D windows of any
+                lengths.
+            sampling_rate: Sampling rate of these windows in Hz; must be the extractor's.
             return_tensors: "pt" or "np".
 
         Returns:
             `input_features`, float32 (n, 1, num_mel_bins, num_mel_frames).
 
         Raises:
-            ValueError: another sampling rate, more than one channel, or integer samples.
+            ValueError: If the sampling rate differs, or there is more than one channel, or samples are integers.
         """
         if sampling_rate != self.sampling_rate:
             raise ValueError(
@@ -159,10 +246,10 @@ class ImageBindFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature({"input_features": features}, tensor_type=return_tensors)
 
     def _log_mel(self, rows: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Padded rows (n, samples) and their lengths (n,) -> normalised log-mel (n, F, M), at most num_mel_frames frames."""
+        """Compute normalised log-mel (n, F, M), at most num_mel_frames frames, of padded rows (n, samples)."""
         frame, hop = round(FRAME_SECONDS * self.sampling_rate), round(HOP_SECONDS * self.sampling_rate)
         means = rows.sum(dim=1, keepdim=True) / lengths.clamp(min=1)[:, None]
-        rows = (rows - means)[:, : (self.num_mel_frames - 1) * hop + frame]  # what later frames would see is not needed
+        rows = (rows - means)[:, : (self.num_mel_frames - 1) * hop + frame]  # later frames are cut off
         log_mel = log_mel_filter_bank(rows, self.sampling_rate, self.num_mel_bins)
         # The padding of a short row never enters its own frames: these end where the row does.
         counts = ((lengths - frame).div(hop, rounding_mode="floor") + 1).clamp(min=0)
@@ -172,4 +259,4 @@ class ImageBindFeatureExtractor(FeatureExtractionMixin):
         return log_mel.sub_(self.mean).div_(self.std)
 
 
-__all__ = ["ImageBindFeatureExtractor", "log_mel_filter_bank", "mel_filters"]
+__all__ = ["ImageBindFeatureExtractor", "is_silent", "log_mel_filter_bank", "mel_filters", "mix_channels", "mono_mix"]

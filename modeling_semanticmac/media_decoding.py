@@ -1,6 +1,7 @@
-"""Frames and sound of a media file at asked times: torchcodec where it is usable, else PyAV; the same result from both.
+"""Frames and sound of a media file at given times, with torchcodec where it is usable, else PyAV; both return the same.
 
-Legend: n frames, H height, W width in pixels. Times are seconds on the media clock: 0 is the start of the container, for picture and sound alike.
+Legend: n frames, H height, W width in pixels. Times are seconds on the media clock: 0 is the start of the container,
+for picture and sound alike.
 """
 
 import functools
@@ -14,18 +15,25 @@ import torch
 from transformers.utils import logging as transformers_logging
 from transformers.utils.import_utils import is_torchcodec_usable
 
-from .media_index import describe, index_media
-from .media_info import MediaError, MediaInfo, StreamInfo
+from .feature_extraction_imagebind import mix_channels
+from .media_index import LOST_SECONDS, index_media
+from .media_info import MediaError, MediaInfo, StreamInfo, source_text
 
 logger = transformers_logging.get_logger(__name__)
 
 BACKENDS = ("torchcodec", "pyav")
 MARGIN_SECONDS = 1  # whole seconds lie on the clocks of both rates, so a cut has the same samples as the whole
+# Readers of one stream that are kept open where going back means decoding from the beginning: each goes forward.
+MOST_READERS, WORTH_A_READER = 4, 250  # frames or packets
 
 
 @functools.cache
 def decoding_backend() -> str:
-    """The backend of this process: "torchcodec" where it and FFmpeg's libraries can be loaded, else "pyav"; chosen once, and said in one line."""
+    """Return the backend of this process, chosen once and logged in one line.
+
+    Returns:
+        "torchcodec" where it and FFmpeg's libraries can be loaded, else "pyav".
+    """
     if importlib.util.find_spec("torchcodec") is None:
         reason = "torchcodec is not installed"
     else:
@@ -43,35 +51,43 @@ def decoding_backend() -> str:
     return "pyav"
 
 
-def open_media(source: str | os.PathLike | bytes, backend: str | None = None) -> "Media":
+def open_media(
+    source: str | os.PathLike | bytes, backend: str | None = None, audio_stream: int | None = None
+) -> "Media":
     """Open a media file, or the bytes of one, and find out what is in it.
 
     Args:
+        source: A path or the bytes of a file.
         backend: "torchcodec" or "pyav"; None: `decoding_backend()`.
+        audio_stream: Number of the sound track to use, counted from 0; None: FFmpeg's choice.
 
     Raises:
-        MediaError: no such file, not media, neither picture nor sound.
-        ValueError: unknown backend.
+        MediaError: If there is no such file, or it is not media, or holds neither picture nor sound.
+        ValueError: If the backend is unknown or audio_stream is not a number from 0.
     """
-    return Media(source, backend)
+    return Media(source, backend, audio_stream)
 
 
 class Media:
     """An open media file; a context manager.
 
-    Damaged files give what can be decoded, and `info.notes` says what could not.
+    Damaged files return what can be decoded, and `info.notes` says what could not. Frames and sound that follow each
+    other are decoded in one pass: keep the object open over the segments of a long file and read them in order.
 
     Attributes:
-        info: what the file holds.
-        backend: "torchcodec" or "pyav". PyAV takes over where torchcodec would give something else or fails on a damaged file.
+        info: The content of the file.
+        backend: "torchcodec" or "pyav". PyAV takes over where torchcodec would return something else or fails on a
+            damaged file.
     """
 
-    def __init__(self, source: str | os.PathLike | bytes, backend: str | None = None):
+    def __init__(self, source: str | os.PathLike | bytes, backend: str | None = None, audio_stream: int | None = None):
         if backend not in (None, *BACKENDS):
             raise ValueError(f"backend is {backend!r}; expected None, {' or '.join(map(repr, BACKENDS))}.")
-        self._source = source
-        self._index = index_media(source)
+        check_audio_stream(audio_stream)
+        self._source, self._requested, self.audio_stream = source, backend, audio_stream
+        self._index = index_media(source, audio_stream)
         self.info: MediaInfo = self._index.info
+        self._notes_of_file = tuple(self.info.notes)
         self.backend = backend or decoding_backend()
         self._readers = {}
 
@@ -81,23 +97,34 @@ class Media:
     def __exit__(self, *error) -> None:
         self.close()
 
+    def __reduce__(self):  # open files do not cross process borders
+        return type(self), (self._source, self._requested, self.audio_stream)
+
     def close(self) -> None:
         """Close the file; reading again opens it again."""
-        for reader in self._readers.values():
-            reader.close()
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.close()
         self._readers.clear()
 
+    def forget_notes(self) -> None:
+        """Forget the notes that decoding added, so that the next clip of the file has its own."""
+        self.info.notes[:] = self._notes_of_file
+        for reader in (reader for readers in self._readers.values() for reader in readers):
+            reader.damaged, reader.lost = 0, 0.0
+
     def frames(self, times: Sequence[float]) -> torch.Tensor:
-        """The frames shown at the given times.
+        """Return the frames shown at the given times.
 
         Args:
-            times: seconds, in any order; each is clamped into the picture stream.
+            times: Seconds, in any order; each is clamped into the picture stream.
 
         Returns:
-            uint8 (n, 3, H, W), red, green and blue, rotated as they are shown.
+            uint8 (n, 3, H, W), red, green and blue as they are shown: rotated, with square pixels, HDR converted to
+            BT.709.
 
         Raises:
-            MediaError: no video stream, or nothing of it can be decoded.
+            MediaError: If there is no video stream, or nothing of it can be decoded.
         """
         self._stream("video")
         positions = [self._index.frame_at(time) for time in times]
@@ -109,26 +136,28 @@ class Media:
         return torch.stack([found[position] for position in positions])  # (n, 3, H, W)
 
     def iter_frames(self, times: Sequence[float], chunk: int = 32) -> Iterator[torch.Tensor]:
-        """`frames` in pieces of at most `chunk`, so that memory does not grow with the length of the file."""
+        """Yield `frames` in pieces of at most `chunk`, so that memory does not grow with the length of the file."""
         for start in range(0, len(times), chunk):
             yield self.frames(times[start : start + chunk])
 
     def waveform(
         self, start: float | None = None, end: float | None = None, sampling_rate: int = 16000
     ) -> torch.Tensor:
-        """The sound of a stretch of the file; only this stretch (and a second around it) is decoded.
+        """Return the sound of a stretch of the file; only this stretch (and a second around it) is decoded.
 
         Args:
-            start, end: seconds; None: from the start of the container, to `info.duration`.
-            sampling_rate: Hz of the result.
+            start, end: Seconds; None: from the start of the container, to `info.duration`.
+            sampling_rate: Of the result, in Hz.
 
         Returns:
-            float32 (samples,), from sample round(start * sampling_rate) to round(end * sampling_rate) of the media clock: one channel, the mean of
-            stereo's two, for surround sound a mix in which the centre is loudest. Silence where the stream has nothing.
+            float32 (samples,), from sample round(start * sampling_rate) to round(end * sampling_rate) of the media
+            clock, silent where the stream has nothing. One channel: the mean of stereo's two; for surround sound a mix
+            in which the centre is loudest; without channels that are empty in the stretch, and the louder channel
+            alone where the channels cancel each other out.
 
         Raises:
-            MediaError: no audio stream, or nothing of it can be decoded.
-            ValueError: end before start.
+            MediaError: If there is no audio stream, or nothing of it can be decoded.
+            ValueError: If the stretch ends before it begins.
         """
         audio = self._stream("audio")
         start, end = 0.0 if start is None else start, self.info.duration if end is None else end
@@ -137,17 +166,19 @@ class Media:
                 f"the stretch of sound from {start} s to {end} s ends before it begins; expected start <= end."
             )
         first = round(start * sampling_rate)
-        out = torch.zeros(round(end * sampling_rate) - first)
-        # What lies in the stream, with a margin in which the resampler settles.
+        out = torch.zeros(len(self._index.mix), round(end * sampling_rate) - first)
+        # The part that lies in the stream, with a margin in which the resampler settles.
         begin = max(math.floor(max(start, audio.begin)) - MARGIN_SECONDS, 0)
         stop = math.ceil(min(end, audio.end)) + MARGIN_SECONDS
-        if len(out) and max(start, audio.begin) < min(end, audio.end):
-            sound = self._sound(begin, stop, sampling_rate)
+        if out.shape[1] and max(start, audio.begin) < min(end, audio.end):
+            sound = self._sound(begin, stop, sampling_rate)  # (channels, samples)
             offset = first - begin * sampling_rate
             skip = max(0, -offset)
-            part = sound[max(0, offset) : max(0, offset) + len(out) - skip]
-            out[skip : skip + len(part)] = part
-        return out
+            part = sound[:, max(0, offset) : max(0, offset) + out.shape[1] - skip]
+            out[:, skip : skip + part.shape[1]] = part
+        mono, notes = mix_channels(out, self._index.mix, self._index.channels)
+        self._note(*notes)
+        return mono
 
     def _stream(self, kind: str) -> StreamInfo:
         stream = getattr(self.info, kind)
@@ -156,12 +187,12 @@ class Media:
             raise MediaError(
                 self.info.path,
                 f"no {kind} stream",
-                f"the file holds {found}, and its {kind} stream was asked for; use another file or leave {kind} out.",
+                f"the file holds {found}, and its {kind} stream was requested; use another file or leave {kind} out.",
             )
         return stream
 
     def _pictures(self, positions: list[int]) -> list[torch.Tensor]:
-        """The frames at rising positions, the last that can be decoded in place of those behind it that cannot."""
+        """Return the frames at rising positions; the last decodable one replaces later ones that are not."""
         from .media_pyav import FFmpegError, PyAVFrames
 
         if self.backend == "torchcodec":
@@ -172,18 +203,20 @@ class Media:
                     return list(self._reader(TorchcodecFrames).at(positions))
             except (RuntimeError, ValueError, IndexError) as error:
                 self._take_over("picture", error)
+        if not positions:
+            return []
         try:
-            reader = self._reader(PyAVFrames)
+            reader = self._reader(PyAVFrames, positions[0])
             pictures = list(reader.at(positions))
         except FFmpegError as error:
             raise self._cannot_decode("video") from error
         self._note_damage(reader, "video")
-        if positions and not pictures:
+        if not pictures:
             raise self._cannot_decode("video")
         return pictures
 
     def _sound(self, begin: int, stop: int, sampling_rate: int) -> torch.Tensor:
-        """Sound from one whole second to another, float32 (samples,)."""
+        """Return the sound from one whole second to another, float32 (channels, samples)."""
         from .media_pyav import FFmpegError, PyAVSound, resample
 
         if self.backend == "torchcodec":
@@ -196,7 +229,7 @@ class Media:
             except (RuntimeError, ValueError) as refusal:
                 self._take_over("sound", refusal)
         try:
-            reader = self._reader(PyAVSound)
+            reader = self._reader(PyAVSound, begin * round(self.info.audio.rate))
             sound = resample(reader.pieces(begin * reader.rate, stop * reader.rate), reader.rate, sampling_rate)
         except FFmpegError as error:
             raise self._cannot_decode("audio") from error
@@ -214,22 +247,41 @@ class Media:
             f"{nothing} of the {codec} stream can be decoded; copy or convert the file again.",
         )
 
-    def _reader(self, kind: type):
-        if kind not in self._readers:
-            self._readers[kind] = kind(self._source, self._index)
-        return self._readers[kind]
+    def _reader(self, kind: type, place: int = 0):
+        """Return the reader that reaches a frame or sample at the lowest cost; a new one instead of going far back."""
+        readers = self._readers.setdefault(kind, [])
+        costs = [reader.cost(place) for reader in readers]
+        best = min(range(len(costs)), key=costs.__getitem__, default=None)  # those that need not go back come first
+        if best is None or (costs[best][0] and costs[best][1] > WORTH_A_READER):
+            if len(readers) < MOST_READERS:
+                readers.append(kind(self._source, self._index))
+                return readers[-1]
+            best = 0  # the one that was used least recently
+        readers.append(readers.pop(best))
+        return readers[-1]
 
     def _take_over(self, what: str, error: Exception) -> None:
         reason = str(error).strip().splitlines()
         logger.info(
-            f"{describe(self._source)}: torchcodec cannot decode the {what} ({reason[0] if reason else type(error).__name__}); PyAV does."
+            f"{source_text(self._source)}: torchcodec cannot decode the {what} "
+            f"({reason[0] if reason else type(error).__name__}); PyAV does."
         )
 
     def _note_damage(self, reader, kind: str) -> None:
         if reader.damaged:
-            note = f"damaged {kind} packets were left out"
-            if note not in self.info.notes:
-                self.info.notes.append(note)
+            self._note(f"damaged {kind} packets were left out")
+        if reader.lost > LOST_SECONDS:
+            what = {"video": "a neighbouring frame is shown", "audio": "it is silent there"}[kind]
+            self._note(f"the {kind} stream has parts that cannot be decoded: {what}")
+
+    def _note(self, *notes: str) -> None:
+        self.info.notes.extend(note for note in notes if note not in self.info.notes)
 
 
-__all__ = ["Media", "MediaError", "MediaInfo", "StreamInfo", "decoding_backend", "open_media"]
+def check_audio_stream(number: int | None) -> None:
+    """Raise ValueError if this is not the number of a sound track."""
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+        raise ValueError(f"audio_stream is {number!r}; expected None, or the number of a sound track, 0 for the first.")
+
+
+__all__ = ["Media", "MediaError", "MediaInfo", "StreamInfo", "check_audio_stream", "decoding_backend", "open_media"]

@@ -1,4 +1,4 @@
-"""Decoding with torchcodec: the same frames and the same sound as media_pyav, faster. Only imported where torchcodec is usable."""
+"""Decoding with torchcodec: the same frames and sound as media_pyav, faster. Only used where torchcodec is usable."""
 
 import importlib
 import os
@@ -7,19 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from .media_index import PADDING_SECONDS
 from .media_info import MediaIndex
 
 # Containers in which torchcodec finds each frame by its time (measured: it misses frames in MPEG streams and AVI).
 EXACT_CONTAINERS = {"mov", "matroska"}
-# torchcodec decodes sound from the beginning of the file and returns all of it at once, so a far or long stretch is PyAV's. Decoding is about
-# four times as fast (measured), so up to there a whole file is torchcodec's and a cut far behind its beginning is not.
+# torchcodec decodes sound from the beginning of the file and returns all of it at once, so PyAV decodes far or long
+# stretches. Decoding is about four times as fast (measured), so up to there torchcodec decodes a whole file but not a
+# short cut far from its beginning.
 LONGEST_SOUND_SECONDS, NEAR_SOUND_SECONDS, FASTER = 600.0, 60.0, 4
-# torchcodec reads every packet of a file whenever it opens it (measured: 4 us each), PyAV jumps with the index that is remembered.
+# torchcodec reads every packet of a file whenever it opens it (measured: 4 us each); PyAV uses the remembered index.
 MOST_PACKETS = 10_000
+LONGEST_GROUP = 600  # frames from one key frame to the next; PyAV goes back without decoding all of them again
+FRAME_TOLERANCE = 0.002  # seconds; frames of 120 a second are 0.008 apart
 
 
 def _decoders():
-    # By name: transformers looks through files that come with a checkpoint for imports and refuses those that are not installed.
+    # By name: transformers looks through files that come with a checkpoint for imports and refuses missing packages.
     return importlib.import_module("torchcodec.decoders")
 
 
@@ -30,10 +34,18 @@ def _plain(source):
 class TorchcodecFrames:
     """The frames of a picture stream."""
 
+    damaged = lost = 0
+
     @staticmethod
     def suits(index: MediaIndex) -> bool:
-        """Whether torchcodec's frames are PyAV's (in some containers it misses frames, and it rounds deeper colours in another way) and cheaper."""
-        return bool(EXACT_CONTAINERS & index.container) and index.bits == 8 and len(index.video.pts) <= MOST_PACKETS
+        """Return whether torchcodec is cheaper and returns PyAV's frames.
+
+        In some containers it misses frames; it rounds deeper colours in another way, and it knows neither HDR nor
+        pixels that are not square.
+        """
+        plain = index.bits == 8 and index.colours is None and index.aspect == 1 and index.video.usable is None
+        small = len(index.video.pts) <= MOST_PACKETS and index.video.longest_group <= LONGEST_GROUP
+        return bool(EXACT_CONTAINERS & index.container) and plain and small
 
     def __init__(self, source, index: MediaIndex):
         self._times = index.video
@@ -41,21 +53,35 @@ class TorchcodecFrames:
             _plain(source), stream_index=index.info.video.stream, seek_mode="exact", num_ffmpeg_threads=1
         )
 
+    def cost(self, position: int) -> tuple[bool, int]:
+        """Return (False, 0): one decoder serves all positions."""
+        return False, 0
+
     def at(self, positions: list[int]) -> Iterator[torch.Tensor]:
-        """The frames at rising positions as uint8 (3, H, W), rotated as shown.
+        """Yield the frames at rising positions as uint8 (3, H, W), rotated as shown.
 
         Raises:
-            RuntimeError, ValueError, IndexError: torchcodec's, for damaged files.
+            RuntimeError, ValueError, IndexError: torchcodec's, for damaged files; also if it returns other frames than
+                the requested ones.
         """
-        # Asked for by the middle of its time, a frame is found whatever the rounding of its ends.
-        yield from self._decoder.get_frames_played_at([self._times.middle(position) for position in positions]).data
+        if not positions:
+            return
+        # The middle of the time for which a frame is shown finds it whatever the rounding of its ends.
+        found = self._decoder.get_frames_played_at([self._times.middle(position) for position in positions])
+        expected = [self._times.seconds(position) for position in positions]
+        if len(found.data) != len(expected) or np.abs(found.pts_seconds.numpy() - expected).max() > FRAME_TOLERANCE:
+            raise RuntimeError("it returns other frames than the requested ones")
+        yield from found.data
 
     def close(self) -> None:
+        """Close the file."""
         self._decoder = None
 
 
 class TorchcodecSound:
-    """A sound stream as one channel at its own rate; sample k is k / rate seconds after the start of the container."""
+    """A sound stream at its own rate; sample k is k / rate seconds after the start of the container."""
+
+    damaged = lost = 0
 
     def __init__(self, source, index: MediaIndex):
         self._index = index
@@ -63,27 +89,39 @@ class TorchcodecSound:
         self._decoder = _decoders().AudioDecoder(_plain(source), stream_index=index.info.audio.stream)
 
     def suits(self, first: int, last: int) -> bool:
-        """Whether sound from one sample to another is cheap to decode and comes out right: holes between packets would be closed up."""
+        """Return whether the sound between two samples is cheap to decode and comes out right.
+
+        torchcodec closes gaps between packets and mixes what shares a time.
+        """
         near = max(NEAR_SOUND_SECONDS * self.rate, FASTER * (last - first))
-        return last <= min(near, LONGEST_SOUND_SECONDS * self.rate) and not self._index.audio.gap
+        right = not self._index.audio.gap and self._index.audio.usable is None
+        return last <= min(near, LONGEST_SOUND_SECONDS * self.rate) and right
+
+    def cost(self, first: int) -> tuple[bool, int]:
+        """Return (False, 0): one decoder serves all stretches."""
+        return False, 0
 
     def pieces(self, first: int, last: int) -> list[np.ndarray]:
-        """Samples first to last, float32, with silence where the stream has none.
+        """Return samples first to last, one array of float32 (channels, samples), with silence where there are none.
 
         Raises:
-            RuntimeError, ValueError: torchcodec's, for damaged files.
+            RuntimeError, ValueError: torchcodec's, for damaged files; also if it returns less than the stream holds.
         """
         origin, audio = self._index.origin, self._index.info.audio
         begin, end = max(first / self.rate, audio.begin), min(last / self.rate, audio.end)
-        out = np.zeros(last - first, dtype=np.float32)
+        out = np.zeros((len(self._index.mix), last - first), dtype=np.float32)
         if begin < end:
             found = self._decoder.get_samples_played_in_range(begin + origin, end + origin)
-            start = round((found.pts_seconds - origin) * self.rate) - first
-            samples = self._index.mix @ found.data.numpy()  # (samples,)
-            out[start : start + len(samples)] = samples[: len(out) - start]
+            samples, at = found.data.numpy(), found.pts_seconds - origin
+            missing = max(at - begin, end - at - samples.shape[1] / self.rate)
+            if len(samples) != len(out) or missing > PADDING_SECONDS:
+                raise RuntimeError(f"it returns {samples.shape[1] / self.rate:.2f} s of {end - begin:.2f} s")
+            start = round(at * self.rate) - first
+            out[:, max(0, start) : start + samples.shape[1]] = samples[:, max(0, -start) : out.shape[1] - start]
         return [out]
 
     def close(self) -> None:
+        """Close the file."""
         self._decoder = None
 
 

@@ -1,4 +1,4 @@
-"""Words and media files, or arrays, to the padded tensors and masks that SemanticMAC takes.
+"""The processor: text and media files, or arrays, to the padded tensors and masks that SemanticMAC takes.
 
 Legend: B batch, L text tokens, T frames.
 """
@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
-from .clip_sampling import MediaClip, frame_times, window_starts
+from .clip_sampling import MediaClip, frame_times, pad_streams, waveform_windows, window_starts
 from .encoders import picture_inputs, sound_inputs
-from .media_decoding import MediaError
+from .image_processing_imagebind import frame_groups, is_one_colour
+from .media_decoding import Media, MediaError, check_audio_stream
+from .media_info import BLANK
 from .text_encoding import encode_text, is_missing
 
 logger = logging.get_logger(__name__)
@@ -27,23 +28,25 @@ STREAMS = (("pixel_values", "vision_mask"), ("input_features", "audio_mask"))
 
 
 class SemanticMACProcessor(ProcessorMixin):
-    """Text and a media file to the inputs of SemanticMAC.
+    """Processor that turns text and a media file into the inputs of SemanticMAC.
 
     Frames and sound windows are sampled at the same times: T = ceil(frames_per_second * seconds) of each, at least one.
 
     Args:
-        image_processor: frames to `pixel_values`: ImageBindImageProcessor, or that of another encoder in transformers.
-        feature_extractor: sound windows to `input_features`: ImageBindFeatureExtractor, or that of another encoder in transformers.
-        tokenizer: of the language model.
-        frames_per_second: of media.
-        num_frames: a fixed number of frames and windows instead.
-        vision_window: "image": one frame a time step; "clip": two, a quarter of a second before and after it.
-        audio_window: seconds of sound a time step.
-        max_length: longest text with its context, in tokens.
-        chat_template: as in every processor of transformers; unused.
+        image_processor: Turns frames into `pixel_values`: ImageBindImageProcessor, or that of another encoder.
+        feature_extractor: Turns sound windows into `input_features`: ImageBindFeatureExtractor, or that of another
+            encoder.
+        tokenizer: The language model's.
+        frames_per_second: Frames and sound windows per second of media.
+        num_frames: A fixed number of frames and windows instead.
+        vision_window: "image" (one frame per time step) or "clip" (two, a quarter of a second before and after it).
+        audio_window: Seconds of sound per time step.
+        max_length: Longest text with its context, in tokens.
+        audio_stream: Number of the sound track of media files, counted from 0; None: FFmpeg's choice.
+        chat_template: As in every processor of transformers; unused.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: If a value is out of its range.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class SemanticMACProcessor(ProcessorMixin):
         vision_window: str = "image",
         audio_window: float = 2.0,
         max_length: int = 128,
+        audio_stream: int | None = None,
         chat_template: str | None = None,
     ):
         if vision_window not in VISION_WINDOWS:
@@ -66,12 +70,14 @@ class SemanticMACProcessor(ProcessorMixin):
         for name, value in positive.items():
             if not value > 0:
                 raise ValueError(f"{name} is {value}; expected a positive number.")
+        check_audio_stream(audio_stream)
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
         self.frames_per_second = frames_per_second
         self.num_frames = num_frames
         self.vision_window = vision_window
         self.audio_window = audio_window
         self.max_length = max_length
+        self.audio_stream = audio_stream
 
     @property
     def model_input_names(self) -> list[str]:
@@ -81,7 +87,7 @@ class SemanticMACProcessor(ProcessorMixin):
     def __call__(
         self,
         text: str | None | Sequence[str | None] = None,
-        media: str | os.PathLike | bytes | Mapping | None | Sequence = None,
+        media: str | os.PathLike | bytes | Media | Mapping | None | Sequence = None,
         frames: torch.Tensor | np.ndarray | None | Sequence = None,
         waveform: torch.Tensor | np.ndarray | None | Sequence = None,
         sampling_rate: int | None = None,
@@ -90,28 +96,32 @@ class SemanticMACProcessor(ProcessorMixin):
         padding: bool | str = True,
         max_length: int | None = None,
     ) -> BatchFeature:
-        """A padded batch from one clip or a list of clips; None in a list is what a clip lacks.
+        """Make a padded batch of one clip or a list of clips; None in a list stands for what a clip lacks.
 
         Args:
-            text: what is said.
-            media: a path, the bytes of a file, or {"path", "start", "end", "crop"} (seconds; half of the picture).
-            frames: instead of media: sampled frames, uint8 (T, 3, H, W) or (T, H, W, 3); with vision_window "clip" pairs of them, (T, 2, ...).
-            waveform: instead of media: sound in [-1, 1], (samples,) or (channels, samples), from which windows are cut.
-            sampling_rate: Hz of waveform.
-            context: what was said before, oldest first.
+            text: The words that are said.
+            media: A path, the bytes of a file, or {"path", "start", "end", "crop", "audio_stream"} as `MediaClip` takes
+                it.
+            frames: Instead of media: sampled frames, uint8 (T, 3, H, W) or (T, H, W, 3); with vision_window "clip"
+                pairs of them, (T, 2, ...).
+            waveform: Instead of media: sound in [-1, 1], (samples,) or (channels, samples), from which windows are cut.
+            sampling_rate: Sampling rate of the waveform in Hz.
+            context: Earlier utterances, oldest first.
             return_tensors: "pt" or "np".
-            padding: of the text: True to the longest, "max_length" to max_length.
-            max_length: of the text instead of the processor's.
+            padding: Padding of the text: True to the longest, "max_length" to max_length.
+            max_length: Longest text, instead of the processor's.
 
         Returns:
             `input_ids`, `attention_mask` (B, L), and `token_type_ids` where the tokenizer has them;
-            `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with vision_window "clip", crops of one time next to each other; `vision_mask` (B, T_v);
+            `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with vision_window "clip", the crops of one time
+            next to each other; `vision_mask` (B, T_v);
             `input_features` (B, T_a, 1, M, F); `audio_mask` (B, T_a).
-            A modality that a clip lacks is an all-zero row of its mask; one that the whole batch lacks is left out.
+            A modality that a clip lacks is an all-zero row of its mask; one that the whole batch lacks is left out. A
+            picture of one colour throughout and silent sound count as lacking.
 
         Raises:
-            MediaError: a file that cannot be used.
-            ValueError: a clip without words, picture and sound, or arguments that do not fit each other.
+            MediaError: If a file cannot be used.
+            ValueError: If a clip has neither text nor picture nor sound, or arguments do not fit each other.
         """
         if return_tensors not in ("pt", "np"):
             raise ValueError(f'return_tensors is {return_tensors!r}; expected "pt" or "np".')
@@ -122,7 +132,8 @@ class SemanticMACProcessor(ProcessorMixin):
         for index, (words, streams) in enumerate(zip(texts, encoded)):
             if is_missing(words) and all(stream is None for stream in streams):
                 raise ValueError(
-                    f"clip {index} of the batch has no text, no picture and no sound; give at least one of text, media, frames and waveform."
+                    f"clip {index} of the batch has no text, no picture and no sound; give at least one of text, "
+                    "media, frames and waveform (a blank picture and silence count as none)."
                 )
         batch = {}
         if not all(map(is_missing, texts)):
@@ -140,26 +151,28 @@ class SemanticMACProcessor(ProcessorMixin):
         max_length: int | None = None,
         padding: bool | str = True,
     ) -> dict[str, torch.Tensor]:
-        """`text_encoding.encode_text` with the processor's tokenizer and max_length."""
+        """Call `text_encoding.encode_text` with the processor's tokenizer and max_length."""
         return encode_text(self.tokenizer, texts, contexts, max_length or self.max_length, padding)
 
     def encode_media(
-        self, media: str | os.PathLike | bytes | Mapping, modalities: Sequence[str] = ("vision", "audio")
+        self, media: str | os.PathLike | bytes | Media | Mapping, modalities: Sequence[str] = ("vision", "audio")
     ) -> dict:
-        """The streams of one clip.
+        """Return the streams of one clip.
 
         Args:
-            modalities: which to read; the others are None. None at all: the file is only looked into.
+            media: As `MediaClip` takes it.
+            modalities: Those to read; the others are None. Without any, the file is only opened.
 
         Returns:
-            `pixel_values` (T_v, 3, H, W) or None, `input_features` (T_a, 1, M, F) or None, and `report`: path, start, end, duration (seconds),
-            `missing` (the reason for each of the modalities that could not be read) and `notes` (what is wrong with the file although it was used).
+            `pixel_values` (T_v, 3, H, W) or None, `input_features` (T_a, 1, M, F) or None, and `report`: path, start,
+            end, duration (seconds), `missing` (the reason for each modality that could not be read) and `notes`
+            (phrases about the file and the clip).
 
         Raises:
-            MediaError: none of the modalities can be had.
+            MediaError: If none of the modalities can be read. Blank ones (one colour, silence) are only missing.
         """
         encoded, missing, errors = {"pixel_values": None, "input_features": None}, {}, []
-        with MediaClip(media) as clip:
+        with MediaClip(media, self.audio_stream) as clip:
             readers = (("pixel_values", "vision", self.iter_vision), ("input_features", "audio", self.iter_audio))
             for name, modality, reader in readers:
                 if modality not in modalities:
@@ -170,94 +183,81 @@ class SemanticMACProcessor(ProcessorMixin):
                     missing[modality] = error.reason
                     errors.append(error)
                     logger.info(f"{error} It is left out.")
-            if errors and len(errors) == len(modalities):
+            if errors and len(errors) == len(modalities) and not set(missing.values()) & set(BLANK.values()):
                 raise errors[-1] if errors[0].reason.startswith("no ") else errors[0]
             report = {"path": clip.media.info.path, "start": clip.start, "end": clip.end, "duration": clip.duration}
-            return {**encoded, "report": {**report, "missing": missing, "notes": list(clip.notes)}}
+            return {**encoded, "report": {**report, "missing": missing, "notes": clip.notes}}
 
     def iter_vision(self, clip: MediaClip, chunk: int = 32) -> Iterator[torch.Tensor]:
-        """`pixel_values` of a clip in pieces of at most `chunk` time steps, so that memory does not grow with its length.
+        """Yield `pixel_values` of a clip in pieces of at most `chunk` time steps, so that memory stays bounded.
 
         Raises:
-            MediaError: no picture in it.
+            MediaError: If there is no picture in it, or, after the last piece, if it was of one colour throughout.
         """
-        _require(clip, "video")
+        clip.require("video")
         times = frame_times(clip.duration, self.frames_per_second, self.num_frames)
         if self.vision_window == "clip":
             times = [time + offset for time in times for offset in CLIP_OFFSETS]
             chunk *= len(CLIP_OFFSETS)
-        for frames in clip.iter_frames(times, chunk):
+        for frames in clip.require_picture(clip.iter_frames(times, chunk)):
             yield self._pixel_values(frames, clip.crop)
 
     def iter_audio(self, clip: MediaClip, chunk: int = 32) -> Iterator[torch.Tensor]:
-        """`input_features` of a clip in pieces of at most `chunk` windows.
+        """Yield `input_features` of a clip in pieces of at most `chunk` windows.
 
         Raises:
-            MediaError: no sound in it.
+            MediaError: If there is no sound in it, or, after the last piece, if it was silent throughout.
         """
-        _require(clip, "audio")
+        clip.require("audio")
         rate = self.feature_extractor.sampling_rate
         starts = window_starts(clip.duration, self.audio_window, self.frames_per_second, self.num_frames)
-        windows = clip.iter_windows(starts, self.audio_window, rate)
+        windows = clip.require_sound(clip.iter_windows(starts, self.audio_window, rate))
         while part := list(itertools.islice(windows, chunk)):
             yield self._input_features(part)
 
     def _encode_streams(
         self, media, frames, waveform, sampling_rate: int | None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """(pixel_values, input_features) of one clip."""
+        """Return (pixel_values, input_features) of one clip."""
         if media is not None:
             if frames is not None or waveform is not None:
                 raise ValueError("a clip has both media and arrays; give media, or frames and waveform.")
             encoded = self.encode_media(media)
             return encoded["pixel_values"], encoded["input_features"]
-        return (
-            None if frames is None else self._encode_frames(frames),
-            None if waveform is None else self._encode_waveform(waveform, sampling_rate),
-        )
+        pixel_values = None if frames is None else self._encode_frames(frames)
+        return pixel_values, None if waveform is None else self._encode_waveform(waveform, sampling_rate)
 
-    def _encode_frames(self, frames) -> torch.Tensor:
-        """Arrays of sampled frames to pixel_values."""
+    def _encode_frames(self, frames) -> torch.Tensor | None:
+        """Return the pixel_values of sampled frames, None if all are of one colour."""
         if not len(frames):
             raise ValueError("there is no frame in the frames of a clip; give None where there is no picture.")
         if self.vision_window == "clip":
             frames = torch.as_tensor(np.asarray(frames))
             if frames.ndim != 5 or frames.shape[1] != 2:
                 raise ValueError(
-                    f'the frames have shape {tuple(frames.shape)}; expected pairs, (T, 2, 3, H, W) or (T, 2, H, W, 3), with vision_window "clip".'
+                    f"the frames have shape {tuple(frames.shape)}; expected pairs, (T, 2, 3, H, W) or (T, 2, H, W, 3), "
+                    'with vision_window "clip".'
                 )
             frames = frames.flatten(0, 1)  # (2 T, ...)
+        if str(getattr(frames, "dtype", "")).endswith("uint8") and all(map(is_one_colour, frame_groups(frames))):
+            logger.info("The frames of a clip are of one colour throughout; its picture counts as missing.")
+            return None
         return self._pixel_values(frames, None)
 
-    def _encode_waveform(self, waveform, sampling_rate: int | None) -> torch.Tensor:
-        """An array of sound to input_features."""
-        if not sampling_rate:
-            raise ValueError("a waveform was given without sampling_rate; give its samples a second.")
-        sound = torch.as_tensor(waveform, dtype=torch.float32)
-        if sound.ndim == 2:
-            sound = sound.mean(dim=0)  # (samples,)
-        if sound.ndim != 1 or not len(sound):
-            raise ValueError(
-                f"the waveform has shape {tuple(sound.shape)}; expected sound, (samples,) or (channels, samples), or None where there is none."
-            )
-        rate, duration = self.feature_extractor.sampling_rate, len(sound) / sampling_rate
-        if sampling_rate != rate:
-            from .media_pyav import resample
-
-            sound = resample([sound.numpy()], sampling_rate, rate)
-        starts = window_starts(duration, self.audio_window, self.frames_per_second, self.num_frames)
-        windows = [
-            sound[round(start * rate) : round(start * rate) + round(self.audio_window * rate)] for start in starts
-        ]
-        return self._input_features(windows)
+    def _encode_waveform(self, waveform, sampling_rate: int | None) -> torch.Tensor | None:
+        """Return the input_features of a sound, None if it is silent."""
+        rate = self.feature_extractor.sampling_rate
+        sampling = (self.audio_window, self.frames_per_second, self.num_frames)
+        windows = waveform_windows(waveform, sampling_rate, rate, *sampling)
+        return self._input_features(windows) if windows else None
 
     def _input_features(self, windows: list[torch.Tensor]) -> torch.Tensor:
-        """Sound windows (samples,) each to (T, 1, M, F), or as another feature extractor gives them."""
+        """Turn sound windows, (samples,) each, into (T, 1, M, F), or what another feature extractor returns."""
         rate = self.feature_extractor.sampling_rate
         return sound_inputs(self.feature_extractor, windows, rate, round(self.audio_window * rate))
 
     def _pixel_values(self, frames, side: str | None) -> torch.Tensor:
-        """uint8 frames (n, 3, H, W) to (T * crops, 3, size, size), or (T * crops, 3, 2, size, size) of pairs."""
+        """Turn uint8 frames (n, 3, H, W) into (T * crops, 3, size, size), pairs into (T * crops, 3, 2, size, size)."""
         pixel_values = picture_inputs(self.image_processor, frames, side)
         if self.vision_window == "image":
             return pixel_values
@@ -266,41 +266,11 @@ class SemanticMACProcessor(ProcessorMixin):
         return pairs.permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (T * crops, 3, 2, S, S)
 
 
-def _require(clip: MediaClip, kind: str) -> None:
-    if not clip.has(kind):
-        path, name = clip.media.info.path, {"video": "picture", "audio": "sound"}[kind]
-        raise MediaError(
-            path,
-            f"no {kind} stream",
-            f"there is no {name} between {clip.start:.2f} s and {clip.end:.2f} s; use another clip or do without {name}.",
-        )
-
-
-def pad_streams(name: str, mask_name: str, streams: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:
-    """Pad the streams of the clips of a batch.
-
-    Args:
-        name, mask_name: keys of the result.
-        streams: (T_i, ...) of each clip; None or T_i = 0 where a clip lacks the modality.
-
-    Returns:
-        {name: (B, T, ...), mask_name: (B, T)}; empty where no clip has the modality.
-    """
-    present = [stream for stream in streams if stream is not None and len(stream)]
-    if not present:
-        return {}
-    empty = present[0][:0]
-    padded = pad_sequence([empty if stream is None else stream for stream in streams], batch_first=True)  # (B, T, ...)
-    lengths = torch.tensor([0 if stream is None else len(stream) for stream in streams])
-    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()  # (B, T)
-    return {name: padded, mask_name: mask.to(padded.device)}
-
-
 def _as_batch(text, media, frames, waveform, context) -> list[Sequence]:
-    """Each argument as a list over the clips of the batch; absent media (None or an empty path) as None."""
+    """Return each argument as a list over the clips of the batch; absent media (None or an empty path) as None."""
     single = {
         "text": text is None or isinstance(text, str),
-        "media": media is None or isinstance(media, str | os.PathLike | bytes | Mapping),
+        "media": media is None or isinstance(media, str | os.PathLike | bytes | Media | Mapping),
         "frames": frames is None or hasattr(frames, "shape"),
         "waveform": waveform is None or hasattr(waveform, "shape"),
     }
@@ -309,12 +279,14 @@ def _as_batch(text, media, frames, waveform, context) -> list[Sequence]:
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{size} of {name}" for name, size in sizes.items())
         raise ValueError(
-            f"the arguments have different numbers of clips ({found}); expected the same number, with None where a clip lacks something."
+            f"the arguments have different numbers of clips ({found}); expected the same number, with None where a "
+            "clip lacks something."
         )
     lonely = [name for name in given if given[name] is not None and single[name]]
     if sizes and lonely:
         raise ValueError(
-            f"{lonely[0]} is one clip's and {next(iter(sizes))} a list; expected lists of the same length, or one clip of each."
+            f"{lonely[0]} is one clip's and {next(iter(sizes))} a list; expected lists of the same length, or one clip "
+            "of each."
         )
     size = next(iter(sizes.values()), 1)
     rows = [[value] * size if single[name] else list(value) for name, value in given.items()]

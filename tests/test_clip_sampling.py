@@ -79,7 +79,7 @@ def test_a_cut_counts_from_its_start(plain):
 def test_a_start_before_the_file_and_an_end_behind_it(plain):
     with MediaClip({"path": str(plain), "start": -0.49, "end": 9.0}) as clip:
         assert clip.start == 0.0 and clip.end == pytest.approx(4.0, abs=0.01)
-        assert any("asks for 9.00 s" in note for note in clip.notes)
+        assert any("ends at 9.00 s" in note for note in clip.notes)
     with MediaClip({"path": str(plain), "start": None, "end": None}) as clip:
         assert clip.duration == pytest.approx(4.0, abs=0.01) and not clip.notes
 

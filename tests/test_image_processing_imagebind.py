@@ -136,7 +136,7 @@ def test_no_frames(frames):
     [
         (torch.zeros(2, 3, 9, 9), {}, "hold torch.float32; expected uint8"),
         (torch.zeros(2, 1, 9, 9, dtype=torch.uint8), {}, r"shape \(2, 1, 9, 9\); expected RGB frames"),
-        (torch.zeros(3, 9, 9, dtype=torch.uint8), {}, r"shape \(3, 9, 9\); expected RGB frames"),
+        (torch.zeros(2, 9, 9, dtype=torch.uint8), {}, r"shape \(2, 9, 9\); expected RGB frames"),
         (torch.zeros(2, 3, 0, 9, dtype=torch.uint8), {}, "no pixel"),
         (torch.zeros(2, 3, 9, 9, dtype=torch.uint8), {"side": "top"}, "side is 'top'; expected"),
     ],

@@ -170,7 +170,7 @@ def test_a_clock_that_jumps_is_damage(tmp_path):
     jumps = write_media(tmp_path / "jumps.mkv", 0.16, times=[*shown, 1000.0], sound=None)
     with open_media(jumps, "pyav") as media:
         assert media.info.duration == pytest.approx(0.16, abs=0.01)
-        assert media.info.notes[0] == "the clock jumps by 1000 s, and what lies behind is left out"
+        assert media.info.notes[0] == "the clock jumps by 1000 s, and what follows is left out"
         assert [read_number(frame) for frame in media.frames([0.0, 0.13, 999.0])] == [0, 3, 3]
     rests = write_media(tmp_path / "rests.mkv", 0.16, times=[*shown, 500.0], sound=None)
     with open_media(rests, "pyav") as media:

@@ -1,4 +1,4 @@
-"""Clips to the inputs of the towers, in worker processes: pieces of a bounded size, and the end of each clip with what became of it."""
+"""Clips to the inputs of the towers, in worker processes: pieces of a bounded size, then the record of each clip."""
 
 import functools
 import hashlib
@@ -12,7 +12,7 @@ from ..clip_sampling import CLIP_KEYS, MediaClip
 from ..embedding_store import ClipRecord
 from ..media_decoding import MediaError
 
-STEPS = 32  # time steps of a clip in one piece, at most
+STEPS = 32  # most time steps of a clip in one piece
 OVER_LIMIT = "over the length limit"
 
 
@@ -21,10 +21,10 @@ class ClipTask:
     """A clip to encode.
 
     Args:
-        position: in the dataset.
-        id: of the clip.
-        media: path, start, end, crop.
-        known: what the store holds of it.
+        position: Its position in the dataset.
+        id: Its id.
+        media: Its path, start, end, crop and, where it has one, audio_stream.
+        known: The record that the store holds of it.
     """
 
     position: int
@@ -34,6 +34,7 @@ class ClipTask:
 
     @property
     def path(self) -> str:
+        """The media file, "" where the clip has none."""
         return str(self.media.get("path") or "")
 
 
@@ -42,12 +43,12 @@ class Piece:
     """Part of a clip.
 
     Args:
-        position: the clip's.
-        modality: "vision" or "audio"; None: the end of the clip.
-        inputs: of the tower, (n, ...).
-        record: at the end: what became of the clip; None: the store holds this content already.
-        missing: at the end: modalities that could not be read, so that what came of them is void.
-        file: at the end without a record: bytes and modification time (ns) of the file whose content is that in the store.
+        position: The clip's position in the dataset.
+        modality: "vision" or "audio"; None for the end of the clip.
+        inputs: Inputs of the tower, (n, ...).
+        record: At the end: the outcome of the clip; None if the store holds this content already.
+        missing: At the end: modalities that could not be read; earlier pieces of them do not count.
+        file: At the end without a record: bytes and modification time (ns) of the file whose content the store holds.
     """
 
     position: int
@@ -59,15 +60,15 @@ class Piece:
 
 
 class ClipReader:
-    """The pieces of clips. Pickles, so it may work in other processes.
+    """Iterable over the pieces of clips. It can be pickled, so it works in other processes.
 
     Args:
-        tasks: the clips.
-        processor: front ends and sampling.
-        modalities: which to read.
-        max_seconds: longer clips fail.
-        steps: time steps a piece.
-        dtype: of the inputs; what the encoder would cast them to anyway is half as much to move.
+        tasks: The clips.
+        processor: Front ends and sampling.
+        modalities: The modalities to read.
+        max_seconds: Longer clips fail.
+        steps: Time steps per piece.
+        dtype: Number format of the inputs; the one to which the encoder casts them is less to move.
     """
 
     def __init__(
@@ -87,14 +88,15 @@ class ClipReader:
             yield from self.read(task)
 
     def read(self, task: ClipTask) -> Iterator[Piece]:
-        """The pieces of one clip; whatever is wrong with it ends up in its record."""
+        """Yield the pieces of one clip; its record, at the end, says what is wrong with it."""
         record, missing = ClipRecord(task.id), {}
         try:
             record.content_hash, record.file_size, record.file_mtime_ns = content_hash(task.media)
             if holds_embeddings(task.known, self.max_seconds) and record.content_hash == task.known.content_hash:
                 yield Piece(task.position, file=(record.file_size, record.file_mtime_ns))
                 return
-            with MediaClip({name: value for name, value in task.media.items() if name in CLIP_KEYS}) as clip:
+            fields = {name: value for name, value in task.media.items() if name in CLIP_KEYS}
+            with MediaClip(fields, self.processor.audio_stream) as clip:
                 record.duration = clip.duration
                 if self.max_seconds is not None and clip.duration > self.max_seconds:
                     text = f"the clip lasts {clip.duration:.1f} s, the limit is {self.max_seconds:g} s"
@@ -108,7 +110,7 @@ class ClipReader:
             _judge(record, missing, self.modalities)
         except MediaError as error:
             _fail(record, error)
-        except Exception as error:  # one clip must not stop the others, whatever a decoder makes of its bytes
+        except Exception as error:  # one clip must not stop the others, whatever a decoder raises
             record.status, record.reason, record.note = "failed", "cannot decode", f"{type(error).__name__}: {error}"
         yield Piece(task.position, record=record, missing=tuple(missing))
 
@@ -119,20 +121,20 @@ class ClipReader:
 
 
 def holds_embeddings(record: ClipRecord | None, max_seconds: float | None) -> bool:
-    """Whether a record of the store has embeddings of a clip that is not too long."""
+    """Return whether a record of the store has embeddings of a clip that is not too long."""
     if record is None or record.status == "failed":
         return False
     return max_seconds is None or record.duration <= max_seconds
 
 
 def content_hash(media: dict) -> tuple[str, int, int]:
-    """What a clip is made of: a hash of the file's bytes and the cut, with the file's size and time of change.
+    """Return a hash of a clip's content (the file's bytes and the cut), and the file's size and time of change.
 
     Returns:
-        ("<BLAKE2b of the bytes, hex>:<start>-<end>:<crop>", bytes, nanoseconds).
+        ("<BLAKE2b of the bytes, hex>:<cut_name>", bytes, nanoseconds).
 
     Raises:
-        MediaError: no file.
+        MediaError: If there is no file.
     """
     path = media.get("path")
     if not path:
@@ -144,9 +146,13 @@ def content_hash(media: dict) -> tuple[str, int, int]:
 
 
 def cut_name(media: dict) -> str:
-    """The cut of a clip as text, "<start>-<end>:<crop>", empty where there is none."""
+    """Return the cut of a clip as text, "<start>-<end>:<crop>", each part empty where there is none.
+
+    A clip that names its own sound track has ":<audio_stream>" after it.
+    """
     start, end = ("" if media.get(name) is None else repr(float(media[name])) for name in ("start", "end"))
-    return f"{start}-{end}:{media.get('crop') or ''}"
+    track = "" if media.get("audio_stream") is None else f":{media['audio_stream']}"
+    return f"{start}-{end}:{media.get('crop') or ''}{track}"
 
 
 @functools.lru_cache(maxsize=16)  # clips of one file mostly follow each other
@@ -156,10 +162,10 @@ def _file_hash(path: str, size: int, mtime_ns: int) -> str:
 
 
 def _judge(record: ClipRecord, missing: dict[str, MediaError], modalities: Sequence[str]) -> None:
-    """Status and reason of a clip that was opened."""
+    """Set status and reason of a clip that was opened."""
     errors = list(missing.values())
     if len(missing) == len(modalities):
-        # That a stream is broken says more than that another is not there.
+        # A broken stream says more than an absent one.
         _fail(record, next((error for error in errors if not error.reason.startswith("no ")), errors[-1]))
     elif missing:
         record.status, record.reason = "partial", "; ".join(error.reason for error in errors)

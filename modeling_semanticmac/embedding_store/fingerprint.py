@@ -11,7 +11,7 @@ from ..encoders import embedding_width
 from ..modeling_imagebind import weights_hash
 
 FINGERPRINT = "fingerprint.json"
-EXTRACTION = 1  # raise it when the same settings give other embeddings, so that an old store is not taken for a new one
+EXTRACTION = 2  # raise it when the same settings give other embeddings, so that an old store is not taken for a new one
 FRONT_ENDS = {"audio": "feature_extractor", "vision": "image_processor"}
 WINDOWS = {"audio": "audio_window", "vision": "vision_window"}
 SAMPLING = ("frames_per_second", "num_frames")
@@ -45,6 +45,8 @@ def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: st
         fingerprint[modality] = None if encoder is None else _describe_encoder(encoder, front_end)
         if encoder is not None:
             fingerprint[modality]["window"] = getattr(processor, WINDOWS[modality])
+    if fingerprint["audio"] is not None:
+        fingerprint["audio"]["audio_stream"] = processor.audio_stream
     return _plain(fingerprint)
 
 
