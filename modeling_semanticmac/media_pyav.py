@@ -174,10 +174,9 @@ class PyAVSound(_Stream):
 
     def cost(self, first: int) -> tuple[bool, int]:
         """Return whether the reader must go back to reach a sample, and about how many packets it has to decode."""
-        start = self._start_packet(first)
         if self._reaches(first):
-            return False, start - self._start_packet(self._held[0])
-        return self._held is not None, 0 if self._seeks else start
+            return False, self._start_packet(first) - self._start_packet(self._held[0])
+        return self._held is not None, 0 if self._seeks else self._start_packet(first)
 
     def pieces(self, first: int, last: int) -> Iterator[np.ndarray]:
         """Yield samples first to last, float32 (channels, n), in pieces of any length; silence where there are none."""

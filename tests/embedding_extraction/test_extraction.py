@@ -166,7 +166,7 @@ def test_cuts_beyond_the_media(clips, processor, towers, tmp_path):
                       "behind": (0, 0), "reversed": (0, 0), "plain": (2, 2)}  # fmt: skip
     assert all(torch.equal(one, two) for one, two in zip(store["negative"], store["plain"]))
     assert report.failed == {"zero length": 2} and report.done == 6
-    assert "asks for 9.00 s, the file ends at 5.2" in store.status("beyond").note
+    assert "ends at 9.00 s, the file at 5.2" in store.status("beyond").note
     assert "no length: one frame is taken" in store.status("no length").note
 
 
