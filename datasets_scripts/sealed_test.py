@@ -1,5 +1,7 @@
 """The test split under seal: while a model is trained or chosen nobody reads it, not even by mistake."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 
@@ -11,11 +13,11 @@ TEST = "test"
 
 
 class SealedTestError(RuntimeError):
-    """The test split was asked for before the model was chosen."""
+    """The test split was read before the model was chosen."""
 
 
 class SealedCorpus(Mapping):
-    """The splits of a corpus; `test` raises until `open_test` was called.
+    """The splits of a corpus; `test` raises until `open_test` is called.
 
     Args:
         corpus: the splits by name.
@@ -31,8 +33,8 @@ class SealedCorpus(Mapping):
     def __getitem__(self, split: str) -> datasets.Dataset:
         if split == TEST and self.opened is None:
             raise SealedTestError(
-                "the test split is sealed while a model is trained or chosen; it is opened by --do_predict, after the choice. Use the "
-                "validation split to choose."
+                "the test split is sealed while a model is trained or chosen; --do_predict opens it after the choice. Use the validation split "
+                "to choose."
             )
         return self._corpus[split]
 
@@ -44,7 +46,20 @@ class SealedCorpus(Mapping):
 
     def __repr__(self) -> str:
         sealed = "sealed" if self.opened is None else f"opened: {self.opened}"
-        return f"SealedCorpus({', '.join(f'{split}: {len(clips)} clips' for split, clips in self._corpus.items())}; test {sealed})"
+        splits = ", ".join(f"{split}: {len(clips)} clips" for split, clips in self._corpus.items())
+        return f"SealedCorpus({splits}; test {sealed})"
+
+    def num_clips(self, split: str) -> int:
+        """Return the number of clips of a split, also of the sealed one; 0 for a split that the corpus does not have."""
+        return len(self._corpus.get(split, ()))
+
+    def digests(self) -> dict[str, str]:
+        """Return a digest of ids, order, labels and texts of each split. The seal stays: a digest tells nothing about a clip."""
+        found = {}
+        for split, clips in self._corpus.items():
+            columns = [clips[name][:] for name in ("id", "label", "text", "context") if name in clips.column_names]
+            found[split] = hashlib.sha256(json.dumps(columns, default=str).encode()).hexdigest()[:16]
+        return found
 
     def open_test(self, reason: str) -> None:
         """Break the seal for good.

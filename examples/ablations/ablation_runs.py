@@ -132,8 +132,12 @@ def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequ
         run = SeedRun(seed, place, (*recorded_arguments(model_args, data_args, training_args), f"weights={weights}"))
         runs.append(run)
         if not run.is_finished():
-            training_main.run_once(model_args, data_args, training_args)
-            run.finish("loss", None, greater_is_better=False)
+            training_main.run_once(
+                model_args,
+                data_args,
+                training_args,
+                lambda trainer, run=run: run.finish("loss", None, greater_is_better=False),
+            )
     summarize(runs, folder)
     return folder
 

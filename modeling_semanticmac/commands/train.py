@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from accelerate import PartialState
 
 from ..search.search import search
-from ..training.main import run_once, run_seeds
+from ..training.main import run_once
 from ..training.run import Run
 from ..training.run_arguments import parse_command
+from ..training.seed_runs import run_seeds
 
 
 def main(argv: Sequence[str] | None = None) -> None:

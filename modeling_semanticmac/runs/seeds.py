@@ -1,4 +1,4 @@
-"""The same run with several seeds: which are finished, and what they say together."""
+"""The same run with several seeds: which are finished, and their results together."""
 
 import hashlib
 import json
@@ -21,36 +21,50 @@ class SeedRun:
     Args:
         seed: its seed.
         folder: its output folder.
-        words: the arguments of the run, without seed and folders.
+        arguments: of the run, as `name=value`, without seed and folders; digests of its clips likewise.
     """
 
     seed: int
     folder: Path
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256("\0".join(self.words).encode()).hexdigest()[:16]
+        """Return the digest of the arguments."""
+        return hashlib.sha256("\0".join(self.arguments).encode()).hexdigest()[:16]
 
     def is_finished(self) -> bool:
-        """Whether this seed ran to its end, with these arguments.
+        """Return whether this seed ran to its end with these arguments.
 
         Raises:
-            ValueError: it did with others.
+            ValueError: it ran to its end with others.
         """
         path = self.folder / FINISHED
         if not path.is_file():
             return False
-        if json.loads(path.read_text(encoding="utf-8"))["digest"] != self.digest:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["digest"] != self.digest:
+            before = dict(argument.partition("=")[::2] for argument in record.get("arguments", ()))
+            now = dict(argument.partition("=")[::2] for argument in self.arguments)
+            names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+            other = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in names)
             raise ValueError(
                 f"{self.folder} holds a finished run with other arguments; give another --output_dir, or remove it."
+                + (f" Different: {other}." if before else "")
             )
         return True
 
     def finish(self, metric: str, value: float | None, greater_is_better: bool) -> None:
-        """Mark the end, with the validation metric that chose the checkpoint."""
+        """Mark the end of the run.
+
+        Args:
+            metric: of validation, that chose the checkpoint.
+            value: its value; None where nothing was evaluated.
+            greater_is_better: whether a higher value is better.
+        """
         record = {
             "digest": self.digest,
+            "arguments": list(self.arguments),
             "seed": self.seed,
             "metric": metric,
             "value": value,
@@ -60,13 +74,16 @@ class SeedRun:
 
 
 def summarize(runs: Sequence[SeedRun], folder: Path) -> dict:
-    """Each result of every seed with mean and standard deviation (n - 1), and the seed that is best on validation; as `seeds.json` and `seeds.md`.
+    """Write `seeds.json` and `seeds.md`: each result of every seed, mean and standard deviation (n - 1), and the best seed.
 
     The best seed is chosen by the validation metric that chose each run's checkpoint, never by the test split.
 
     Args:
         runs: finished runs.
         folder: where the two files go.
+
+    Returns:
+        The content of `seeds.json`.
     """
     records = [json.loads((run.folder / FINISHED).read_text(encoding="utf-8")) for run in runs]
     results = [json.loads((run.folder / "all_results.json").read_text(encoding="utf-8")) for run in runs]

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .record import INCIDENTAL, argument_values
 
@@ -23,12 +24,24 @@ WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
     "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu", "activation_checkpointing", "gradient_checkpointing",
     "activation_checkpointing_kwargs", "gradient_checkpointing_kwargs",
 }  # fmt: skip
-# Differences after which the best validation figure so far says nothing about the checkpoints to come.
-BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better")
+# Differences after which the best validation figure so far cannot be compared with those to come.
+BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better", MADE_WITH)
 
 
 class ChangedSettingsError(ValueError):
     """A checkpoint was made with other settings, clips or weights than those of the run that resumes it."""
+
+
+class Difference(NamedTuple):
+    """One difference between what made a checkpoint and the settings of a run.
+
+    Args:
+        part: the argument, the split, the part of the weights, or the file that differs.
+        text: what differs, as a message says it.
+    """
+
+    part: str
+    text: str
 
 
 def effective_arguments(model_args, data_args, training_args) -> dict:
@@ -53,31 +66,30 @@ def digest(value) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def setting_differences(made: dict, now: dict) -> list[str]:
-    """Return one sentence for each difference between what made a checkpoint and the settings of this run.
+def setting_differences(made: dict, now: dict) -> list[Difference]:
+    """Return the differences between what made a checkpoint and the settings of this run.
 
     Args:
-        made, now: `arguments` (name -> value), `clips` (split -> `clip_digests`), `weights` (part -> digest) and `media` (split -> clip -> digest;
-            `fingerprint`, of the store). Parts that `now` lacks are not compared.
+        made: of the checkpoint: `arguments` (name -> value), `weights` (part -> digest), `clips` (split -> `clip_digests`), `store` (digest of the
+            store's fingerprint) and `media` (split -> clip -> digest).
+        now: of this run, likewise; parts that it lacks are not compared.
     """
     found = []
-    if "arguments" in now:
-        before, after = made.get("arguments", {}), now["arguments"]
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                found.append(f"{name} was {before.get(name)!r}, is {after.get(name)!r}")
+    before, after = made.get("arguments", {}), now.get("arguments", {})
+    for name in sorted(before.keys() | after.keys()) if after else ():
+        if before.get(name) != after.get(name):
+            found.append(Difference(name, f"{name} was {before.get(name)!r}, is {after.get(name)!r}"))
     for part, value in now.get("weights", {}).items():
         if made.get("weights", {}).get(part) != value:
-            found.append(f"the {part} is another one")
+            found.append(Difference(part, f"the {part} is another one"))
     for split, clips in now.get("clips", {}).items():
-        found += _clip_differences(split, made.get("clips", {}).get(split), clips)
+        found += [Difference(split, text) for text in _clip_differences(split, made.get("clips", {}).get(split), clips)]
+    if "store" in now and made.get("store") != now["store"]:
+        found.append(Difference("store", "the embeddings were made by other encoders or with another sampling"))
     for split, clips in now.get("media", {}).items():
-        before = made.get("media", {}).get(split)
-        if split == "fingerprint":
-            found += [] if before == clips else ["the embeddings were made by other encoders or with another sampling"]
-        elif before is not None:
-            changed = [clip for clip, value in clips.items() if before.get(clip, value) != value]
-            found += [f"media of {split} changed: {_named(changed)}"] if changed else []
+        known = made.get("media", {}).get(split, {})
+        if changed := [clip for clip, value in clips.items() if known.get(clip, value) != value]:
+            found.append(Difference(split, f"clips of {split} with other media: {_named(changed)}"))
     return found
 
 
@@ -94,17 +106,15 @@ def _clip_differences(split: str, made: Sequence | None, now: Sequence) -> list[
     }
     found = [f"clips of {split} {kind}: {_named(clips)}" for kind, clips in kinds.items() if clips]
     old_order = [clip for clip in before if clip in after]
-    if old_order != shared:
-        moved = [new for old, new in zip(old_order, shared) if old != new]
-        found.append(f"clips of {split} in another order: {_named(moved)}")
-    return found
+    moved = [new for old, new in zip(old_order, shared) if old != new]
+    return found + ([f"clips of {split} in another order: {_named(moved)}"] if moved else [])
 
 
 def _named(clips: Sequence[str]) -> str:
     return f"{', '.join(clips[:SHOWN])}{', ...' if len(clips) > SHOWN else ''} ({len(clips)})"
 
 
-def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> list[str]:
+def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> list[Difference]:
     """Compare a run with what made the checkpoint that it resumes.
 
     Args:
@@ -119,32 +129,36 @@ def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> lis
         ChangedSettingsError: there are differences; or, even where they are allowed, the training clips are others or in another order, by whose
             position a checkpoint keeps its state.
     """
-    path = checkpoint / MADE_WITH
-    if path.is_file():
-        made = json.loads(path.read_text(encoding="utf-8"))
-        differences = setting_differences(made, now)
-    else:
-        made, differences = {}, [f"it holds no {MADE_WITH}, so nobody knows what made it"]
+    made = made_with(checkpoint)
+    unknown = Difference(MADE_WITH, f"it holds no {MADE_WITH}, which would say what made it")
+    differences = setting_differences(made, now) if made else [unknown]
+    told = "; ".join(difference.text for difference in differences)
     if differences and not allow_changes:
         raise ChangedSettingsError(
-            f"{checkpoint} was made with other settings than this run has: {'; '.join(differences)}. Give the same arguments and data, start "
+            f"{checkpoint} was made with other settings than those of this run: {told}. Give the same arguments and data, start "
             "again in another --output_dir, or continue with --allow_changed_settings, which the record and the report of the run will say."
         )
     ids = [[row[0] for row in found.get("clips", {}).get("train", ())] for found in (made, now)]
     if made and "train" in now.get("clips", {}) and ids[0] != ids[1]:
         raise ChangedSettingsError(
-            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {'; '.join(differences)}. Start again in "
+            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {told}. Start again in "
             "another --output_dir; a changed training set cannot be allowed."
         )
     return differences
 
 
-def forgets_best(differences: Sequence[str]) -> bool:
+def made_with(checkpoint: Path) -> dict:
+    """Return what made a checkpoint; empty where it does not say."""
+    path = checkpoint / MADE_WITH
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def forgets_best(differences: Sequence[Difference]) -> bool:
     """Return whether differences make the best validation figure of a checkpoint incomparable with those to come."""
-    return any(part in difference for difference in differences for part in (*BEST_PARTS, MADE_WITH))
+    return any(difference.part in BEST_PARTS for difference in differences)
 
 
 __all__ = [
-    "MADE_WITH", "ChangedSettingsError", "check_same_settings", "clip_digests", "digest", "effective_arguments", "forgets_best",
-    "setting_differences",
+    "MADE_WITH", "ChangedSettingsError", "Difference", "check_same_settings", "clip_digests", "digest", "effective_arguments", "forgets_best",
+    "made_with", "setting_differences",
 ]  # fmt: skip

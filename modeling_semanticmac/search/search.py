@@ -13,7 +13,8 @@ from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
 from ..affect_heads import SemanticMACForAffect
-from ..runs.record import recorded_arguments, save_run_record
+from ..runs.output_folder import OutputFolder
+from ..runs.record import SEARCH, recorded_arguments, save_run_record
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
 from ..training.trainer import SemanticMACTrainer
 from ..training.training_args import SemanticMACTrainingArguments
@@ -98,6 +99,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     signature = [*recorded_arguments(*arguments), f"seed={args.seed}", f"search_space={space}"]
     signature += [f"search_sampler={options.search_sampler}", f"search_pruner={options.search_pruner}"]
     folder = Path(args.output_dir)
+    OutputFolder(folder).refuse_unless_search()
     set_seed(args.seed)
     run = make_run(*arguments)
     with FileLock(folder / ".encoding.lock"):  # of several processes the first one encodes
@@ -119,7 +121,8 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 
     queue = TrialQueue(options, folder, args, signature) if options.search_backend == "optuna" else None
-    save_run_record(folder, *arguments, run.task)
+    save_run_record(folder, *arguments, run.task, state=SEARCH)
+    run.begin()
     if queue is None:
         return report(search_with_ray(trainer, options), {})
     return _run_queue(trainer, queue, report)

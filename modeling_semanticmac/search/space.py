@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
+from ..files.strict_yaml import read_yaml
 from ..runs.record import INCIDENTAL
 from ..training.run_arguments import ModelArguments, argument_readers, find_shipped, shipped_names, unknown_name
 from ..training.training_args import SemanticMACTrainingArguments
@@ -111,7 +110,7 @@ def load_space(name: str | Path) -> SearchSpace:
         ValueError: an unknown name (with the nearest known one), one that all trials share, or a malformed entry.
     """
     path = find_shipped(str(name), SPACES, "examples/search", "search space")
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = read_yaml(path)
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path} holds {entries!r}; expected a mapping of argument names to values.")
     names, readers = searchable_names(), argument_readers()

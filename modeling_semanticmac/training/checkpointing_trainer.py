@@ -1,15 +1,12 @@
 """A Trainer whose checkpoints are whole or absent, and from which a run resumes exactly or not at all."""
 
-import logging
 import shutil
 from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..hub.saving_trainer import SavingTrainer
-from .checkpoints import UNFINISHED, check_checkpoint, move_into_place, newest_whole_checkpoint, rotate_checkpoints
-
-logger = logging.getLogger(__name__)
+from .checkpoints import UNFINISHED, check_checkpoint, move_into_place, requested_checkpoint, rotate_checkpoints
 
 
 class CheckpointingTrainer(SavingTrainer):
@@ -32,28 +29,10 @@ class CheckpointingTrainer(SavingTrainer):
             FileNotFoundError: the checkpoint, or a part of it, is absent.
             ValueError: the checkpoint is damaged, or was saved by another number of processes.
         """
-        checkpoint = self.checkpoint_to_resume(resume_from_checkpoint)
+        checkpoint = requested_checkpoint(resume_from_checkpoint, self.args.output_dir)
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.args.world_size)
         return super().train(resume_from_checkpoint=checkpoint, **kwargs)
-
-    def checkpoint_to_resume(self, requested: str | bool | None) -> str | None:
-        """Return the folder of the requested checkpoint, that of the newest whole one for "last" or True, or None.
-
-        Raises:
-            FileNotFoundError: "last" is requested and the output folder holds no whole checkpoint.
-        """
-        if requested in (None, False, "false", "False"):
-            return None
-        if requested not in (True, "last", "true", "True"):
-            return str(requested)
-        newest = newest_whole_checkpoint(self.args.output_dir)
-        if newest is None:
-            raise FileNotFoundError(
-                f"no whole checkpoint in {self.args.output_dir} to resume from; leave out --resume_from_checkpoint to start from the beginning."
-            )
-        logger.info("Resuming from %s.", newest)
-        return str(newest)
 
     def _get_output_dir(self, trial) -> str:
         return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)

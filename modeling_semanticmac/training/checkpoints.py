@@ -73,6 +73,25 @@ def newest_whole_checkpoint(run_folder: str | Path) -> Path | None:
     return None
 
 
+def requested_checkpoint(requested: str | bool | None, run_folder: str | Path) -> str | None:
+    """Return the folder of the requested checkpoint, that of the newest whole one for "last" or True, or None.
+
+    Raises:
+        FileNotFoundError: "last" is requested and the run folder holds no whole checkpoint.
+    """
+    if requested in (None, False, "false", "False"):
+        return None
+    if requested not in (True, "last", "true", "True"):
+        return str(requested)
+    newest = newest_whole_checkpoint(run_folder)
+    if newest is None:
+        raise FileNotFoundError(
+            f"no whole checkpoint in {run_folder} to resume from; leave out --resume_from_checkpoint to start from the beginning."
+        )
+    logger.info("Resuming from %s.", newest)
+    return str(newest)
+
+
 def check_checkpoint(checkpoint: str | Path, processes: int) -> None:
     """Refuse a checkpoint from which a run cannot continue exactly.
 

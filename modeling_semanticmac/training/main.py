@@ -1,43 +1,52 @@
-"""Train, evaluate and predict: one run from its arguments to its results, or one for each seed."""
+"""Train, evaluate and predict: one run from its arguments to its results."""
 
 import logging
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from transformers import set_seed
+from accelerate import PartialState
+from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy
 
 from datasets_scripts.check import split_counts
 from datasets_scripts.corpus import corpus_builder
 
 from ..files.atomic_files import write_json
-from ..hub.upload import push_run
 from ..metrics import class_scores, compute_metrics, tune_thresholds
 from ..report import write_report
-from ..runs.record import recorded_arguments, save_costs, save_run_record, write_predictions
-from ..runs.seeds import SeedRun, summarize
-from .checkpoints import newest_whole_checkpoint
+from ..runs.output_folder import OutputFolder
+from ..runs.record import finish_run_record, save_costs, save_run_record, write_predictions
+from ..runs.settings import check_same_settings, forgets_best, made_with
+from .argument_checks import check_arguments
+from .checkpoints import check_checkpoint, newest_whole_checkpoint, requested_checkpoint
 from .run import Run
-from .run_arguments import parse_arguments
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
 
 
-def train(trainer: SemanticMACTrainer, run: Run) -> None:
-    """Train, keep the model that is best on validation, save it complete."""
+def train(trainer: SemanticMACTrainer, run: Run, checkpoint: str | None = None) -> None:
+    """Train, keep the model that is best on validation, save it complete.
+
+    Args:
+        checkpoint: that the training resumes; None: it starts from the beginning.
+    """
     args = run.training_args
-    result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
     run.choice = "the model of the last step, chosen without looking at any split"
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
         best = Path(trainer.state.best_model_checkpoint).name
         run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
     if run.task.is_multi_label and (trainer.eval_dataset is not None or args.do_predict):
-        run.model.config.label_thresholds = None  # those of a model that training went on from
-        run.model.config.label_thresholds = tuned_thresholds(trainer, run).tolist()  # what a prediction goes by later
+        run.model.config.label_thresholds = None  # those of the model that the training started from
+        run.model.config.label_thresholds = tuned_thresholds(
+            trainer, run
+        ).tolist()  # applied by the pipeline at inference
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
-    asked = run.model_args.include_encoders
-    run.model.include_encoders = run.model.refers_to_folders if asked is None else asked
+    requested = run.model_args.include_encoders
+    run.model.include_encoders = run.model.refers_to_folders if requested is None else requested
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -45,7 +54,7 @@ def train(trainer: SemanticMACTrainer, run: Run) -> None:
 
 
 def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
-    """The score above which each label counts as present, by its F1 on validation: those that the model came with, or found now."""
+    """Return the score above which each label counts as present (C,): the model's own, or those with the best F1 on validation."""
     if run.model.config.label_thresholds is not None:
         return np.array(run.model.config.label_thresholds)
     clips = trainer.eval_dataset
@@ -57,7 +66,7 @@ def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
 
 
 def predict(trainer: SemanticMACTrainer, run: Run) -> None:
-    """Open the test split, report its metrics, write one row a clip. Thresholds of several labels are tuned on validation before."""
+    """Open the test split, report its metrics, write one row per clip. Thresholds of several labels are tuned on validation first."""
     thresholds = tuned_thresholds(trainer, run) if run.task.is_multi_label else None
     run.corpus.open_test(run.choice)
     clips = run.split("test", run.data_args.max_predict_samples)
@@ -75,86 +84,104 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
         write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1], thresholds)
 
 
-def run_seeds(argv: list[str], model_args, data_args, training_args) -> None:
-    """The run once for each seed, in folders `seed_<n>`; one that was stopped goes on where it was. Media are encoded once for all."""
-    folder = Path(training_args.output_dir)
-    embeddings, push = data_args.embeddings_dir or str(folder / "embeddings"), training_args.push_to_hub
-    runs = [
-        SeedRun(seed, folder / f"seed_{seed}", recorded_arguments(model_args, data_args, training_args))
-        for seed in data_args.seeds
-    ]
-    for run in runs:
-        if run.is_finished():
-            logger.info("seed %d is finished: %s", run.seed, run.folder)
-            continue
-        words = ["--seed", str(run.seed), "--output_dir", str(run.folder), "--embeddings_dir", embeddings]
-        model_args, data_args, training_args = parse_arguments([*argv, *words])
-        training_args.push_to_hub = False  # the best one, when all are there
-        if training_args.do_train and training_args.resume_from_checkpoint in (None, "last"):
-            newest = newest_whole_checkpoint(run.folder)
-            training_args.resume_from_checkpoint = str(newest) if newest else None
-        trainer = run_once(model_args, data_args, training_args)
-        if training_args.should_save:
-            args = trainer.args
-            run.finish(args.metric_for_best_model, trainer.state.best_metric, bool(args.greater_is_better))
-    if training_args.should_save:
-        summary = summarize(runs, folder)
-        print((folder / "seeds.md").read_text(encoding="utf-8"))
-        if push:
-            push_best(folder, summary, training_args)
+def run_once(
+    model_args, data_args, training_args, on_end: Callable[[SemanticMACTrainer], None] | None = None
+) -> SemanticMACTrainer:
+    """Do one run, from its arguments to its results, and return its trainer.
 
+    A run that is refused leaves its output folder as it was.
 
-def push_best(folder: Path, summary: dict, args) -> None:
-    """Push the run of the seed that validation chose.
+    Args:
+        on_end: called with the trainer after the results are written, before the run is marked as finished.
 
     Raises:
-        ValueError: none was chosen, since nothing was evaluated on validation.
+        ValueError: arguments that have no effect or do not fit; a corpus that lacks clips; an output folder that is in use or holds another run;
+            or a checkpoint that was made with other settings.
+        FileNotFoundError: the checkpoint to resume is absent.
     """
-    if summary["best_folder"] is None:
-        raise ValueError(
-            "no seed was chosen on validation, so there is none to push; train with --eval_strategy epoch."
-        )
-    name = args.hub_model_id or folder.resolve().name
-    push_run(
-        folder / summary["best_folder"],
-        name,
-        private=args.hub_private_repo,
-        token=args.hub_token,
-        revision=args.hub_revision,
-    )
-
-
-def run_once(model_args, data_args, training_args) -> SemanticMACTrainer:
-    """One run, from its arguments to its results."""
-    if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
-        raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
+    check_arguments(model_args, data_args, training_args)
     if not training_args.do_train:
         training_args.eval_strategy, training_args.load_best_model_at_end = IntervalStrategy.NO, False
-    set_seed(training_args.seed)
-    run = Run(model_args, data_args, training_args)
-    if training_args.should_save:
-        facts = {"corpus": corpus_builder(data_args.corpus).facts(), "language_model_commit": run.language_model_commit}
-        save_run_record(training_args.output_dir, model_args, data_args, training_args, run.task, **facts)
-    train_clips = run.split("train", data_args.max_train_samples) if training_args.do_train else None
-    needs_validation = training_args.do_train or training_args.do_eval
-    validation = run.split("validation", data_args.max_eval_samples) if needs_validation else None
-    trainer = run.trainer(train_clips, validation)
-    if training_args.do_train:
-        train(trainer, run)
-    if training_args.do_eval:
-        metrics = trainer.evaluate()
-        trainer.log_metrics("eval", metrics)
-        trainer.save_metrics("eval", metrics)
-    if training_args.do_predict:
-        predict(trainer, run)
-    if training_args.should_save:
-        save_costs(training_args.output_dir, run.model, run.encoders)
-        counts = split_counts(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
-        write_json(Path(training_args.output_dir) / "corpus.json", counts)
-        write_report(training_args.output_dir)
-    if training_args.push_to_hub:
-        trainer.push_to_hub()
+    folder = OutputFolder(training_args.output_dir)
+    is_main = training_args.process_index == 0
+    with folder.held() if is_main else nullcontext():  # several processes are one command
+        requested = training_args.resume_from_checkpoint if training_args.do_train else None
+        checkpoint = requested_checkpoint(requested, folder.path)
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, training_args.world_size)
+        if is_main:
+            folder.refuse_unless_free(newest_whole_checkpoint(folder.path), data_args.overwrite_output_dir, checkpoint)
+        PartialState().wait_for_everyone()
+        set_seed(training_args.seed)
+        run = Run(model_args, data_args, training_args)
+        trainer = _start(run, folder, Path(checkpoint) if checkpoint else None)
+        if training_args.do_train:
+            train(trainer, run, checkpoint)
+        if training_args.do_eval:
+            metrics = trainer.evaluate()
+            trainer.log_metrics("eval", metrics)
+            trainer.save_metrics("eval", metrics)
+        if training_args.do_predict:
+            predict(trainer, run)
+        if training_args.should_save:
+            _save_report(run)
+            if on_end is not None:
+                on_end(trainer)
+            finish_run_record(folder.path)
+        if training_args.push_to_hub:
+            trainer.push_to_hub()
     return trainer
 
 
-__all__ = ["run_once", "run_seeds"]
+def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> SemanticMACTrainer:
+    """Return the trainer of a run, after everything is checked and the records of the run are written.
+
+    Args:
+        checkpoint: that the training resumes; None: it starts from the beginning.
+    """
+    args, data_args = run.training_args, run.data_args
+    settings = run.settings() if args.do_train else {}
+    if checkpoint is not None:  # before media are encoded
+        check_same_settings(checkpoint, settings, data_args.allow_changed_settings)
+    train_clips = run.split("train", data_args.max_train_samples) if args.do_train else None
+    validation = run.split("validation", data_args.max_eval_samples) if run.needs_validation else None
+    if args.do_train:
+        settings |= run.media_settings(settings["clips"].keys())
+    facts = {"corpus": corpus_builder(data_args.corpus).facts(), "language_model_commit": run.language_model_commit}
+    differences = []
+    if checkpoint is not None:
+        differences = check_same_settings(checkpoint, settings, data_args.allow_changed_settings)
+        if differences:
+            logger.warning("resuming with changed settings: %s", "; ".join(found.text for found in differences))
+        changed = made_with(checkpoint).get("changed_settings", []) + [found.text for found in differences]
+        settings["changed_settings"] = facts["changed_settings"] = changed
+    if args.should_save:
+        inside = checkpoint is not None and checkpoint.resolve().parent == folder.path.resolve()
+        folder.clear(keep_checkpoints=inside)
+        save_run_record(folder.path, run.model_args, data_args, args, run.task, **facts)
+    run.begin()
+    trainer = run.trainer(train_clips, validation)
+    trainer.made_with = settings
+    if forgets_best(differences):
+        trainer.add_callback(ForgetBest())
+    return trainer
+
+
+class ForgetBest(TrainerCallback):
+    """Forget the best figure and checkpoint of a resumed run when its validation has changed."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Reset what the checkpoint says of the best model."""
+        state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+
+
+def _save_report(run: Run) -> None:
+    """Write costs, counts of the corpus, and the report."""
+    data_args, folder = run.data_args, Path(run.training_args.output_dir)
+    save_costs(folder, run.model, run.encoders)
+    counts = split_counts(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
+    write_json(folder / "corpus.json", counts)
+    write_report(folder)
+
+
+__all__ = ["run_once"]

@@ -1,6 +1,7 @@
 """One run: its arguments, model, processor and clips."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
@@ -10,11 +11,15 @@ from datasets_scripts.sealed_test import SealedCorpus
 
 from ..affect_heads import SemanticMACForAffect
 from ..embedding_extraction import extract_embeddings
-from ..embedding_extraction.report import usable_clips
+from ..embedding_extraction.report import ExtractionReport, usable_clips
 from ..embedding_store import EmbeddingStore
+from ..embedding_store.fingerprint import ORIGIN
 from ..encoders import commit_of, embedding_width, encoder_reference, load_towers
 from ..files.atomic_files import write_json
+from ..modeling_imagebind import weights_hash
 from ..processing_semanticmac import SemanticMACProcessor
+from ..runs.settings import clip_digests, digest, effective_arguments
+from .argument_checks import check_best_metric
 from .collator import SemanticMACCollator
 from .objectives import own_class_weight
 from .trainer import SemanticMACTrainer
@@ -22,8 +27,17 @@ from .trainer import SemanticMACTrainer
 logger = logging.getLogger("run_mac")
 
 
+ENOUGH = 0.9  # share of clips that have a modality, below which log and report name it
+
+
 class Run:
-    """One run: its arguments, model, processor and clips, each made when it is first needed."""
+    """One run: its arguments, model, processor and clips.
+
+    Nothing is written into the output folder before `begin`, so that a refused run leaves it as it was.
+
+    Raises:
+        ValueError: an argument is missing, two exclude each other, or a split that is needed has no clips.
+    """
 
     def __init__(self, model_args, data_args, training_args):
         self.model_args, self.data_args, self.training_args = model_args, data_args, training_args
@@ -38,25 +52,76 @@ class Run:
         )
         if training_args.class_weights:
             own_class_weight(training_args.class_weights, self.task)  # refuses wrong ones before anything is loaded
+        if training_args.do_train:
+            check_best_metric(self.task, training_args)
         self.used: dict[str, list[str]] = {}  # split -> ids of the clips that were used
+        self.media_reports: dict[str, ExtractionReport] = {}  # split -> what became of the media of its clips
+        # split -> `clips`, and how many of them have each modality
+        self.modality_counts: dict[str, dict[str, int]] = {}
+        self.has_begun = False
         self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
         self.uses_media = set(data_args.modalities) != {"text"}
         self.corpus = SealedCorpus(
             load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
         )
+        self._check_splits()
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         self.choice = f"the model is {model_args.model_name_or_path}, nothing is chosen here"
         self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
 
+    @property
+    def needs_validation(self) -> bool:
+        """Return whether validation is evaluated, in training or after it, or thresholds are tuned on it."""
+        args = self.training_args
+        if args.do_eval or (args.do_train and (args.eval_strategy != "no" or self.corpus.num_clips("validation") > 0)):
+            return True
+        return args.do_train and args.do_predict and self.task.is_multi_label
+
+    def _check_splits(self) -> None:
+        """Refuse a corpus that lacks clips of a split which will be needed, before anything is loaded."""
+        args = self.training_args
+        needed = {"train": args.do_train, "validation": self.needs_validation, "test": args.do_predict}
+        empty = [split for split, is_needed in needed.items() if is_needed and not self.corpus.num_clips(split)]
+        if empty:
+            counts = ", ".join(f"{split} {self.corpus.num_clips(split)}" for split in needed)
+            raise ValueError(
+                f"{self.data_args.corpus} at {self.data_args.data_dir} has no clips of {' and '.join(empty)} (clips: {counts}), which this "
+                "command needs. Complete the corpus, or do without: --do_train, --do_eval, --do_predict and --eval_strategy say which splits "
+                "are used."
+            )
+
     def _load(self):
         name = self.model_args.model_name_or_path
-        model = SemanticMACForAffect.from_pretrained(name)
+        dropout = self.model_args.dropout
+        model = SemanticMACForAffect.from_pretrained(name, **({} if dropout is None else {"dropout": dropout}))
         if model.config.task != self.task:
-            raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus asks for {self.task}.")
-        return model, SemanticMACProcessor.from_pretrained(name)
+            raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus needs {self.task}.")
+        processor = SemanticMACProcessor.from_pretrained(name)
+        self._check_fixed_arguments(model.config, processor)
+        return model, processor
+
+    def _check_fixed_arguments(self, config, processor) -> None:
+        """Refuse arguments that a saved model cannot follow. `dropout` has no weights: it is set.
+
+        Raises:
+            ValueError: an argument differs from the saved model's value, which would be used in its place.
+        """
+        args = self.model_args
+        given = {name: (value, getattr(config, name)) for name, value in args.config_fields().items()}
+        given |= {name: (value, getattr(processor, name)) for name, value in args.sampling_fields().items()}
+        for modality in ("vision", "audio"):
+            name, reference = getattr(args, f"{modality}_encoder"), getattr(config, f"{modality}_encoder") or {}
+            if name is not None:
+                given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
+        wrong = [f"--{name} {value} (the model has {own})" for name, (value, own) in given.items() if value != own]
+        if wrong:
+            raise ValueError(
+                f"the model at {args.model_name_or_path} is given, which these arguments do not change: {', '.join(wrong)}. Leave them out, or "
+                "build a new model with --language_model."
+            )
 
     def _build(self):
-        """A new model around the language model and, where media are used, the two towers."""
+        """Return a new model around the language model and, where media are used, the two towers; and its processor."""
         args = self.model_args
         self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
         words_revision = self.language_model_commit or args.language_model_revision
@@ -86,11 +151,19 @@ class Run:
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
 
-    def split(self, name: str, limit: int | None):
-        """A split of the corpus, with its clips in the embedding store where media are used."""
+    def rows(self, name: str, limit: int | None):
+        """Return the clips of a split, or its first `limit` clips."""
         clips = self.corpus[name]
-        if limit is not None:
-            clips = clips.select(range(min(limit, len(clips))))
+        return clips if limit is None else clips.select(range(min(limit, len(clips))))
+
+    def split(self, name: str, limit: int | None):
+        """Return a split of the corpus, with its clips in the embedding store where media are used.
+
+        Raises:
+            ValueError: no clip is left, or none has a modality that is requested.
+        """
+        clips = self.rows(name, limit)
+        store = None
         if self.uses_media:
             report = extract_embeddings(
                 clips,
@@ -102,26 +175,101 @@ class Run:
                 max_seconds=self.data_args.max_seconds,
             )
             logger.info("embeddings of %s:\n%s", name, report)
-            if self.training_args.should_save:
-                report.save(Path(self.training_args.output_dir) / f"media_{name}.json")
-            clips = usable_clips(clips, self.store, self.data_args.on_error)
+            self.media_reports[name], store = report, self.store
+            clips = usable_clips(clips, store, self.data_args.on_error)
+        self._count_modalities(name, clips, store)
         self.used[name] = clips["id"][:]
-        if self.training_args.should_save:
-            write_json(Path(self.training_args.output_dir) / "splits.json", self.used)
+        if self.has_begun:
+            self._write_clips()
         return clips
+
+    def _count_modalities(self, name: str, clips, store: EmbeddingStore | None) -> None:
+        """Count the clips that have each requested modality; refuse a split in which one is absent throughout."""
+        if not len(clips):
+            raise ValueError(
+                f"no clip of {name} can be used: the split is empty, or --on_error skip left out all of its clips."
+            )
+        counts = {"clips": len(clips)}
+        for modality in self.data_args.modalities:
+            if modality == "text":
+                counts[modality] = sum(bool(text.strip()) for text in clips["text"])
+            else:
+                counts[modality] = sum(getattr(store.status(clip), modality) > 0 for clip in clips["id"])
+        self.modality_counts[name] = counts
+        absent = [modality for modality in self.data_args.modalities if not counts[modality]]
+        if absent:
+            rest = [modality for modality in self.data_args.modalities if counts[modality]] or ["text"]
+            raise ValueError(
+                f"none of the {len(clips)} clips of {name} has {' or '.join(absent)}, so the model would be said to use what it never saw. Check "
+                f"the media of the corpus, or request what there is: --modalities {' '.join(rest)}."
+            )
+        for modality in self.data_args.modalities:
+            share = counts[modality] / len(clips)
+            if share < ENOUGH:
+                logger.warning("only %d of %d clips of %s have %s (%.0f %%)", counts[modality], len(clips), name, modality, 100 * share)  # fmt: skip
+
+    def settings(self) -> dict:
+        """Return what changes the result of a training: arguments, digests of the weights and of each clip; see `runs.settings`."""
+        limits = {"train": self.data_args.max_train_samples, "validation": self.data_args.max_eval_samples}
+        splits = ("train", "validation") if self.needs_validation else ("train",)
+        tokenizer = self.processor.tokenizer
+        start = self.model if self.model_args.model_name_or_path else self.model.semanticmac.language_model
+        return {
+            "arguments": effective_arguments(self.model_args, self.data_args, self.training_args),
+            "weights": {
+                "model that the training starts from" if start is self.model else "language model": weights_hash(start),
+                "tokenizer": digest(
+                    [type(tokenizer).__name__, tokenizer.get_vocab(), str(tokenizer.special_tokens_map)]
+                ),
+            },
+            "clips": {split: clip_digests(self.rows(split, limits[split])) for split in splits},
+        }
+
+    def media_settings(self, splits: Sequence[str]) -> dict:
+        """Return the part of the settings that is known after the extraction: the store's fingerprint and the content of the media."""
+        store = self.store
+        if store is None:
+            return {}
+        records = {split: {clip: store.status(clip) for clip in self.used[split]} for split in splits}
+        parts = {name: store.fingerprint[name] for name in (*self.encoders, "sampling", "extraction")}
+        for modality in self.encoders:  # a tower that was moved is the same tower
+            parts[modality] = {name: value for name, value in parts[modality].items() if name not in ORIGIN}
+        return {
+            "store": digest(parts),
+            "media": {
+                split: {clip: digest([record.content_hash, record.status]) for clip, record in found.items()}
+                for split, found in records.items()
+            },
+        }
+
+    def begin(self) -> None:
+        """Write what is known of the clips so far; from here on the run writes into its folder."""
+        self.has_begun = True
+        self._write_clips()
+
+    def _write_clips(self) -> None:
+        """Write which clips are used, which modalities they have, and what became of their media."""
+        if not self.training_args.should_save:
+            return
+        folder = Path(self.training_args.output_dir)
+        write_json(folder / "splits.json", self.used)
+        write_json(folder / "modalities.json", self.modality_counts)
+        for split, report in self.media_reports.items():
+            report.save(folder / f"media_{split}.json")
 
     @property
     def encoders(self) -> dict:
-        """The frozen towers of the modalities in use."""
+        """Return the frozen towers of the modalities in use."""
         used = [modality for modality in ("vision", "audio") if modality in self.data_args.modalities]
         return {modality: self.model.semanticmac.get_encoder(modality) for modality in used}
 
     @property
     def store(self) -> EmbeddingStore | None:
-        """The embeddings of the clips that were split off so far; None where only text is used."""
+        """Return the embeddings of the splits that were made so far; None where only text is used."""
         return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
 
     def trainer(self, train, validation, make=SemanticMACTrainer) -> SemanticMACTrainer:
+        """Return a trainer of the model on two splits, either of which may be None."""
         collator = SemanticMACCollator(
             self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
         )  # fmt: skip

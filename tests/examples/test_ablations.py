@@ -19,6 +19,7 @@ from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.runs.comparison import compare_runs
 from modeling_semanticmac.runs.record import read_predictions
 from modeling_semanticmac.training import main as training_main
+from modeling_semanticmac.training import seed_runs
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.project import PROJECT
 
@@ -91,7 +92,8 @@ def predictions(folder) -> np.ndarray:
 
 
 def train_nothing(monkeypatch):
-    monkeypatch.setattr(training_main, "run_once", lambda *_: pytest.fail("a finished run was repeated"))
+    for module in (training_main, seed_runs):
+        monkeypatch.setattr(module, "run_once", lambda *_: pytest.fail("a finished run was repeated"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.runs.seeds import SeedRun, summarize
-from modeling_semanticmac.training import main as training_main
+from modeling_semanticmac.training import seed_runs
 from tests.helpers.project import RECIPE
 
 
@@ -23,7 +23,7 @@ def test_seeds(world, tmp_path, monkeypatch, capsys):
         "--output_dir",
         str(tmp_path),
     ]
-    started, once = [], training_main.run_once
+    started, once = [], seed_runs.run_once
 
     def counted(*arguments):
         started.append((arguments[2].seed, arguments[2].resume_from_checkpoint))
@@ -31,7 +31,7 @@ def test_seeds(world, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt  # somebody stops it before the second seed
         return once(*arguments)
 
-    monkeypatch.setattr(training_main, "run_once", counted)
+    monkeypatch.setattr(seed_runs, "run_once", counted)
     with pytest.raises(KeyboardInterrupt):
         train_command.main([*words, "--seeds", "7", "8"])
     train_command.main([*words, "--seeds", "7", "8"])

@@ -1,0 +1,165 @@
+"""The groups of arguments of a run: model, data, search."""
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+
+from ..configuration_semanticmac import MODALITIES, SemanticMACConfig
+from ..files.secrets import hide_secrets
+
+
+def _option(help_text: str, default=None):
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass
+class ModelArguments:
+    """Which model: a checkpoint to start from, or a language model and two towers to build a new one on.
+
+    Fields of `SemanticMACConfig` override the configuration's defaults; sampling fields go to the processor.
+    """
+
+    model_name_or_path: str | None = _option("A SemanticMAC checkpoint to continue from, evaluate or predict with.")
+    language_model: str | None = _option("A pretrained text encoder (name or folder) to build a new model on.")
+    language_model_revision: str | None = _option("Revision of the language model on the Hub.")
+    vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
+    vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
+    audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
+    audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+    include_encoders: bool | None = _option(
+        "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can load."
+    )
+
+    hidden_size: int | None = _option("Width d.")
+    num_attention_heads: int | None = _option("Heads h.")
+    num_latents: int | None = _option("Latent tokens N of each Affective Perceiver.")
+    num_perceiver_layers: int | None = _option("Layers of each Affective Perceiver.")
+    num_interaction_layers: int | None = _option("Layers of each interaction stack.")
+    num_bridge_tokens: int | None = _option("Bridge tokens n_b.")
+    max_frames: int | None = _option("Rows of the frame embedding tables.")
+    use_frame_embeddings: bool | None = _option("Frame embeddings, eq. (3).")
+    perceiver_norm: str | None = _option("pre or none.")
+    perceiver_residual: bool | None = _option("Residual connections in the perceiver.")
+    use_modality_embeddings: bool | None = _option("Modality embeddings, eq. (5).")
+    multi_query: bool | None = _option("One key and value head for all query heads, eq. (6).")
+    use_bridge_tokens: bool | None = _option("Bridge tokens, eq. (7)-(8).")
+    gate: str | None = _option("reglu, relu or none, eq. (9).")
+    dropout: float | None = _option("Dropout of the new modules.")
+    initializer_range: float | None = _option("Standard deviation of new weights.")
+
+    frames_per_second: float | None = _option("Frames and audio windows a second (default 2).")
+    num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
+    vision_window: str | None = _option("image (one still a token) or clip (two frames of one second).")
+    audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
+    num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
+
+    @classmethod
+    def config_names(cls) -> set[str]:
+        """Return the names of the arguments that are fields of `SemanticMACConfig`."""
+        names = {f.name for f in fields(SemanticMACConfig)} & {f.name for f in fields(cls)}
+        return names - {"vision_encoder", "audio_encoder"}  # references, made from the names when the towers are loaded
+
+    def config_fields(self) -> dict:
+        """Return the given fields of `SemanticMACConfig`."""
+        return {name: getattr(self, name) for name in sorted(self.config_names()) if getattr(self, name) is not None}
+
+    def sampling_fields(self) -> dict:
+        """Return the given sampling fields of the processor."""
+        names = ("frames_per_second", "num_frames", "vision_window", "audio_window")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass
+class DataArguments:
+    """Which clips, what of them is used, and how the output folder is treated."""
+
+    corpus: str | None = _option("Name of the corpus, e.g. mosi, meld, mustard, synthetic.")
+    data_dir: str | None = _option("Folder of the corpus as its authors released it.")
+    task: str | None = _option("Task of the corpus where it has several, e.g. sentiment, emotion.")
+    corpus_options: str | None = _option('Options of the corpus as JSON, e.g. {"fold": 0}; in a YAML file a mapping.')
+    modalities: list[str] = field(
+        default_factory=lambda: list(MODALITIES), metadata={"help": "Modalities to use: text audio vision."}
+    )
+    use_context: bool = _option("Put the earlier utterances of the dialogue before the text.", True)
+    max_length: int = _option("Longest text in tokens, context included.", 128)
+    embeddings_dir: str | None = _option("Folder of the embedding store (default: <output_dir>/embeddings).")
+    extraction_workers: int | None = _option("Processes that decode media (default: by the number of cores).")
+    extraction_batch_size: int = _option("Frames or audio windows that a tower encodes at once.", 32)
+    media: str = _option(
+        "required, or optional: the same as --on_error mask, for corpora whose media are absent.", "required"
+    )
+    on_error: str = _option("Clips whose media cannot be used: raise, mask (their text alone) or skip.", "raise")
+    max_seconds: float | None = _option("Longer clips are not encoded.")
+    seeds: list[int] | None = _option(
+        "Run each of these seeds in a folder of its own, skip those that are finished, and report mean and deviation."
+    )
+    max_train_samples: int | None = _option("Use only the first clips of the training set (for debugging).")
+    max_eval_samples: int | None = _option("Use only the first clips of validation (for debugging).")
+    max_predict_samples: int | None = _option("Use only the first clips of test (for debugging).")
+    overwrite_output_dir: bool = _option("Replace the run that the output folder holds.", False)
+    allow_changed_settings: bool = _option(
+        "Resume a checkpoint that other settings, clips or weights made; the record and the report say so.", False
+    )
+
+    def __post_init__(self):
+        for name in (
+            "max_train_samples",
+            "max_eval_samples",
+            "max_predict_samples",
+            "max_length",
+            "extraction_batch_size",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected 1 or more.")
+        if self.extraction_workers is not None and self.extraction_workers < 0:
+            raise ValueError(f"extraction_workers is {self.extraction_workers}; expected 0 or more.")
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise ValueError(f"max_seconds is {self.max_seconds}; expected more than 0.")
+        unknown = sorted(set(self.modalities) - set(MODALITIES))
+        if unknown or not self.modalities:
+            raise ValueError(f"modalities is {self.modalities}; expected one or more of {', '.join(MODALITIES)}.")
+        if self.media not in ("required", "optional"):
+            raise ValueError(f"media is {self.media!r}; expected required or optional.")
+        if self.media == "optional" and self.on_error == "raise":
+            self.on_error = "mask"
+        self.options = json.loads(self.corpus_options) if self.corpus_options else {}
+        if not isinstance(self.options, dict):
+            raise ValueError(
+                f'corpus_options is {hide_secrets(self.corpus_options)!r}; expected a JSON mapping such as {{"fold": 0}}.'
+            )
+
+
+@dataclass
+class SearchArguments:
+    """A hyperparameter search in the place of one run (docs/search.md)."""
+
+    do_search: bool = _option("Search hyperparameters, scored on validation, in the place of one run.", False)
+    search_space: str | None = _option("A search space of the package (default: paper), or a YAML file.")
+    search_trials: int = _option("Finished trials to reach, earlier ones of the same search included.", 50)
+    search_sampler: str = _option("random or tpe.", "random")
+    search_pruner: str = _option("none or median (stop a trial that is worse than the median of the others).", "none")
+    search_storage: str | None = _option(
+        "Database of the trials, e.g. postgresql://... (default: OUTPUT_DIR/search.db)."
+    )
+    search_heartbeat: int = _option(
+        "Seconds between signs of life of a trial; one that is silent for twice as long was killed and is run again.",
+        60,
+    )
+    search_backend: str = _option("optuna or ray.", "optuna")
+
+    def __post_init__(self):
+        choices = {"sampler": ("random", "tpe"), "pruner": ("none", "median"), "backend": ("optuna", "ray")}
+        for name, known in choices.items():
+            value = getattr(self, f"search_{name}")
+            if value not in known:
+                raise ValueError(f"search_{name} is {value!r}; expected {' or '.join(known)}.")
+        for name in ("search_trials", "search_heartbeat"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        given = [f"--{item.name}" for item in fields(self) if getattr(self, item.name) != item.default]
+        if given and not self.do_search:
+            raise ValueError(f"{' '.join(given)} has no effect without --do_search.")
+
+
+__all__ = ["DataArguments", "ModelArguments", "SearchArguments"]
