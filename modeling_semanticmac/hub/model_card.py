@@ -84,7 +84,7 @@ class RunCard:
     def __init__(self, folder: Path, config: SemanticMACConfig, repo_id: str):
         self.config, self.repo_id = config, repo_id
         run = RunFolder(folder)
-        self.record, self.results = run.record, run.results
+        self.record, self.results, self.modality_text = run.record, run.results, run.modality_text
         self.clips = {split: len(ids) for split, ids in run.json("splits.json").items()}
         self.seeds = run.json("../seeds.json")
         if folder.name != self.seeds.get("best_folder"):
@@ -113,7 +113,7 @@ class RunCard:
         return f"---\n{head.to_yaml()}\n---\n\n{self._introduction()}\n{body}"
 
     def _introduction(self) -> str:
-        modalities = ", ".join(self.record["data"]["modalities"])
+        modalities = self.modality_text
         text = f"# {self.repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) trained on **{self.title}** with {modalities}. {task_sentence(self.config)}\n"
         if self.corpus["name"] == "synthetic":
             text += f"\n{SYNTHETIC}"

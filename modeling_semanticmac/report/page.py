@@ -67,7 +67,7 @@ def _head(run: RunFolder) -> tuple[str, str]:
         "multi_label_classification": f"any of {task.num_labels} labels",
     }[task.problem_type]
     words = [
-        f"Predicts {kind} from {', '.join(data['modalities'])}; language model `{run.language_model}`, seed {run.record['seed']}."
+        f"Predicts {kind} from {run.modality_text}; language model `{run.language_model}`, seed {run.record['seed']}."
     ]
     name = "sims_mae" if task.metrics == "sims" else "mae" if task.is_regression else "w_f1"
     found = {
@@ -76,6 +76,8 @@ def _head(run: RunFolder) -> tuple[str, str]:
     told = [f"{format_number(value)} on {split}" for split, value in found.items() if value is not None]
     if told:
         words.append(f"**`{name}` {', '.join(told)}**{' (lower is better)' if task.is_regression else ''}.")
+    if run.changed_settings:
+        words.append(f"**Resumed with changed settings**: {'; '.join(run.changed_settings)}.")
     options = f" Corpus options: `{data['corpus_options']}`." if data["corpus_options"] else ""
     lacking = covered_clips(run)[1]
     warning = f" **{lacking.partition('. ')[0]}.**" if lacking else ""

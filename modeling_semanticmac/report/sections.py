@@ -253,6 +253,7 @@ def circumstances_section(run: RunFolder) -> Section:
     """What is needed to do it again."""
     record = run.record
     told = {name: record[name] for name in ("command", "seed", "git_revision", "versions")}
+    told["changed_settings"] = run.changed_settings
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = (
         f"- command: `{shlex.join(map(str, record['command']))}`\n- seed {record['seed']}, git revision {record['git_revision'] or 'unknown'}\n"

@@ -1,6 +1,7 @@
-"""A finished run, read from the files that it left in its folder."""
+"""A run, read from the files in its folder."""
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -10,11 +11,19 @@ from ..configuration_semanticmac import TaskSpecification
 from ..files.local_paths import without_local_paths
 from .record import read_predictions
 
-TIMINGS = ("_runtime", "_time", "_per_second", "_flos")  # ends of the names of results that are no metrics
+TIMINGS = ("_runtime", "_time", "_per_second", "_flos")  # ends of the names of results that are not metrics
+
+
+ENOUGH = 0.9  # share of the clips that have a modality, below which log and report name it
+
+
+def _percent(share: float) -> str:
+    """Return a share below `ENOUGH` in whole percent, never rounded up to it."""
+    return f"{math.floor(100 * share)} %"
 
 
 def split_results(results: dict, split: str) -> dict[str, float]:
-    """The figures of one split by their own names, without times and rates.
+    """Return the figures of one split by their own names, without times and rates.
 
     Args:
         results: content of `all_results.json`.
@@ -28,33 +37,38 @@ def split_results(results: dict, split: str) -> dict[str, float]:
 
 
 class RunFolder:
-    """The files of a run, each read when it is first asked for; what a run did not write is empty.
+    """The files of a run, each read when it is first needed; what a run did not write is empty.
 
     Args:
         folder: the output folder of `run_mac.py`.
 
     Raises:
-        FileNotFoundError: no run lies there.
+        FileNotFoundError: the folder holds no run.
     """
 
     def __init__(self, folder: Path | str):
         self.path = Path(folder)
         self.name = self.path.resolve().name
         if not (self.path / "run.json").is_file():
-            raise FileNotFoundError(f"no run.json in {folder}: it is no folder of a run.")
+            raise FileNotFoundError(f"no run.json in {folder}: it is not the folder of a run.")
 
     def json(self, name: str) -> dict:
-        """A JSON file of the folder; empty where it is absent."""
+        """Return the content of a JSON file of the folder; empty where it is absent."""
         path = self.path / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
     def record(self) -> dict:
-        """Arguments, command, seed, versions, revision."""
+        """Return arguments, command, seed, versions, revision."""
         return self.json("run.json")
 
     @cached_property
     def task(self) -> TaskSpecification:
+        """Return the task.
+
+        Raises:
+            ValueError: an older version wrote the record, without the task.
+        """
         if "task" not in self.record:
             raise ValueError(
                 f"{self.path / 'run.json'} does not name the task: an older version wrote it; run it again."
@@ -63,32 +77,48 @@ class RunFolder:
 
     @property
     def language_model(self) -> str | None:
-        """Name of the language model, or of the checkpoint that was gone on from; of an absolute path the last part."""
+        """Return the name of the language model, or of the checkpoint that the run started from; of an absolute path the last part."""
         return without_local_paths(self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"])
 
     @property
     def uses_media(self) -> bool:
+        """Return whether the run used more than text."""
         return set(self.record["data"]["modalities"]) != {"text"}
+
+    @property
+    def modality_text(self) -> str:
+        """Return the modalities of the run, e.g. "text, audio (62 % of test)", with the share of the clips where few have one."""
+        texts = []
+        for modality in self.record["data"]["modalities"]:
+            shares = {split: found[modality] / found["clips"] for split, found in self.json("modalities.json").items() if found.get("clips") and modality in found}  # fmt: skip
+            few = [f"{_percent(share)} of {split}" for split, share in shares.items() if share < ENOUGH]
+            texts.append(f"{modality} ({', '.join(few)})" if few else modality)
+        return ", ".join(texts)
+
+    @property
+    def changed_settings(self) -> list[str]:
+        """Return what changed between the checkpoints that the run resumed and its own settings (`--allow_changed_settings`)."""
+        return self.record.get("changed_settings") or []
 
     @cached_property
     def results(self) -> dict:
-        """Everything that was measured, of all splits."""
+        """Return all figures, of all splits."""
         return self.json("all_results.json")
 
     @property
     def thresholds(self) -> np.ndarray | None:
-        """Of several labels: the score above which each is present, tuned on validation (C,); None where none were tuned."""
+        """Return, of several labels, the score above which each is present (C,), tuned on validation; None where none were tuned."""
         names = [f"test_threshold_{label}" for label in self.task.label_names]
         return np.array([self.results[name] for name in names]) if self.results.keys() >= set(names) else None
 
     @cached_property
     def state(self) -> dict:
-        """The state of the Trainer, with the best step and the log."""
+        """Return the state of the Trainer, with the best step and the log."""
         return self.json("trainer_state.json")
 
     @cached_property
     def history(self) -> list[dict]:
-        """The rows of the log; of a step that was logged again by a resumed run, the last."""
+        """Return the rows of the log; of a step that a resumed run logged again, the last."""
         rows = {}
         for row in self.state.get("log_history", []):
             rows[row["step"], tuple(sorted(row.keys() - {"epoch", "step"}))] = row
@@ -96,9 +126,9 @@ class RunFolder:
 
     @cached_property
     def predictions(self) -> list[dict[str, str]]:
-        """A row for each test clip; none where the test split was not opened."""
+        """Return a row for each test clip; none where the test split was not opened."""
         path = self.path / "predictions_test.csv"
         return read_predictions(path) if path.is_file() else []
 
 
-__all__ = ["TIMINGS", "RunFolder", "split_results"]
+__all__ = ["ENOUGH", "TIMINGS", "RunFolder", "split_results"]

@@ -81,6 +81,17 @@ def check_numbers(group) -> None:
             raise ValueError(f"{name} is {value}; expected 0 or more.")
 
 
+def check_search_arguments(options) -> None:
+    """Refuse options of a search without a search.
+
+    Raises:
+        ValueError: names the options.
+    """
+    given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
+    if given and not options.do_search:
+        raise ValueError(f"{' '.join(given)}: no effect without --do_search.")
+
+
 def check_best_metric(task: TaskSpecification, args) -> None:
     """Refuse a `metric_for_best_model` that the task does not have, or whose direction is given the wrong way round.
 
@@ -115,4 +126,4 @@ def metric_names(task: TaskSpecification) -> set[str]:
         return set(compute_metrics(task, logits, labels))
 
 
-__all__ = ["check_arguments", "check_best_metric", "check_numbers", "metric_names"]
+__all__ = ["check_arguments", "check_best_metric", "check_numbers", "check_search_arguments", "metric_names"]

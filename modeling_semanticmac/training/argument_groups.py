@@ -157,9 +157,6 @@ class SearchArguments:
         for name in ("search_trials", "search_heartbeat"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")
-        given = [f"--{item.name}" for item in fields(self) if getattr(self, item.name) != item.default]
-        if given and not self.do_search:
-            raise ValueError(f"{' '.join(given)} has no effect without --do_search.")
 
 
 __all__ = ["DataArguments", "ModelArguments", "SearchArguments"]

@@ -18,6 +18,7 @@ from ..encoders import commit_of, embedding_width, encoder_reference, load_tower
 from ..files.atomic_files import write_json
 from ..modeling_imagebind import weights_hash
 from ..processing_semanticmac import SemanticMACProcessor
+from ..runs.folder import ENOUGH
 from ..runs.settings import clip_digests, digest, effective_arguments
 from .argument_checks import check_best_metric
 from .collator import SemanticMACCollator
@@ -25,9 +26,6 @@ from .objectives import own_class_weight
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
-
-
-ENOUGH = 0.9  # share of clips that have a modality, below which log and report name it
 
 
 class Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from ..files.strict_yaml import read_yaml
-from .argument_checks import check_numbers
+from .argument_checks import check_numbers, check_search_arguments
 from .argument_groups import DataArguments, ModelArguments, SearchArguments
 from .training_args import SemanticMACTrainingArguments
 
@@ -113,6 +113,7 @@ def parse_command(
         raise ValueError(unknown_name(rest[0], "on the command line", known))
     for group in parsed:
         check_numbers(group)
+    check_search_arguments(parsed[-1])
     return tuple(parsed)
 
 

@@ -12,7 +12,6 @@ from ..hub.upload import push_run
 from ..runs.output_folder import OutputFolder, OutputFolderError
 from ..runs.record import recorded_arguments
 from ..runs.seeds import SeedRun, summarize
-from .argument_checks import check_arguments
 from .checkpoints import newest_whole_checkpoint
 from .main import run_once
 from .run_arguments import parse_arguments
@@ -31,7 +30,6 @@ def run_seeds(argv: Sequence[str], model_args, data_args, training_args) -> None
     Raises:
         ValueError: a folder holds a run with other arguments or on another corpus, or is in use.
     """
-    check_arguments(model_args, data_args, training_args)
     folder = OutputFolder(training_args.output_dir)
     with folder.held() if training_args.process_index == 0 else nullcontext():
         if folder.state not in ("empty", "seeds") and not data_args.overwrite_output_dir:

@@ -50,7 +50,7 @@ def test_one_epoch(tmp_path, models, case):
 
 
 def test_media_may_be_absent_altogether(tmp_path, models):
-    """The tables of MELD alone: every clip's text is used, and the report says that no file was there."""
+    """The tables of MELD alone: a model that is said to use audio and vision is refused, one on text is trained."""
     make_meld(tmp_path / "corpus")
     words = [
         RECIPE,
@@ -67,7 +67,10 @@ def test_media_may_be_absent_altogether(tmp_path, models):
     words += ["--extraction_workers", "0", "--disable_tqdm", "true", "--use_cpu", "--output_dir", str(tmp_path / "run")]
     with pytest.raises(ValueError, match="no file"):
         train_command.main(words)
-    train_command.main([*words, "--media", "optional"])
+    with pytest.raises(ValueError, match="none of the 4 clips of train has audio or vision.*--modalities text"):
+        train_command.main([*words, "--media", "optional"])
     report = json.loads((tmp_path / "run/embeddings/report_train.json").read_text())
     assert report["failed"] == {"no file": report["total"]} and report["total"] == 4
+    assert not (tmp_path / "run/run.json").exists()
+    train_command.main([*words, "--modalities", "text"])
     assert len((tmp_path / "run/predictions_test.csv").read_text().splitlines()) == 3

@@ -7,7 +7,7 @@ import pytest
 from modeling_semanticmac.commands import train
 from modeling_semanticmac.hub import upload as hub_upload
 from modeling_semanticmac.hub.upload import files_to_upload, main, push_run
-from modeling_semanticmac.training import main as training_main
+from modeling_semanticmac.training import seed_runs
 from modeling_semanticmac.training.training_args import SemanticMACTrainingArguments
 from tests.helpers.tiny import tiny_config
 
@@ -74,10 +74,8 @@ def test_a_run_is_pushed_at_its_end_only(tmp_path):
 def test_of_several_seeds_the_best_is_pushed(tmp_path, monkeypatch):
     """Also when every seed was finished before."""
     pushed = []
-    monkeypatch.setattr(
-        training_main, "push_run", lambda folder, name, **options: pushed.append((folder, name, options))
-    )
-    monkeypatch.setattr(training_main.SeedRun, "is_finished", lambda run: True)
+    monkeypatch.setattr(seed_runs, "push_run", lambda folder, name, **options: pushed.append((folder, name, options)))
+    monkeypatch.setattr(seed_runs.SeedRun, "is_finished", lambda run: True)
     words = [
         "--output_dir",
         str(tmp_path),
@@ -91,7 +89,7 @@ def test_of_several_seeds_the_best_is_pushed(tmp_path, monkeypatch):
     ]
     for best in ("seed_2", None):
         (tmp_path / "seeds.md").write_text("")
-        monkeypatch.setattr(training_main, "summarize", lambda runs, folder: {"best_folder": best})  # noqa: B023
+        monkeypatch.setattr(seed_runs, "summarize", lambda runs, folder: {"best_folder": best})  # noqa: B023
         if best:
             train.main(words)
         else:
