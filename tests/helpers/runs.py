@@ -1,6 +1,7 @@
 """A small rendered corpus and a run on it."""
 
 import csv
+import hashlib
 import json
 
 import pytest
@@ -55,14 +56,27 @@ def world(tmp_path_factory):
     return {"folder": folder, "run": folder / "run", "common": common, "models": models, "clips": clips}
 
 
+def content(folder) -> dict[str, str]:
+    """Return the digest of each file below a folder, by its name."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def record(folder, name: str = "run.json") -> dict:
+    """Return a JSON file of a run."""
+    return json.loads((folder / name).read_text())
+
+
 def rows(path) -> list[dict]:
+    """Return the rows of a CSV file."""
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> list[str]:
+    """Arguments that name a tiny language model and tiny towers."""
     folder = tmp_path_factory.mktemp("models")
     vision, audio = save_tiny_towers(folder / "towers")
-    words = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
-    return ["--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
+    language_model = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
+    return ["--language_model", str(language_model), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from modeling_semanticmac.commands import train as train_command
 from tests.helpers.project import PROJECT, RECIPE
 from tests.helpers.runs import CLIPS, rows
 
@@ -52,3 +54,25 @@ def test_two_processes_train_and_write_once(world, tmp_path):
     assert len(rows(tmp_path / "predictions_test.csv")) == CLIPS["test"] and "labels/weight_S" in log + str(
         json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
     )
+
+
+@pytest.mark.slow
+def test_two_processes_resume_what_two_processes_made(world, tmp_path):
+    """Both compare the settings, one holds the folder; a single process is refused. Resumed equals never stopped."""
+    words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "3"]
+    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py", RECIPE]
+    command = [*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)]
+    launch(command)
+    expected, predictions = results(tmp_path), rows(tmp_path / "predictions_test.csv")
+    made = json.loads((tmp_path / "checkpoint-4/made_with.json").read_text())
+    assert made["arguments"]["processes"] == 2
+    # As after a kill in the second epoch.
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**record, "state": "running"}))
+    with pytest.raises(ValueError, match="was saved by 2 processes"):
+        train_command.main([RECIPE, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path), "--resume_from_checkpoint", "last"])  # fmt: skip
+    launch([*command, "--resume_from_checkpoint", "last"])
+    assert rows(tmp_path / "predictions_test.csv") == predictions
+    ignored = {"train_loss"}  # of the steps since the resume alone
+    assert {k: v for k, v in results(tmp_path).items() if k not in ignored} == {k: v for k, v in expected.items() if k not in ignored}  # fmt: skip

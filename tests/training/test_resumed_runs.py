@@ -1,6 +1,5 @@
 """`--resume_from_checkpoint`: the same settings and clips continue exactly, others are refused and change nothing on disk."""
 
-import hashlib
 import json
 import shutil
 
@@ -14,7 +13,7 @@ from modeling_semanticmac.training import run as run_module
 from modeling_semanticmac.training import seed_runs
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
 from tests.helpers.project import RECIPE
-from tests.helpers.runs import rows
+from tests.helpers.runs import content, record, rows
 
 EPOCHS, STEPS = 3, 3  # twelve clips in batches of four
 
@@ -65,10 +64,6 @@ def copy(killed, tmp_path):
     return shutil.copytree(killed, tmp_path / "run")
 
 
-def content(folder) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}  # fmt: skip
-
-
 def resume(command, folder, *more: str) -> None:
     train_command.main([*command, "--output_dir", str(folder), "--resume_from_checkpoint", "last", *more])
 
@@ -79,10 +74,6 @@ def refused(command, folder, message: str, *more: str, error=ChangedSettingsErro
     with pytest.raises(error, match=message):
         resume(command, folder, *more)
     assert content(folder) == before
-
-
-def record(folder, name="run.json") -> dict:
-    return json.loads((folder / name).read_text())
 
 
 def test_the_same_settings_continue_exactly(command, copy, tmp_path):
