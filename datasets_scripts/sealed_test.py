@@ -33,8 +33,8 @@ class SealedCorpus(Mapping):
     def __getitem__(self, split: str) -> datasets.Dataset:
         if split == TEST and self.opened is None:
             raise SealedTestError(
-                "the test split is sealed while a model is trained or chosen; --do_predict opens it after the choice. Use the validation split "
-                "to choose."
+                "the test split is sealed while a model is trained or chosen; --do_predict opens it after the choice. "
+                "Use the validation split to choose."
             )
         return self._corpus[split]
 
@@ -50,11 +50,11 @@ class SealedCorpus(Mapping):
         return f"SealedCorpus({splits}; test {sealed})"
 
     def num_clips(self, split: str) -> int:
-        """Return the number of clips of a split, also of the sealed one; 0 for a split that the corpus does not have."""
+        """Return the number of clips of a split, also of the sealed one; 0 for an absent split."""
         return len(self._corpus.get(split, ()))
 
     def digests(self) -> dict[str, str]:
-        """Return a digest of ids, order, labels and texts of each split. The seal stays: a digest tells nothing about a clip."""
+        """Return a digest of ids, order, labels and texts of each split, also of the sealed one."""
         found = {}
         for split, clips in self._corpus.items():
             columns = [clips[name][:] for name in ("id", "label", "text", "context") if name in clips.column_names]

@@ -1,7 +1,7 @@
 """Secrets taken out of everything that is written, logged or uploaded: tokens, passwords, credentials in URLs.
 
-A secret is recognised by the name that it stands under (`hub_token`, `PGPASSWORD`, `client_secret`), by its place in a URL, by the published
-prefixes of access tokens, and by its value where the environment holds it under such a name.
+A secret is recognised by the name that it stands under (`hub_token`, `PGPASSWORD`, `client_secret`), by its place in
+a URL, by the published prefixes of access tokens, and by its value where the environment holds it under such a name.
 """
 
 import os
@@ -29,15 +29,15 @@ _PLAIN = re.compile(r"true|false|yes|no|none|null|[-+.\deE]*", re.IGNORECASE)  #
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a value of this name is a secret, e.g. `hub_token`; names of counts such as `num_bridge_tokens` are not."""
+    """Return whether a value of this name is a secret: `hub_token` is one, the count `num_bridge_tokens` is not."""
     return _SECRET_NAME.search(name) is not None
 
 
 def hide_secrets(value, also: frozenset[str] | None = None):
     """Return a value of JSON (a text, or lists and dicts of them) with each secret replaced by `HIDDEN`.
 
-    A list may be a command line: the argument after `--hub_token` is hidden, too. A secret found under its name is hidden wherever it stands in the
-    value.
+    A list may be a command line: the argument after `--hub_token` is hidden, too. A secret found under its name is
+    hidden wherever it stands in the value.
 
     Args:
         value: of JSON.

@@ -77,7 +77,7 @@ class RunFolder:
 
     @property
     def language_model(self) -> str | None:
-        """Return the name of the language model, or of the checkpoint that the run started from; of an absolute path the last part."""
+        """Return the language model, or the checkpoint that the run started from; of a path the last part."""
         return without_local_paths(self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"])
 
     @property
@@ -87,17 +87,18 @@ class RunFolder:
 
     @property
     def modality_text(self) -> str:
-        """Return the modalities of the run, e.g. "text, audio (62 % of test)", with the share of the clips where few have one."""
+        """Return the modalities, e.g. "text, audio (62 % of test)": with the share of clips where few have one."""
         texts = []
         for modality in self.record["data"]["modalities"]:
-            shares = {split: found[modality] / found["clips"] for split, found in self.json("modalities.json").items() if found.get("clips") and modality in found}  # fmt: skip
+            counts = self.json("modalities.json").items()
+            shares = {split: found[modality] / found["clips"] for split, found in counts if modality in found}
             few = [f"{_percent(share)} of {split}" for split, share in shares.items() if share < ENOUGH]
             texts.append(f"{modality} ({', '.join(few)})" if few else modality)
         return ", ".join(texts)
 
     @property
     def changed_settings(self) -> list[str]:
-        """Return what changed between the checkpoints that the run resumed and its own settings (`--allow_changed_settings`)."""
+        """Return what differed between the resumed checkpoints and the settings of the run."""
         return self.record.get("changed_settings") or []
 
     @cached_property
@@ -107,7 +108,7 @@ class RunFolder:
 
     @property
     def thresholds(self) -> np.ndarray | None:
-        """Return, of several labels, the score above which each is present (C,), tuned on validation; None where none were tuned."""
+        """Return, of several labels, the tuned score above which each is present (C,); None: not tuned."""
         names = [f"test_threshold_{label}" for label in self.task.label_names]
         return np.array([self.results[name] for name in names]) if self.results.keys() >= set(names) else None
 

@@ -18,10 +18,10 @@ from .record import FINISHED, SEARCH
 LOCK, OWNER = ".run.lock", ".run.lock.json"
 # What a run writes. Other files in the folder, embeddings among them, are not touched.
 RESULTS = (
-    "run.json", "finished.json", "splits.json", "media_*.json", "modalities.json", "corpus.json", "costs.json", "all_results.json",
-    "train_results.json", "eval_results.json", "test_results.json", "trainer_state.json", "predictions_test.csv", "report.md", "report.json",
-    "report", "analysis", "README.md", "seeds.json", "seeds.md", "config.json", "model*.safetensors", "model.safetensors.index.json",
-    "training_args.json",
+    "run.json", "finished.json", "splits.json", "media_*.json", "modalities.json", "corpus.json", "costs.json",
+    "all_results.json", "train_results.json", "eval_results.json", "test_results.json", "trainer_state.json",
+    "predictions_test.csv", "report.md", "report.json", "report", "analysis", "README.md", "seeds.json", "seeds.md",
+    "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.json",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint-*", "label_history", ".unfinished")
 
@@ -70,8 +70,8 @@ class OutputFolder:
         owner = _read_json(self.path / OWNER)
         who = ", ".join(f"{name} {owner[name]}" for name in ("user", "host", "pid") if name in owner) or "not known yet"
         return (
-            f"another command writes into {self.path} ({who}). Wait for its end or give another --output_dir; if that process is dead, remove "
-            f"{self.path / LOCK}."
+            f"another command writes into {self.path} ({who}). Wait for its end or give another --output_dir; if that "
+            f"process is dead, remove {self.path / LOCK}."
         )
 
     @property
@@ -110,13 +110,14 @@ class OutputFolder:
             return
         if state == FINISHED:
             raise OutputFolderError(
-                f"{self.path} holds a finished run; give another --output_dir, or --overwrite_output_dir to replace that run."
+                f"{self.path} holds a finished run; give another --output_dir, or --overwrite_output_dir to replace "
+                "that run."
             )
         own = resumed is not None and Path(resumed).resolve().parent == self.path.resolve()
         if newest is not None and not own:
             raise OutputFolderError(
-                f"{self.path} holds an unfinished run with {newest.name}; continue it with --resume_from_checkpoint last, give another "
-                "--output_dir, or --overwrite_output_dir to start again."
+                f"{self.path} holds an unfinished run with {newest.name}; continue it with --resume_from_checkpoint "
+                "last, give another --output_dir, or --overwrite_output_dir to start again."
             )
 
     def refuse_unless_search(self) -> None:

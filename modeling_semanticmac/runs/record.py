@@ -24,11 +24,15 @@ try:
 except ImportError:  # Windows
     resource = None
 
-PACKAGES = ("semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec", "av", "numpy")  # fmt: skip
+PACKAGES = (
+    "semanticmac", "torch", "transformers", "datasets", "accelerate", "huggingface-hub", "safetensors", "torchcodec",
+    "av",
+    "numpy",
+)  # fmt: skip
 
 
 def git_revision() -> str | None:
-    """Return the commit of the checkout that holds this code, with `-dirty` where it has changes; None outside a checkout."""
+    """Return the commit of the checkout of this code, with `-dirty` where it has changes; None outside one."""
     folder = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
@@ -65,7 +69,7 @@ def argument_values(model_args, data_args, training_args) -> dict:
 
 
 def command_line() -> list[str]:
-    """Return the command of this process without secrets; the command `semanticmac` by its name, wherever it is installed."""
+    """Return the command of this process without secrets; `semanticmac` by its name, wherever it is."""
     program = Path(sys.argv[0])
     is_command = program.stem == "semanticmac" or program.parts[-2:] == ("modeling_semanticmac", "__main__.py")
     return hide_secrets(["semanticmac" if is_command else sys.argv[0], *sys.argv[1:]])
@@ -135,9 +139,12 @@ def peak_memory() -> int | None:
 
 
 # What may differ between two runs that are the same but for their seed.
-INCIDENTAL = {"seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint", "disable_tqdm", "local_rank",
-              "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy", "overwrite_output_dir",
-              "allow_changed_settings"}  # fmt: skip
+INCIDENTAL = {
+    "seed", "seeds", "output_dir", "logging_dir", "run_name", "embeddings_dir", "resume_from_checkpoint",
+    "disable_tqdm",
+    "local_rank", "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy",
+    "overwrite_output_dir", "allow_changed_settings",
+}  # fmt: skip
 
 
 def recorded_arguments(model_args, data_args, training_args) -> tuple[str, ...]:
@@ -205,10 +212,10 @@ def write_predictions(
 
 
 def read_predictions(path: str | Path) -> list[dict[str, str]]:
-    """The rows that `write_predictions` wrote, in the order of the clips.
+    """Read the rows that `write_predictions` wrote, in the order of the clips.
 
     Raises:
-        FileNotFoundError: no predictions lie there.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     if not path.is_file():
@@ -218,13 +225,13 @@ def read_predictions(path: str | Path) -> list[dict[str, str]]:
 
 
 def prediction_arrays(task: TaskSpecification, rows: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions and labels of the rows of `read_predictions`, as `prediction_metrics` takes them.
+    """Return predictions and labels of the rows of `read_predictions`, as `prediction_metrics` takes them.
 
     Returns:
         (n,) scores or class ids, both; several labels: sigmoid scores (n, C) and multi-hot labels (n, C).
 
     Raises:
-        ValueError: a class that the task does not have.
+        ValueError: a label names a class that the task does not have.
     """
     if task.is_regression:
         return tuple(np.array([float(row[name]) for row in rows]) for name in ("prediction", "label"))
@@ -235,7 +242,7 @@ def prediction_arrays(task: TaskSpecification, rows: list[dict[str, str]]) -> tu
         else {n for row in rows for n in row["label"].split("|")}
     )
     if unknown := sorted(unknown - ids.keys() - {""}):
-        raise ValueError(f"labels {', '.join(unknown)} are no classes of task {task.name!r}: {', '.join(ids)}.")
+        raise ValueError(f"labels {', '.join(unknown)} are not classes of task {task.name!r}: {', '.join(ids)}.")
     if not task.is_multi_label:
         return tuple(np.array([ids[row[name]] for row in rows]) for name in ("prediction", "label"))
     scores = np.array([[float(row[f"probability_{name}"]) for name in ids] for row in rows])

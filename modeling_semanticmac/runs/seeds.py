@@ -74,7 +74,7 @@ class SeedRun:
 
 
 def summarize(runs: Sequence[SeedRun], folder: Path) -> dict:
-    """Write `seeds.json` and `seeds.md`: each result of every seed, mean and standard deviation (n - 1), and the best seed.
+    """Write `seeds.json` and `seeds.md`: the results of each seed, mean and standard deviation (n - 1), the best seed.
 
     The best seed is chosen by the validation metric that chose each run's checkpoint, never by the test split.
 

@@ -1,4 +1,4 @@
-"""What made a checkpoint: arguments, clips, language model and embeddings; written into it and compared when it is resumed."""
+"""What made a checkpoint: arguments, clips, language model and embeddings, compared when it is resumed."""
 
 import hashlib
 import json
@@ -13,15 +13,17 @@ SHOWN = 5  # clips named in a message
 # Arguments that change no number, or whose effect is seen in the clips, the embeddings or the weights.
 WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
     "data_dir", "corpus_options", "extraction_workers", "extraction_batch_size", "media", "on_error", "max_seconds",
-    "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path", "language_model", "language_model_revision",
-    "vision_encoder", "vision_encoder_revision", "audio_encoder", "audio_encoder_revision", "include_encoders", "label_memory",
-    "do_train", "do_eval", "do_predict", "train_batch_size", "eval_batch_size", "per_device_eval_batch_size", "eval_accumulation_steps",
-    "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica",
-    "include_num_input_tokens_seen", "report_to", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
-    "save_on_each_node", "save_total_limit", "save_only_model", "enable_jit_checkpoint", "restore_callback_states_from_checkpoint",
-    "hub_always_push", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
-    "dataloader_multiprocessing_context", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_timeout", "ddp_backend", "debug",
-    "skip_memory_metrics", "torch_empty_cache_steps", "use_cpu", "activation_checkpointing", "gradient_checkpointing",
+    "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path", "language_model",
+    "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder", "audio_encoder_revision",
+    "include_encoders", "label_memory", "do_train", "do_eval", "do_predict", "train_batch_size", "eval_batch_size",
+    "per_device_eval_batch_size", "eval_accumulation_steps", "logging_strategy", "logging_steps",
+    "logging_first_step", "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica",
+    "include_num_input_tokens_seen", "report_to", "project", "trackio_space_id", "trackio_bucket_id",
+    "trackio_static_space_id", "save_on_each_node", "save_total_limit", "save_only_model", "enable_jit_checkpoint",
+    "restore_callback_states_from_checkpoint", "hub_always_push", "dataloader_num_workers", "dataloader_pin_memory",
+    "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
+    "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_timeout", "ddp_backend", "debug", "skip_memory_metrics",
+    "torch_empty_cache_steps", "use_cpu", "activation_checkpointing", "gradient_checkpointing",
     "activation_checkpointing_kwargs", "gradient_checkpointing_kwargs",
 }  # fmt: skip
 # Differences after which the best validation figure so far cannot be compared with those to come.
@@ -70,8 +72,8 @@ def setting_differences(made: dict, now: dict) -> list[Difference]:
     """Return the differences between what made a checkpoint and the settings of this run.
 
     Args:
-        made: of the checkpoint: `arguments` (name -> value), `weights` (part -> digest), `clips` (split -> `clip_digests`), `store` (digest of the
-            store's fingerprint) and `media` (split -> clip -> digest).
+        made: of the checkpoint: `arguments` (name -> value), `weights` (part -> digest), `clips` (split ->
+            `clip_digests`), `store` (digest of the store's fingerprint) and `media` (split -> clip -> digest).
         now: of this run, likewise; parts that it lacks are not compared.
     """
     found = []
@@ -126,8 +128,8 @@ def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> lis
         The differences that were accepted.
 
     Raises:
-        ChangedSettingsError: there are differences; or, even where they are allowed, the training clips are others or in another order, by whose
-            position a checkpoint keeps its state.
+        ChangedSettingsError: there are differences; or, even where they are allowed, the training clips are others or
+            in another order, by whose position a checkpoint keeps its state.
     """
     made = made_with(checkpoint)
     unknown = Difference(MADE_WITH, f"it holds no {MADE_WITH}, which would say what made it")
@@ -135,14 +137,15 @@ def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> lis
     told = "; ".join(difference.text for difference in differences)
     if differences and not allow_changes:
         raise ChangedSettingsError(
-            f"{checkpoint} was made with other settings than those of this run: {told}. Give the same arguments and data, start "
-            "again in another --output_dir, or continue with --allow_changed_settings, which the record and the report of the run will say."
+            f"{checkpoint} was made with other settings than those of this run: {told}. Give the same arguments and "
+            "data, start again in another --output_dir, or continue with --allow_changed_settings, which the record "
+            "and the report of the run will say."
         )
     ids = [[row[0] for row in found.get("clips", {}).get("train", ())] for found in (made, now)]
     if made and "train" in now.get("clips", {}) and ids[0] != ids[1]:
         raise ChangedSettingsError(
-            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {told}. Start again in "
-            "another --output_dir; a changed training set cannot be allowed."
+            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {told}. Start "
+            "again in another --output_dir; a changed training set cannot be allowed."
         )
     return differences
 
@@ -159,6 +162,6 @@ def forgets_best(differences: Sequence[Difference]) -> bool:
 
 
 __all__ = [
-    "MADE_WITH", "ChangedSettingsError", "Difference", "check_same_settings", "clip_digests", "digest", "effective_arguments", "forgets_best",
-    "made_with", "setting_differences",
+    "MADE_WITH", "ChangedSettingsError", "Difference", "check_same_settings", "clip_digests", "digest",
+    "effective_arguments", "forgets_best", "made_with", "setting_differences",
 ]  # fmt: skip

@@ -44,7 +44,8 @@ def check_arguments(model_args, data_args, training_args) -> None:
         raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
     if args.resume_from_checkpoint not in (None, "false", "False") and not args.do_train:
         raise ValueError(
-            "--resume_from_checkpoint continues a training: give --do_train; or --model_name_or_path CHECKPOINT to evaluate a checkpoint."
+            "--resume_from_checkpoint continues a training: give --do_train; or --model_name_or_path CHECKPOINT to "
+            "evaluate a checkpoint."
         )
     for name, unused in UNUSED.items():
         if (value := getattr(args, name, unused[0])) not in unused:
@@ -53,11 +54,13 @@ def check_arguments(model_args, data_args, training_args) -> None:
             )
     if any(name in str(getattr(args.optim, "value", args.optim)) for name in OTHER_OPTIMIZERS):
         raise ValueError(
-            f"--optim {args.optim} takes no groups of parameters with rates of their own; give another one, e.g. adamw_torch."
+            f"--optim {args.optim} takes no groups of parameters with rates of their own; give another one, e.g. "
+            "adamw_torch."
         )
     if args.warmup_steps and args.warmup_epochs:
         raise ValueError(
-            f"--warmup_steps {args.warmup_steps} has no effect beside --warmup_epochs {args.warmup_epochs:g}; add --warmup_epochs 0."
+            f"--warmup_steps {args.warmup_steps} has no effect beside --warmup_epochs {args.warmup_epochs:g}; add "
+            "--warmup_epochs 0."
         )
     if data_args.seeds and len(set(data_args.seeds)) < len(data_args.seeds):
         raise ValueError(f"--seeds {' '.join(map(str, data_args.seeds))} names a seed twice.")
@@ -104,7 +107,8 @@ def check_best_metric(task: TaskSpecification, args) -> None:
     known = {"loss", *metric_names(task)}
     if name not in known:
         raise ValueError(
-            f"metric_for_best_model is {args.metric_for_best_model!r}; task {task.name!r} has {', '.join(sorted(known))}."
+            f"metric_for_best_model is {args.metric_for_best_model!r}; task {task.name!r} has "
+            f"{', '.join(sorted(known))}."
         )
     if args.greater_is_better == name.endswith(LOWER_IS_BETTER):
         better = "lower" if args.greater_is_better else "higher"

@@ -27,7 +27,8 @@ class ModelArguments:
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
     audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
     include_encoders: bool | None = _option(
-        "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can load."
+        "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can "
+        "load."
     )
 
     hidden_size: int | None = _option("Width d.")
@@ -126,7 +127,8 @@ class DataArguments:
         self.options = json.loads(self.corpus_options) if self.corpus_options else {}
         if not isinstance(self.options, dict):
             raise ValueError(
-                f'corpus_options is {hide_secrets(self.corpus_options)!r}; expected a JSON mapping such as {{"fold": 0}}.'
+                f"corpus_options is {hide_secrets(self.corpus_options)!r}; "
+                'expected a JSON mapping such as {"fold": 0}.'
             )
 
 

@@ -54,7 +54,7 @@ def train(trainer: SemanticMACTrainer, run: Run, checkpoint: str | None = None) 
 
 
 def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
-    """Return the score above which each label counts as present (C,): the model's own, or those with the best F1 on validation."""
+    """Return the score above which each label is present (C,): the model's own, or the best on validation by F1."""
     if run.model.config.label_thresholds is not None:
         return np.array(run.model.config.label_thresholds)
     clips = trainer.eval_dataset
@@ -66,7 +66,7 @@ def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
 
 
 def predict(trainer: SemanticMACTrainer, run: Run) -> None:
-    """Open the test split, report its metrics, write one row per clip. Thresholds of several labels are tuned on validation first."""
+    """Open the test split, report its metrics, write one row per clip; thresholds are tuned on validation first."""
     thresholds = tuned_thresholds(trainer, run) if run.task.is_multi_label else None
     run.corpus.open_test(run.choice)
     clips = run.split("test", run.data_args.max_predict_samples)
@@ -95,8 +95,8 @@ def run_once(
         on_end: called with the trainer after the results are written, before the run is marked as finished.
 
     Raises:
-        ValueError: arguments that have no effect or do not fit; a corpus that lacks clips; an output folder that is in use or holds another run;
-            or a checkpoint that was made with other settings.
+        ValueError: arguments that have no effect or do not fit; a corpus that lacks clips; an output folder that is
+            in use or holds another run; or a checkpoint that was made with other settings.
         FileNotFoundError: the checkpoint to resume is absent.
     """
     check_arguments(model_args, data_args, training_args)

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def keep_optimizer_options(optimizer, scheduler) -> Iterator[None]:
-    """Keep learning rates, weight decay and the other options while a checkpoint is loaded into optimizer and scheduler.
+    """Keep learning rates, weight decay and the other options while a checkpoint is loaded.
 
-    PyTorch restores them together with the moments. With the same arguments nothing changes, to the last bit; with other arguments the new ones
-    take effect, where they would otherwise be ignored silently.
+    PyTorch restores them together with the moments. With the same arguments nothing changes, to the last bit; with
+    other arguments the new ones take effect, where they would otherwise be ignored silently.
 
     Args:
         optimizer: of the training; its parameter groups may be loaded within the context.
-        scheduler: of the training; one with a rate per group as a function of the step (`LambdaLR`) is set to the new rates.
+        scheduler: of the training; one with a rate per group as a function of the step (`LambdaLR`) is set to the new
+            rates.
     """
     if optimizer is None or scheduler is None:
         yield

@@ -43,7 +43,8 @@ class Run:
             raise ValueError("--corpus and --data_dir say which clips to use; at least one of them is missing.")
         if (model_args.model_name_or_path is None) == (model_args.language_model is None):
             raise ValueError(
-                "give either --model_name_or_path (a SemanticMAC checkpoint) or --language_model (to build a new model on)."
+                "give either --model_name_or_path (a SemanticMAC checkpoint) or --language_model (to build a new "
+                "model on)."
             )
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
@@ -83,9 +84,9 @@ class Run:
         if empty:
             counts = ", ".join(f"{split} {self.corpus.num_clips(split)}" for split in needed)
             raise ValueError(
-                f"{self.data_args.corpus} at {self.data_args.data_dir} has no clips of {' and '.join(empty)} (clips: {counts}), which this "
-                "command needs. Complete the corpus, or do without: --do_train, --do_eval, --do_predict and --eval_strategy say which splits "
-                "are used."
+                f"{self.data_args.corpus} at {self.data_args.data_dir} has no clips of {' and '.join(empty)} (clips: "
+                f"{counts}), which this command needs. Complete the corpus, or do without: --do_train, --do_eval, "
+                "--do_predict and --eval_strategy say which splits are used."
             )
 
     def _load(self):
@@ -114,8 +115,8 @@ class Run:
         wrong = [f"--{name} {value} (the model has {own})" for name, (value, own) in given.items() if value != own]
         if wrong:
             raise ValueError(
-                f"the model at {args.model_name_or_path} is given, which these arguments do not change: {', '.join(wrong)}. Leave them out, or "
-                "build a new model with --language_model."
+                f"the model at {args.model_name_or_path} is given, which these arguments do not change: "
+                f"{', '.join(wrong)}. Leave them out, or build a new model with --language_model."
             )
 
     def _build(self):
@@ -131,7 +132,8 @@ class Run:
             name, revision = getattr(args, f"{modality}_encoder"), getattr(args, f"{modality}_encoder_revision")
             if name is None:
                 raise ValueError(
-                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it out of --modalities."
+                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it "
+                    "out of --modalities."
                 )
             references[modality] = {"name_or_path": name, "revision": revision}
         encoders, front_ends = load_towers(references, args.num_crops)
@@ -198,16 +200,18 @@ class Run:
         if absent:
             rest = [modality for modality in self.data_args.modalities if counts[modality]] or ["text"]
             raise ValueError(
-                f"none of the {len(clips)} clips of {name} has {' or '.join(absent)}, so the model would be said to use what it never saw. Check "
-                f"the media of the corpus, or request what there is: --modalities {' '.join(rest)}."
+                f"none of the {len(clips)} clips of {name} has {' or '.join(absent)}, so the model would be said to "
+                "use what it never saw. Check the media of the corpus, or request what there is: --modalities "
+                f"{' '.join(rest)}."
             )
         for modality in self.data_args.modalities:
             share = counts[modality] / len(clips)
             if share < ENOUGH:
-                logger.warning("only %d of %d clips of %s have %s (%.0f %%)", counts[modality], len(clips), name, modality, 100 * share)  # fmt: skip
+                found = f"{counts[modality]} of {len(clips)} clips of {name} have {modality} ({100 * share:.0f} %)"
+                logger.warning("only %s", found)
 
     def settings(self) -> dict:
-        """Return what changes the result of a training: arguments, digests of the weights and of each clip; see `runs.settings`."""
+        """Return what changes the result of a training: arguments, digests of weights and clips (`runs.settings`)."""
         limits = {"train": self.data_args.max_train_samples, "validation": self.data_args.max_eval_samples}
         splits = ("train", "validation") if self.needs_validation else ("train",)
         tokenizer = self.processor.tokenizer
@@ -224,7 +228,7 @@ class Run:
         }
 
     def media_settings(self, splits: Sequence[str]) -> dict:
-        """Return the part of the settings that is known after the extraction: the store's fingerprint and the content of the media."""
+        """Return the settings that are known after the extraction: fingerprint of the store, content of the media."""
         store = self.store
         if store is None:
             return {}
@@ -269,11 +273,11 @@ class Run:
     def trainer(self, train, validation, make=SemanticMACTrainer) -> SemanticMACTrainer:
         """Return a trainer of the model on two splits, either of which may be None."""
         collator = SemanticMACCollator(
-            self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context, self.data_args.max_length
+            self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context,
+            self.data_args.max_length
         )  # fmt: skip
-        return make(
-            self.model, self.training_args, train, eval_dataset=validation, data_collator=collator, processing_class=self.processor
-        )  # fmt: skip
+        options = {"eval_dataset": validation, "data_collator": collator, "processing_class": self.processor}
+        return make(self.model, self.training_args, train, **options)
 
 
 __all__ = ["Run"]

@@ -65,7 +65,7 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(name: str) -> Path:
-    """Return the path of a recipe: a file, or the name of one that ships with the package, as `find_shipped` finds it."""
+    """Return the path of a recipe: a file, or a recipe of the package by its name; see `find_shipped`."""
     return find_shipped(name, RECIPES, "examples/recipes", "recipe")
 
 
@@ -95,8 +95,8 @@ def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path
     near = difflib.get_close_matches(path.stem, shipped_names(folder), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise FileNotFoundError(
-        f"there is no file {name}, and no {kind} of that name.{hint} `semanticmac recipes` lists them; a file is a YAML or JSON mapping of "
-        "argument names to values."
+        f"there is no file {name}, and no {kind} of that name.{hint} `semanticmac recipes` lists them; a file is a "
+        "YAML or JSON mapping of argument names to values."
     )
 
 
@@ -146,6 +146,6 @@ def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
 
 
 __all__ = [
-    "DataArguments", "ModelArguments", "SearchArguments", "argument_readers", "find_recipe", "given_arguments", "parse_arguments", "parse_command",
-    "recipe_names", "unknown_name",
+    "DataArguments", "ModelArguments", "SearchArguments", "argument_readers", "find_recipe", "given_arguments",
+    "parse_arguments", "parse_command", "recipe_names", "unknown_name",
 ]  # fmt: skip

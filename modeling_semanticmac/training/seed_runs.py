@@ -21,7 +21,7 @@ logger = logging.getLogger("run_mac")
 
 
 def run_seeds(argv: Sequence[str], model_args, data_args, training_args) -> None:
-    """Do the run once for each seed, in folders `seed_<n>`. Finished seeds are kept, an interrupted one is resumed; media are encoded once for all.
+    """Do the run once for each seed, in folders `seed_<n>`; keep finished seeds and resume an interrupted one.
 
     Args:
         argv: arguments of the command line.

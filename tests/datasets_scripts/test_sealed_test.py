@@ -21,7 +21,14 @@ def corpus() -> SealedCorpus:
 
 def test_no_way_around_the_seal(corpus):
     assert list(corpus) == ["train", "validation", "test"] and len(corpus["train"]) == 2
-    for read in (lambda: corpus["test"], lambda: list(corpus.values()), lambda: dict(corpus.items()), lambda: corpus.get("test"), lambda: {**corpus}):  # fmt: skip
+    readers = (
+        lambda: corpus["test"],
+        lambda: list(corpus.values()),
+        lambda: dict(corpus.items()),
+        lambda: corpus.get("test"),
+        lambda: {**corpus},
+    )
+    for read in readers:
         with pytest.raises(SealedTestError, match="sealed while a model is trained or chosen"):
             read()
     assert "test sealed" in repr(corpus)

@@ -1,4 +1,4 @@
-"""Folders as finished runs leave them, without training."""
+"""Folders as runs leave them, without training."""
 
 from pathlib import Path
 
@@ -12,20 +12,26 @@ from modeling_semanticmac.training.run_arguments import parse_arguments
 
 
 def write_run(
-    folder: Path, task: TaskSpecification, labels, logits, ids=None, results: dict | None = None, words: tuple[str, ...] = ()
-) -> Path:  # fmt: skip
-    """A run with test predictions.
+    folder: Path,
+    task: TaskSpecification,
+    labels,
+    logits,
+    ids=None,
+    results: dict | None = None,
+    arguments: tuple[str, ...] = (),
+) -> Path:
+    """Write the folder of a run with test predictions, and return it.
 
     Args:
         labels: (n,) scores or class ids, (n, C) multi-hot.
         logits: (n, C).
         ids: of the clips; None: c0, c1, ...
         results: content of `all_results.json`.
-        words: arguments of the run.
+        arguments: of the run.
     """
     folder.mkdir(parents=True)
-    arguments = parse_arguments(["--corpus", "own", "--output_dir", str(folder), "--use_cpu", *words])
-    save_run_record(str(folder), *arguments, task)
+    parsed = parse_arguments(["--corpus", "own", "--output_dir", str(folder), "--use_cpu", *arguments])
+    save_run_record(str(folder), *parsed, task)
     write_json(folder / "all_results.json", {"test_opened": "nothing was chosen", **(results or {})})
     logits = np.asarray(logits, dtype=np.float32)
     ids = ids if ids is not None else [f"c{index}" for index in range(len(logits))]
@@ -35,5 +41,5 @@ def write_run(
 
 
 def one_hot(ids, num_classes: int) -> np.ndarray:
-    """Logits (n, C) whose largest is at the given class."""
+    """Return logits (n, C) whose largest value is at the given class."""
     return np.eye(num_classes)[np.asarray(ids)]

@@ -22,7 +22,8 @@ def run(world, hub, tmp_path, *more: str, expected: int = 0) -> str:
         "OMP_NUM_THREADS": "1",
         "SOME_API_KEY": KEY,
     }
-    command = [sys.executable, "run_mac.py", RECIPE, *world["common"], *world["models"][:2], "--modalities", "text", "--num_train_epochs", "1"]  # fmt: skip
+    quick = ["--modalities", "text", "--num_train_epochs", "1"]
+    command = [sys.executable, "run_mac.py", RECIPE, *world["common"], *world["models"][:2], *quick]
     found = subprocess.run([*command, *more], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=240)
     assert found.returncode == expected, found.stderr[-3000:]
     return found.stdout + found.stderr
@@ -63,7 +64,8 @@ def test_a_run_that_pushes(world, hub, tmp_path):
     files = hub.files("org/run")
     assert {"run.json", "report.md", "report.json", "README.md", "model.safetensors"} <= set(files)
     record = json.loads(files["run.json"])
-    assert record["command"][record["command"].index("--hub_token") + 1] == "HIDDEN" and "--hub-token=HIDDEN" in record["command"]  # fmt: skip
+    command = record["command"]
+    assert command[command.index("--hub_token") + 1] == "HIDDEN" and "--hub-token=HIDDEN" in command
     assert (
         record["training"]["run_name"] == "try HIDDEN" and record["training"]["project"] == "https://HIDDEN@host/name"
     )
@@ -72,7 +74,7 @@ def test_a_run_that_pushes(world, hub, tmp_path):
 
 
 def test_seeds_and_a_search(world, hub, tmp_path):
-    """`seeds.json`, `finished.json`, `best.yaml`, the database of the trials; the recipe of the best trial has no token at all."""
+    """Also `finished.json` and the database of the trials; the recipe of the best trial has no token at all."""
     secrets = ["--hub_token", TOKEN, "--run_name", f"try {KEY}"]
     text = run(world, hub, tmp_path, *secrets, "--seeds", "1", "2", "--output_dir", str(tmp_path / "seeds"))
     search = [

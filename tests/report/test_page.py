@@ -205,7 +205,7 @@ def test_a_run_without_test_split_and_an_undefined_figure(tmp_path):
 
 
 def test_counts_dropped_rows_and_media_that_failed(tmp_path):
-    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]], words=("--on_error", "skip"))
+    folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]], arguments=("--on_error", "skip"))
     counts = {"found": {"train": 9, "test": 2}, "expected": {"train": 10, "test": 2}, "table_ii": {"train": 16326}}
     write_json(folder / "corpus.json", {**counts, "dropped": {"train": {"no label": 3}}})
     clips = [{"id": f"c{i}", "path": "", "status": "failed", "reason": "no file", "note": ""} for i in range(25)]
@@ -268,7 +268,7 @@ def test_the_papers_row_is_that_of_the_language_model():
 def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
     words = ("--corpus", "mustard", "--language_model", "google-bert/bert-base-uncased")
     results = {"test_w_acc": 0.5, "test_w_recall": 0.5}
-    folder = write_run(tmp_path / "same", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    folder = write_run(tmp_path / "same", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, arguments=words)
     write_json(folder / "corpus.json", {"table_ii": {"test": 2}, "expected": {"test": 2}, "found": {}, "dropped": {}})
     text = write_report(folder)
     assert {row[0]: row[3] for row in section(text, "Metrics")}["`w_acc`"] == "0.7969"
@@ -279,7 +279,7 @@ def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
     )
     assert "language model is" not in told and "also has" not in told and "last incomplete batch" in told
     words = ("--corpus", "mustard", "--language_model", "x", "--modalities", "text", "--use_context", "false")
-    folder = write_run(tmp_path / "other", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, words=words)
+    folder = write_run(tmp_path / "other", SARCASM, [0, 1], one_hot([0, 0], 2), results=results, arguments=words)
     write_json(folder / "corpus.json", {"table_ii": {"test": 68}, "expected": {}, "found": {}, "dropped": {}})
     write_report(folder)
     told = json.loads((folder / "report.json").read_text())["metrics"]["paper_row"]

@@ -52,7 +52,8 @@ def test_the_interval_of_an_accuracy_is_that_of_scipy(tmp_path):
 
 
 @pytest.mark.parametrize(("task", "names"), [
-    (SENTIMENT, {"acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae", "pearson"}),
+    (SENTIMENT, {"acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae",
+                 "pearson"}),
     (SIMS, {"sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson"}),
     (MELD, {"w_acc", "w_f1", "f1_a", "f1_b", "f1_c"}),
 ], ids=["mosi", "sims", "conversation"])  # fmt: skip
@@ -118,7 +119,7 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "four").mkdir()
     write_run(tmp_path / "five", SENTIMENT, [1.0], [[1.0]])
     (tmp_path / "five/predictions_test.csv").unlink()
-    for words, message in (
+    for arguments, message in (
         (["compare", "one", "three"], "share 0 of 3 and 1 clips"),
         (["compare", "one"], "needs two runs"),
         (["compare", "seeds", "one"], "other clips or another task than"),
@@ -126,5 +127,5 @@ def test_the_command(tmp_path, capsys):
         (["compare", "five", "one"], "run it with --do_predict"),
     ):
         with pytest.raises(SystemExit):
-            main([words[0], *(str(tmp_path / name) for name in words[1:])])
+            main([arguments[0], *(str(tmp_path / name) for name in arguments[1:])])
         assert message in capsys.readouterr().err

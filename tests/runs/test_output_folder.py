@@ -1,4 +1,4 @@
-"""A finished run is kept, two commands never share a folder, and nothing of a run before reaches the report of a new one."""
+"""A finished run is kept, and two commands never share a folder."""
 
 import json
 import os
@@ -23,7 +23,8 @@ def write(folder, **files):
 
 
 def holder(folder) -> subprocess.Popen:
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], cwd=PROJECT, **pipes)
     assert process.stdout.readline() == "held\n"
     return process
 

@@ -85,5 +85,5 @@ def test_what_is_written_is_read_again(tmp_path, task):
     assert (predictions == expected[task.name]).all()
     rows[0]["label"] = "bored" if not task.is_regression else "0"
     if not task.is_regression:
-        with pytest.raises(ValueError, match="labels bored are no classes of task"):
+        with pytest.raises(ValueError, match="labels bored are not classes of task"):
             prediction_arrays(task, rows)

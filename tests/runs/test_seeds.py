@@ -12,7 +12,7 @@ from tests.helpers.project import RECIPE
 
 
 def test_seeds(world, tmp_path, monkeypatch, capsys):
-    words = [
+    arguments = [
         RECIPE,
         *world["common"],
         *world["models"][:2],
@@ -33,8 +33,8 @@ def test_seeds(world, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(seed_runs, "run_once", counted)
     with pytest.raises(KeyboardInterrupt):
-        train_command.main([*words, "--seeds", "7", "8"])
-    train_command.main([*words, "--seeds", "7", "8"])
+        train_command.main([*arguments, "--seeds", "7", "8"])
+    train_command.main([*arguments, "--seeds", "7", "8"])
     assert [seed for seed, _ in started] == [7, 8, 8]
     told = capsys.readouterr().out
     summary = json.loads((tmp_path / "seeds.json").read_text())
@@ -47,11 +47,11 @@ def test_seeds(world, tmp_path, monkeypatch, capsys):
     best = min((7, 8), key=lambda seed: results[(7, 8).index(seed)]["eval_loss"])
     assert summary["best_seed"] == best and f"seed {best} (`seed_{best}`)" in told
     with pytest.raises(ValueError, match="finished run with other arguments; give another --output_dir"):
-        train_command.main([*words, "--seeds", "7", "8", "--learning_rate", "0.5"])
+        train_command.main([*arguments, "--seeds", "7", "8", "--learning_rate", "0.5"])
 
 
 def test_the_best_seed_is_never_chosen_by_the_test_split(tmp_path):
-    """The seed with the worse test result and the better validation loss is taken; of classes the higher weighted F1."""
+    """The seed with the better validation loss is taken, or, for classes, with the higher weighted F1."""
     runs = []
     for seed, (validation, test) in {1: (0.5, 0.9), 2: (0.4, 2.0)}.items():
         run = SeedRun(seed, tmp_path / str(seed), ("a=1",))

@@ -1,4 +1,4 @@
-"""Commands and folders: a finished run is kept, no figure of it reaches the report of a new one, and few modalities are told."""
+"""Commands and folders: a finished run is kept, and its figures never reach the report of a new one."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_a_new_run_reports_no_figure_of_the_run_before(world, command, tmp_path)
 
 
 def test_an_interrupted_run_says_so(command, tmp_path, monkeypatch):
-    """Its record is written when it begins, and the next run of the folder is not refused before there is a checkpoint."""
+    """Its record is written when it begins; before it has a checkpoint the next run simply starts again."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(SemanticMACTrainer, "training_step", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
         train_command.main([*command, "--output_dir", str(tmp_path)])
@@ -78,7 +78,8 @@ def test_an_interrupted_run_says_so(command, tmp_path, monkeypatch):
 def test_the_second_of_two_commands_is_refused(command, tmp_path):
     hold = "import sys; from modeling_semanticmac.runs.output_folder import OutputFolder\n"
     hold += "with OutputFolder(sys.argv[1]).held(): print('held', flush=True); sys.stdin.read()"
-    first = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    first = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], cwd=PROJECT, **pipes)
     assert first.stdout.readline() == "held\n"
     for more in ([], ["--seeds", "1", "2"]):
         with pytest.raises(OutputFolderError, match=rf"another command writes into .* pid {first.pid}"):

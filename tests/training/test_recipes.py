@@ -21,7 +21,8 @@ XLNET, ROBERTA = "xlnet/xlnet-base-cased", "FacebookAI/roberta-base"
 SBERT = "sentence-transformers/paraphrase-distilroberta-base-v1"
 CONSTANT, COSINE = "constant_with_warmup", "cosine"
 
-# Table II, typed from the paper: recipe -> models, epochs, batch, rate of the language model, rate of the rest, weight decay, schedule, dropout
+# Table II, typed from the paper: recipe -> models, epochs, batch, rate of the language model, rate of the rest,
+# weight decay, schedule, dropout
 TABLE_II = {
     "mosi_sentiment": ((BERT, XLNET), 20, 32, 4e-5, 5e-4, 5e-4, CONSTANT, 0.1),
     "mosei_sentiment": ((BERT, XLNET), 10, 128, 4e-5, 1e-4, 1e-3, COSINE, 0.1),
@@ -38,7 +39,8 @@ NAMES = {BERT: "bert", CHINESE: "bert", XLNET: "xlnet", ROBERTA: "roberta", SBER
 PAPER = {f"{column}_{NAMES[model]}": (column, model) for column, row in TABLE_II.items() for model in row[0]}
 OTHERS = {"synthetic_sentiment", "meld_emotion_text", "mustard_sarcasm_text"}
 WRITERS = {
-    "mosi": write_mosi, "mosei": lambda f, with_media: write_mosei(f, "mmsa+csd", with_media), "ch_sims": write_ch_sims, "ch_sims_v2": write_ch_sims_v2,
+    "mosi": write_mosi, "mosei": lambda f, with_media: write_mosei(f, "mmsa+csd", with_media),
+    "ch_sims": write_ch_sims, "ch_sims_v2": write_ch_sims_v2,
     "iemocap": write_iemocap, "meld": write_meld, "ur_funny": write_ur_funny, "mustard": write_mustard,
 }  # fmt: skip
 
@@ -51,9 +53,10 @@ def test_no_recipe_is_left_out():
 def test_it_says_what_the_paper_says(name, tmp_path):
     column, model = PAPER[name]
     _, epochs, batch, language_rate, rate, decay, schedule, dropout = TABLE_II[column]
-    words = [str(FOLDER / f"{name}.yaml"), "--data_dir", "x", "--output_dir", str(tmp_path), "--use_cpu"]
-    model_args, data_args, args = parse_arguments(words)
-    found = (model_args.language_model, args.num_train_epochs, args.per_device_train_batch_size, args.language_model_learning_rate,
+    arguments = [str(FOLDER / f"{name}.yaml"), "--data_dir", "x", "--output_dir", str(tmp_path), "--use_cpu"]
+    model_args, data_args, args = parse_arguments(arguments)
+    found = (model_args.language_model, args.num_train_epochs, args.per_device_train_batch_size,
+             args.language_model_learning_rate,
              args.learning_rate, args.weight_decay, args.lr_scheduler_type, model_args.dropout)  # fmt: skip
     assert found == (model, epochs, batch, language_rate, rate, decay, schedule, dropout)
     assert args.warmup_epochs == 1 and args.optim.startswith("adamw") and args.load_best_model_at_end
@@ -67,7 +70,7 @@ def test_a_step_on_a_small_corpus(tmp_path, models, name):
     recipe = FOLDER / f"{name}.yaml"
     corpus = yaml.safe_load(recipe.read_text())["corpus"]
     WRITERS[corpus](tmp_path / "corpus", with_media=True)
-    words = [str(recipe), *models, "--data_dir", str(tmp_path / "corpus"), "--output_dir", str(tmp_path / "run")]
+    arguments = [str(recipe), *models, "--data_dir", str(tmp_path / "corpus"), "--output_dir", str(tmp_path / "run")]
     quick = [
         "--num_train_epochs",
         "1",
@@ -79,6 +82,6 @@ def test_a_step_on_a_small_corpus(tmp_path, models, name):
         "true",
         "--use_cpu",
     ]
-    train_command.main([*words, *quick])
+    train_command.main([*arguments, *quick])
     results = json.loads((tmp_path / "run/all_results.json").read_text())
     assert results["train_loss"] > 0 and results["test_opened"].startswith("checkpoint-1 is chosen by validation")

@@ -72,8 +72,8 @@ def test_the_same_command_twice_gives_the_same_numbers(world, tmp_path):
 
 
 def test_text_alone_needs_no_towers(world, tmp_path):
-    words = [RECIPE, *world["common"], *world["models"][:2], "--modalities", "text", "--num_train_epochs", "1"]
-    train.main([*words, "--output_dir", str(tmp_path)])
+    arguments = [RECIPE, *world["common"], *world["models"][:2], "--modalities", "text", "--num_train_epochs", "1"]
+    train.main([*arguments, "--output_dir", str(tmp_path)])
     assert len(rows(tmp_path / "predictions_test.csv")) == CLIPS["test"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["vision_encoder"] is None
@@ -81,7 +81,7 @@ def test_text_alone_needs_no_towers(world, tmp_path):
 
 @pytest.mark.parametrize("task", ["emotion", "sarcasm"])
 def test_classes(world, tmp_path, task):
-    words = [
+    arguments = [
         RECIPE,
         *world["common"],
         *world["models"],
@@ -92,7 +92,7 @@ def test_classes(world, tmp_path, task):
         "--class_weight",
         "none",
     ]
-    train.main([*words, "--output_dir", str(tmp_path)])
+    train.main([*arguments, "--output_dir", str(tmp_path)])
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert 0 <= results["test_w_f1"] <= 1
     state = json.loads((tmp_path / "trainer_state.json").read_text())
@@ -104,7 +104,7 @@ def test_classes(world, tmp_path, task):
 
 def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monkeypatch):
     """Tuned before the test split is opened, and applied to it as scikit-learn would."""
-    words = [
+    arguments = [
         *world["common"],
         "--task",
         "emotion",
@@ -123,7 +123,7 @@ def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monk
         return runs[0][0]
 
     monkeypatch.setattr(training_main, "tuned_thresholds", tuned)
-    train.main([RECIPE, *world["models"][:2], *words])
+    train.main([RECIPE, *world["models"][:2], *arguments])
     thresholds, names = runs[0]
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert [results[f"test_threshold_{name}"] for name in names] == pytest.approx(thresholds.tolist())
@@ -137,12 +137,12 @@ def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monk
     assert SemanticMACConfig.from_pretrained(tmp_path).label_thresholds == thresholds.tolist()
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "label_thresholds": [0.01] * len(names)}))
-    train.main([RECIPE, "--model_name_or_path", str(tmp_path), *words[:-1], str(tmp_path / "more")])
+    train.main([RECIPE, "--model_name_or_path", str(tmp_path), *arguments[:-1], str(tmp_path / "more")])
     assert 0.01 not in SemanticMACConfig.from_pretrained(tmp_path / "more").label_thresholds
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ([], "nothing to do"),
         (["--do_eval"], "--corpus and --data_dir"),
@@ -150,13 +150,13 @@ def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monk
         (["--do_eval", "--modality", "text"], "unknown argument 'modality'.*'modalities'"),
     ],
 )
-def test_commands_that_cannot_work_are_refused(words, message, tmp_path):
+def test_commands_that_cannot_work_are_refused(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        train.main([*words, "--output_dir", str(tmp_path)])
+        train.main([*arguments, "--output_dir", str(tmp_path)])
 
 
 def test_a_model_of_another_task_is_refused(world, tmp_path):
-    words = [
+    arguments = [
         *world["common"],
         "--model_name_or_path",
         str(world["run"]),
@@ -167,13 +167,13 @@ def test_a_model_of_another_task_is_refused(world, tmp_path):
         str(tmp_path),
     ]
     with pytest.raises(ValueError, match="was made for TaskSpecification"):
-        train.main(words)
+        train.main(arguments)
 
 
 def test_a_tower_that_is_not_named_is_asked_for(world, tmp_path):
-    words = [RECIPE, *world["common"], *world["models"][:2], "--output_dir", str(tmp_path)]
+    arguments = [RECIPE, *world["common"], *world["models"][:2], "--output_dir", str(tmp_path)]
     with pytest.raises(ValueError, match="needs --vision_encoder"):
-        train.main(words)
+        train.main(arguments)
 
 
 def test_training_never_opens_the_test_split(world, tmp_path, monkeypatch):
@@ -185,8 +185,8 @@ def test_training_never_opens_the_test_split(world, tmp_path, monkeypatch):
         return split(self, name, limit)
 
     monkeypatch.setattr(Run, "split", watched)
-    words = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "1", "--do_predict", "false"]
-    train.main([*words, "--output_dir", str(tmp_path)])
+    arguments = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "1", "--do_predict", "false"]
+    train.main([*arguments, "--output_dir", str(tmp_path)])
     assert opened == ["train", "validation"]
 
 
@@ -197,9 +197,9 @@ def test_the_model_knows_how_many_crops_the_front_end_makes(world, tmp_path):
     shutil.copytree(towers / "vision", vision)
     path = vision / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "num_crops": 3}))
-    words = ["--language_model", str(world["folder"] / "language_model"), "--output_dir", str(tmp_path / "run")]
-    words += ["--vision_encoder", str(vision), "--audio_encoder", str(towers / "audio")]
-    run = Run(*parse_arguments([RECIPE, *world["common"], *words]))
+    arguments = ["--language_model", str(world["folder"] / "language_model"), "--output_dir", str(tmp_path / "run")]
+    arguments += ["--vision_encoder", str(vision), "--audio_encoder", str(towers / "audio")]
+    run = Run(*parse_arguments([RECIPE, *world["common"], *arguments]))
     assert run.model.config.num_crops == run.processor.image_processor.num_crops == 3
     clips = world["clips"]["test"]
     inputs = run.processor(text=clips[0]["text"], media=clips[0]["media"])
