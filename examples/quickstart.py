@@ -40,7 +40,7 @@ def train(folder: Path, corpus: Path, models: dict[str, Path], seed: int, modali
     words += [f"--language_model={models['language_model']}"]
     if len(modalities) > 1:
         words += [f"--vision_encoder={models['vision']}", f"--audio_encoder={models['audio']}"]
-    train_command.main(words)
+    train_command.main([*words, "--overwrite_output_dir"])  # a second quickstart starts again
     return json.loads((folder / "all_results.json").read_text())
 
 

@@ -27,7 +27,8 @@ from datasets_scripts import load_corpus  # noqa: E402
 from modeling_semanticmac.commands import train as train_command  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import SUBTASKS  # noqa: E402
 from modeling_semanticmac.files.atomic_files import write_json, write_text  # noqa: E402
-from modeling_semanticmac.runs.record import read_predictions  # noqa: E402
+from modeling_semanticmac.runs.output_folder import OutputFolder  # noqa: E402
+from modeling_semanticmac.runs.record import FINISHED, read_predictions  # noqa: E402
 
 SETTINGS = {
     "full objective": [],
@@ -42,10 +43,10 @@ PLANTED = {"T": "label_text", "A": "label_audio", "V": "label_vision"}
 
 def train(folder: Path, quickstart: Path, seed: int, words: list[str]) -> None:
     """One run of the synthetic recipe; a finished one is kept."""
-    if (folder / "predictions_test.csv").is_file():
+    if OutputFolder(folder).state == FINISHED:
         return
     train_command.main([
-        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--output_dir", str(folder), "--seed", str(seed), *words,
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--output_dir", str(folder), "--seed", str(seed), *words, "--overwrite_output_dir",
         "--data_dir", str(quickstart / "corpus"), "--embeddings_dir", str(quickstart / "embeddings"), "--disable_tqdm", "true",
         "--language_model", str(quickstart / "language_model"), "--load_best_model_at_end", "true",
         "--vision_encoder", str(quickstart / "towers/vision"), "--audio_encoder", str(quickstart / "towers/audio"),

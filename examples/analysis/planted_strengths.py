@@ -22,6 +22,8 @@ from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # n
 from modeling_semanticmac.commands import train as train_command  # noqa: E402
 from modeling_semanticmac.files.atomic_files import write_csv, write_text  # noqa: E402
 from modeling_semanticmac.files.markdown_tables import markdown_table, mean_and_deviation  # noqa: E402
+from modeling_semanticmac.runs.output_folder import OutputFolder  # noqa: E402
+from modeling_semanticmac.runs.record import FINISHED  # noqa: E402
 
 STRENGTHS = {"text": [0.7, 0.15, 0.15], "audio": [0.15, 0.7, 0.15], "vision": [0.15, 0.15, 0.7]}
 SIZES = {"train": 360, "contradiction_share": 1.0}
@@ -39,14 +41,14 @@ def models(folder: Path, texts: list[str]) -> list[str]:
 def trained(folder: Path, strong: str, seed: int) -> Path:
     """The run of a corpus and a seed, with its folder."""
     run, corpus = folder / strong / f"run_{seed}", folder / strong / "corpus"
-    if (run / "all_results.json").is_file():
+    if OutputFolder(run).state == FINISHED:
         return run
     options = {**SIZES, "label_weights": STRENGTHS[strong]}
     clips = load_corpus("synthetic", corpus, "sentiment", **options)
     train_command.main([
         str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--data_dir", str(corpus), "--output_dir", str(run),
         *models(folder, clips["train"]["text"]), "--corpus_options", json.dumps(options), "--seed", str(seed),
-        "--embeddings_dir", str(folder / "embeddings"), "--disable_tqdm", "true",
+        "--embeddings_dir", str(folder / "embeddings"), "--disable_tqdm", "true", "--overwrite_output_dir",
     ])  # fmt: skip
     return run
 

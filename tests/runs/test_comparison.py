@@ -42,7 +42,7 @@ def test_the_interval_of_an_accuracy_is_that_of_scipy(tmp_path):
         for n, p in (("one", first), ("two", second))
     ]
     found = compare_runs(*runs)
-    assert found.keys() == {"w_precision", "w_recall", "w_f1", "w_acc"}
+    assert found.keys() == {"w_precision", "w_recall", "w_f1", "w_acc", "macro_f1"}
     gain = (second == labels).astype(float) - (first == labels)
     expected = bootstrap((gain,), np.mean, n_resamples=5000, method="percentile", rng=0).confidence_interval
     assert (found["w_acc"]["low"], found["w_acc"]["high"]) == pytest.approx((expected.low, expected.high), abs=0.015)
@@ -55,7 +55,7 @@ def test_the_interval_of_an_accuracy_is_that_of_scipy(tmp_path):
     (SENTIMENT, {"acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae",
                  "pearson"}),
     (SIMS, {"sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson"}),
-    (MELD, {"w_acc", "w_f1", "f1_a", "f1_b", "f1_c"}),
+    (MELD, {"w_acc", "w_f1", "macro_f1", "f1_a", "f1_b", "f1_c"}),
 ], ids=["mosi", "sims", "conversation"])  # fmt: skip
 def test_a_run_does_not_differ_from_itself_in_any_metric_of_its_family(tmp_path, task, names):
     generator = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_several_labels_at_one_half_and_at_the_tuned_thresholds(tmp_path):
         np.mean([f1_score(labels[:, c], scores[:, c] > thresholds[c]) for c in range(3)])
     )
     compared = compare_runs(tuned, plain, resamples=10)
-    assert compared.keys() == {"n_acc", "s_acc", "b_f1", "w_f1"}  # what both have, means over the labels
+    assert compared.keys() == {"n_acc", "s_acc", "b_f1", "w_f1", "macro_f1"}  # what both have, means over the labels
     assert compared["s_acc"]["second"] == pytest.approx(accuracy_score(labels.ravel(), (logits < 0).ravel()))
 
 
