@@ -130,7 +130,15 @@ class OutputFolder:
             raise OutputFolderError(f"{self.path} holds a run; give the search another --output_dir.")
 
     def clear(self, keep_checkpoints: bool = False) -> None:
-        """Remove what a run before left, so that no figure of it appears in the report of a new one."""
+        """Remove what an earlier run wrote, so that none of its figures appears in the report of a new one.
+
+        A folder that held no run is not touched: files of these names are somebody else's.
+
+        Args:
+            keep_checkpoints: whether checkpoints and label history stay, from which the new run continues.
+        """
+        if self.state == "empty":
+            return
         patterns = RESULTS if keep_checkpoints else (*RESULTS, *CHECKPOINTS)
         for path in list(self.path.iterdir()) if self.path.is_dir() else ():
             if any(fnmatch(path.name, pattern) for pattern in patterns):

@@ -85,6 +85,11 @@ def test_what_is_refused(tmp_path):
         finished.refuse_unless_search()
 
 
+def test_clear_leaves_a_folder_without_a_run_alone(tmp_path):
+    write(tmp_path, README__md={}, config__json={}, report__json={}).clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "config.json", "report.json"}
+
+
 def test_clear_removes_what_a_run_writes_and_nothing_else(tmp_path):
     folder = write(
         tmp_path, run__json={}, all_results__json={}, predictions_test__csv={}, notes__txt={}, media_test__json={}
