@@ -90,8 +90,9 @@ class RunFolder:
         """Return the modalities, e.g. "text, audio (62 % of test)": with the share of clips where few have one."""
         texts = []
         for modality in self.record["data"]["modalities"]:
-            counts = self.json("modalities.json").items()
-            shares = {split: found[modality] / found["clips"] for split, found in counts if modality in found}
+            counts = self.json("modalities.json")
+            found = [(split, counts[split]) for split in ("train", "validation", "test") if split in counts]
+            shares = {split: row[modality] / row["clips"] for split, row in found if modality in row}
             few = [f"{_percent(share)} of {split}" for split, share in shares.items() if share < ENOUGH]
             texts.append(f"{modality} ({', '.join(few)})" if few else modality)
         return ", ".join(texts)
