@@ -19,17 +19,17 @@ from .synthetic import DEFAULTS, render
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print what is in the folder; 1 if something needs a look."""
+    """Print what is in the folder; return 1 where something is wrong."""
     found = check_corpus(args.corpus, args.data_dir, args.task, args.media, args.probe, **args.options)
     print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if args.json else found)
     return 0 if found.ok else 1
 
 
 def prepare(args: argparse.Namespace) -> int:
-    """Write Parquet and a card, and upload them where asked for."""
+    """Write Parquet files and a card, and upload them if requested."""
     builder = corpus_builder(args.corpus)
     if args.push_to_hub and not builder.REDISTRIBUTION and not args.i_hold_the_rights:
-        push_corpus(args.out, builder, args.push_to_hub)  # says why not, before anything is written
+        push_corpus(args.out, builder, args.push_to_hub)  # raises before anything is written
     folder = prepare_corpus(
         args.corpus, args.data_dir, args.out, args.task and [args.task], args.embed_media, **args.options
     )
@@ -40,14 +40,14 @@ def prepare(args: argparse.Namespace) -> int:
 
 
 def synthetic(args: argparse.Namespace) -> int:
-    """Render the synthetic corpus, or complete it."""
+    """Render the synthetic corpus, or complete an interrupted rendering."""
     given = {name: getattr(args, name) for name in (*DEFAULTS, "num_proc") if getattr(args, name) is not None}
     print(f"{render(args.folder, **given)} holds the corpus.")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands and their arguments."""
+    """Return the parser of the commands."""
     top = argparse.ArgumentParser(prog="semanticmac corpus", description="Corpora of SemanticMAC.")
     commands = top.add_subparsers(dest="command", required=True)
     corpus = argparse.ArgumentParser(add_help=False)
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command with the given arguments, or those of the command line; returns the exit code."""
+    """Run a command with the given arguments, or those of the command line, and return the exit code."""
     args = parser().parse_args(argv)
     try:
         return args.run(args)

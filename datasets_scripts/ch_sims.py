@@ -20,7 +20,7 @@ SENTIMENT = [
         name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), RANGE, metrics="sims")
     )
 ]
-DIGITS = 4  # of a clip's file name
+DIGITS = 4  # digits in the file name of a clip
 PLACES = ("", "CH-SIMS/", "SIMS/")
 MODALITIES = {"M": "label", "T": "label_T", "A": "label_A", "V": "label_V"}
 RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -36,9 +36,9 @@ class ChSims(CorpusBuilder):
 
         label.csv                     nine columns, with or without a header
         metadata/sentiment/*.csv      another release of the same corpus, with metadata/*_index.csv and metadata/Translation.csv
-        Processed/unaligned_39.pkl    its text and labels; read without running anything in it
+        Processed/unaligned_39.pkl    its text and labels; no code in it is run
 
-    and the clips `Raw/<video_id>/<clip_id>.mp4`; without them the text can be used alone. A clip's id is `<video_id>_<clip_id>`.
+    and the clips `Raw/<video_id>/<clip_id>.mp4`. Without clips the text can be used alone. A clip's id is `<video_id>_<clip_id>`.
 
     59 of the 60 videos have clips in train and in test.
     """
@@ -81,7 +81,7 @@ class ChSims(CorpusBuilder):
         yield from mmsa_clips(self._rows, split, self.files.media)
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Rows of the `metadata/` release that are in none of its splits, told with train."""
+        """Return the rows of the `metadata/` release that are in none of its splits (under train)."""
         return {row.id: "in no index of a split" for row in self._rows if row.split is None and split == "train"}
 
 
@@ -90,10 +90,10 @@ def _pad(video: str, clip: str) -> str:
 
 
 def read_rows(annotations: dict[str, Path]) -> list[LabelRow]:
-    """The clips from whichever files were found.
+    """Return the clips from the files that were found.
 
     Raises:
-        ValueError: files that contradict themselves.
+        ValueError: the files contradict themselves.
     """
     if "labels" not in annotations:
         return _from_tables(annotations)
@@ -102,7 +102,7 @@ def read_rows(annotations: dict[str, Path]) -> list[LabelRow]:
 
 
 def _table(path: Path, *columns: str) -> list[dict[str, str]]:
-    """The rows of a table that has these columns."""
+    """Read a table that must have these columns."""
     reader = csv.DictReader(io.StringIO(decode_csv(path.read_bytes()), newline=""))
     if not set(columns) <= set(reader.fieldnames or ()):
         raise ValueError(f"{path}: its columns are {reader.fieldnames}; expected {', '.join(columns)}.")
@@ -114,7 +114,7 @@ def _key(row: dict[str, str]) -> tuple[str, str]:
 
 
 def _from_tables(annotations: dict[str, Path]) -> list[LabelRow]:
-    """The `metadata/` release: four tables of labels in one order, row numbers for each split, the texts."""
+    """Read the `metadata/` release: four tables of labels in one order, the row numbers of each split, the texts."""
     keys, scores = [], {}
     for name in MODALITIES:
         path = annotations[f"label {name}"]
@@ -140,7 +140,7 @@ def _from_tables(annotations: dict[str, Path]) -> list[LabelRow]:
 
 
 def _splits(annotations: dict[str, Path], num_rows: int) -> dict[int, str]:
-    """Row of the tables -> split."""
+    """Return the split by row of the tables."""
     found: dict[int, str] = {}
     for split in SPLITS:
         path = annotations[f"index of {split}"]
@@ -155,7 +155,7 @@ def _splits(annotations: dict[str, Path], num_rows: int) -> dict[int, str]:
 
 
 def _from_pickle(path: Path) -> list[LabelRow]:
-    """The feature pickle of MMSA: ids `<video_id>$_$<clip_id>`, texts and labels; its features are not used."""
+    """Read ids (`<video_id>$_$<clip_id>`), texts and labels of MMSA's feature pickle; its features are not used."""
     content = load_restricted(path)
     needed = ("id", "raw_text", "regression_labels")
     found = []

@@ -15,8 +15,8 @@ NAMES = ("meta.csv", "meta(s).csv")
 class ChSimsV2(CorpusBuilder):
     """CH-SIMS v2(s): 4,403 clips in 2,722 / 647 / 1,034; scores from -1 to 1 for the whole clip and for text, audio and vision alone.
 
-    `data_dir` (or `CH-SIMS v2(s)/`, `ch-simsv2s/` in it) holds `meta.csv` (or `meta(s).csv`) and the clips `Raw/<video_id>/<clip_id>.mp4`; without
-    them the text can be used alone. The unsupervised part, `CH-SIMS v2(u)`, has no labels and is refused. A clip's id is
+    `data_dir` (or `CH-SIMS v2(s)/`, `ch-simsv2s/` in it) holds `meta.csv` (or `meta(s).csv`) and the clips `Raw/<video_id>/<clip_id>.mp4`. Without
+    clips the text can be used alone. The unsupervised part, `CH-SIMS v2(u)`, has no labels and is refused. A clip's id is
     `<video_id>_<clip_id>`.
 
     All 2,281 clips of CH-SIMS are in it, with the same labels in the same splits, so the two are not independent corpora. 128 videos have clips in
@@ -52,6 +52,6 @@ class ChSimsV2(CorpusBuilder):
 
 
 def _pad(video: str, clip: str) -> str:
-    """Four digits in the videos of CH-SIMS (video_0001), five in all others; eight clips have an underscore and stay as they are."""
+    """Pad a clip id to four digits in the videos of CH-SIMS (video_0001) and to five elsewhere; eight ids with an underscore stay as they are."""
     digits = 4 if video.removeprefix("video_").isdecimal() else 5
     return clip.zfill(digits) if clip.isdecimal() else clip

@@ -1,4 +1,4 @@
-"""What is in a corpus folder, against what is known of the corpus: `semanticmac corpus check CORPUS DATA_DIR`."""
+"""Compare a corpus folder with what is known about the corpus: `semanticmac corpus check CORPUS DATA_DIR`."""
 
 import collections
 import os
@@ -14,21 +14,21 @@ from modeling_semanticmac.media_decoding import MediaError, open_media
 
 from .corpus import SPLITS, CorpusBuilder, clips_without_media, corpus_builder
 
-SHOWN = 8  # examples of a finding in the table; the JSON has all
-CUT_TOLERANCE = 0.1  # seconds that a cut may run over its file
+SHOWN = 8  # examples of a finding in the printed table; the JSON has all
+CUT_TOLERANCE = 0.1  # seconds by which a cut may end after its file
 NAMES = {"video": "picture", "audio": "sound"}
 MEDIA = ("auto", "required", "optional")
 
 
 @dataclass
 class Finding:
-    """Something about a corpus folder that a researcher should know.
+    """One finding about a corpus folder.
 
     Args:
-        kind: a few words, the same for every corpus.
-        clips: what it is about: clip ids, files or groups.
-        problem: whether the exit code tells of it.
-        note: what to make of it.
+        kind: a short description, the same for every corpus.
+        clips: the clip ids, files or groups that it concerns.
+        problem: whether it makes the exit code 1.
+        note: what it means or what to do.
     """
 
     kind: str
@@ -47,14 +47,14 @@ class Finding:
 
 @dataclass
 class CorpusCheck:
-    """The result of a check, for one task of a corpus.
+    """Result of a check for one task of a corpus.
 
     Attributes:
-        files: what each annotation file is for -> its path below the folder.
-        counts, expected, table_ii: split -> clips: found, publicly known, in the paper's Table II; empty where there is nothing to compare with.
-        labels: split -> label -> clips; scores in bins of one.
-        findings: in the order of the table.
-        media: what the probed files hold, in numbers; empty without a probe.
+        files: role of each annotation file -> its path below the folder.
+        counts, expected, table_ii: split -> number of clips found, publicly known, and in the paper's Table II; empty where unknown.
+        labels: split -> label -> number of clips; scores in bins of width one.
+        findings: in the order of the printed table.
+        media: numbers about the probed files; empty without `probe`.
     """
 
     corpus: str
@@ -105,7 +105,7 @@ def check_corpus(
         probe: open every media file.
 
     Raises:
-        ValueError, FileNotFoundError: as `load_corpus`.
+        ValueError, FileNotFoundError: raised as by `load_corpus`.
     """
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
     corpus = builder.build()
@@ -140,14 +140,14 @@ def split_counts(
     cache_dir: str | os.PathLike | None = None,
     **options,
 ) -> dict:
-    """Numbers of clips, for the report of a run.
+    """Count the clips for the report of a run.
 
     Returns:
-        `found`, `expected` and `table_ii`: split -> clips that are there, that are publicly known, that the paper names (the latter two empty where
-        nothing is known or an option splits anew); `dropped`: split -> why a row of the annotation is no clip -> rows.
+        `found`, `expected` and `table_ii`: split -> number of clips found, publicly known, and named by the paper (the latter two are empty where
+        nothing is known or an option replaces the splits); `dropped`: split -> why annotated rows are not clips -> number of rows.
 
     Raises:
-        ValueError, FileNotFoundError: as `load_corpus`, whose arguments these are.
+        ValueError, FileNotFoundError: raised as by `load_corpus`, which takes the same arguments.
     """
     options.pop("media", None)
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
@@ -162,7 +162,7 @@ def split_counts(
 
 
 def _grouped(files: dict[str, str]) -> list[str]:
-    """A line for each annotation file; one for all of a kind ("words of ...") where they are many."""
+    """Return a line for each annotation file; where there are many of a kind ("words of ..."), one line for all."""
     kinds = collections.defaultdict(list)
     for role, path in files.items():
         kinds[role.partition(" of ")[0]].append((role, path))
@@ -176,7 +176,7 @@ def _grouped(files: dict[str, str]) -> list[str]:
 
 
 def label_histogram(clips: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
-    """Clips by class, by label that is present, or by score rounded to the nearest whole number (half to even)."""
+    """Count clips by class, by present label, or by score rounded to the nearest integer (half to even)."""
     feature, labels = clips.features["label"], clips["label"]
     if isinstance(feature, datasets.ClassLabel):
         counts = collections.Counter(feature.names[label] for label in labels)
@@ -203,7 +203,7 @@ def _media_findings(builder: CorpusBuilder, corpus: datasets.DatasetDict, media:
     extra = sorted(set(builder.files.media) - ids)
     found = []
     if missing:
-        # Text alone is a supported use; media that were meant to be there would be there in part.
+        # Text alone is a supported use; where media are intended, at least some exist.
         all_lack = len(missing) == len(ids - set(known))
         problem = media == "required" or (media == "auto" and not all_lack)
         note = "no clip has one: train with --modalities text" if all_lack else "their text can be used alone"
@@ -226,7 +226,7 @@ def _cuts(corpus: datasets.DatasetDict) -> list[Finding]:
         Finding(kind, clips, problem, note)
         for kind, clips, problem, note in (
             ("cuts of no length", zero, False, "one frame of each is used"),
-            ("cuts that begin before their file", negative, False, "they begin with it"),
+            ("cuts that begin before their file", negative, False, "they start with the file"),
             ("cuts that end before they begin", reversed_, True, "their media cannot be used"),
         )
         if clips
@@ -238,11 +238,11 @@ def _dropped(builder: CorpusBuilder) -> list[Finding]:
     for split in SPLITS:
         for clip, reason in builder.dropped_clips(split).items():
             reasons[reason].append(clip)
-    return [Finding(f"rows that are no clips: {reason}", clips, False) for reason, clips in sorted(reasons.items())]
+    return [Finding(f"rows that are not clips: {reason}", clips, False) for reason, clips in sorted(reasons.items())]
 
 
 def _overlaps(corpus: datasets.DatasetDict) -> list[Finding]:
-    """Videos (dialogues) and speakers that several splits share."""
+    """Find videos (dialogues) and speakers that several splits share."""
     found = []
     for column, kind in (("video_id", "videos or dialogues"), ("speaker", "speakers")):
         values = {split: set(clips[column]) - {""} for split, clips in corpus.items()}
@@ -256,7 +256,7 @@ def _overlaps(corpus: datasets.DatasetDict) -> list[Finding]:
 
 
 def _duplicates(corpus: datasets.DatasetDict) -> list[Finding]:
-    """Clips that are the same stretch of the same file."""
+    """Find clips that are the same cut of the same file."""
     places = collections.defaultdict(list)
     for clips in corpus.values():
         for clip, media in zip(clips["id"], clips["media"]):
@@ -267,7 +267,7 @@ def _duplicates(corpus: datasets.DatasetDict) -> list[Finding]:
 
 
 def probe_file(path: str) -> tuple[str, dict | None, str]:
-    """(path, what it holds, what is wrong): duration, streams and notes of a file, or the reason why it cannot be read."""
+    """Open a media file; return its path, its duration and streams (None where it cannot be read), and its notes or the reason."""
     try:
         with open_media(path) as media:
             info = media.info
@@ -278,7 +278,7 @@ def probe_file(path: str) -> tuple[str, dict | None, str]:
 
 
 def _probe(corpus: datasets.DatasetDict, summary: dict[str, float]) -> list[Finding]:
-    """Opens each file once, on all cores; fills the summary."""
+    """Open each file once, on all cores, and fill `summary`."""
     cuts = collections.defaultdict(list)
     for clips in corpus.values():
         for clip, media in zip(clips["id"], clips["media"]):

@@ -1,4 +1,4 @@
-"""What the labels in a table of your own clips mean for each task."""
+"""The meaning of the labels in a table of your own clips, for each task."""
 
 import math
 import re
@@ -10,22 +10,22 @@ from .clip_table import SCORES, SEPARATOR, Row
 
 BINARY = {"humor": ("not_humorous", "humorous"), "sarcasm": ("not_sarcastic", "sarcastic")}
 BINARY_WORDS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1}
-MOST_DIGITS = 20  # of a class that is a number
+MOST_DIGITS = 20  # in a class that is a number
 TASKS = ("sentiment", "emotion", *BINARY)
 
 
 def task_of(
     task: str, rows: list[Row] | None, label_range=None, label_names=None, multi_label: bool | None = None
 ) -> TaskSpecification:  # fmt: skip
-    """What a table predicts.
+    """Return what the labels of a table predict.
 
     Args:
         task: one of `TASKS`.
-        rows: of the table; None where there is none to read classes from.
+        rows: rows of the table; None without a table.
         label_range, label_names, multi_label: options of `VideoFolderConfig`.
 
     Raises:
-        ValueError: an option of another task, or classes that cannot be known.
+        ValueError: an option belongs to another task, or the classes are unknown.
     """
     options = {"label_range": ("sentiment", label_range), "label_names": ("emotion", label_names)}
     options["multi_label"] = ("emotion", multi_label)
@@ -59,12 +59,12 @@ def _regression(label_range) -> TaskSpecification:
 def check_classes(rows: list[Row]) -> None:
     """Refuse labels that are several classes or a score written as if they were one class, and classes that differ only in spelling.
 
-    Each would become a class of its own without a word. A class that is meant so can be named with `label_names`, which skips this check.
+    Each would silently become a class of its own. `label_names` names the classes explicitly and skips this check.
 
     Raises:
-        ValueError: with the row and what it holds.
+        ValueError: the message names the row and its label.
     """
-    first: dict[str, Row] = {}  # class -> the row that names it first
+    first: dict[str, Row] = {}  # class -> the first row that names it
     for row in rows:
         for word in label_words(row):
             first.setdefault(word, row)
@@ -89,7 +89,7 @@ def check_classes(rows: list[Row]) -> None:
 
 
 def _class_order(word: str) -> tuple:
-    """Numbers by value, before names by letter."""
+    """Return a sort key: numbers by value, then names by letter."""
     try:
         return (0, float(word), word)
     except ValueError:
@@ -102,16 +102,16 @@ def _is_list(row: Row) -> bool:
 
 
 def label_words(row: Row) -> list[str]:
-    """The classes that a row names; whole numbers without a decimal point, however they were written."""
+    """Return the classes that a row names; whole numbers lose their decimal point."""
     words = [(word, word.removesuffix(".0")) for word in row.several("label")]
     return [str(int(whole)) if whole.isdecimal() and len(whole) < MOST_DIGITS else word for word, whole in words]
 
 
 def label_of(row: Row, task: TaskSpecification):
-    """The label of a row as the clip schema has it: a score, a class name or a multi-hot list.
+    """Return the label of a row in the clip schema: a score, a class name or a multi-hot list.
 
     Raises:
-        ValueError: a label that the task does not have.
+        ValueError: the task does not have this label.
     """
     if task.is_regression:
         low, high = task.label_range
@@ -144,10 +144,10 @@ def _positions(word: str, task: TaskSpecification) -> list[int]:
 
 
 def scores_of(row: Row, task: TaskSpecification) -> dict[str, float | None]:
-    """The scores of single modalities.
+    """Return the scores of single modalities.
 
     Raises:
-        ValueError: one out of the range, or of a task without scores.
+        ValueError: a score is out of range, or the task has no scores.
     """
     if not task.is_regression:
         for column in SCORES:

@@ -1,4 +1,4 @@
-"""The columns that the clips of every corpus have."""
+"""The columns of a clip, the same for every corpus."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
 
 def clip_features(task: TaskSpecification) -> datasets.Features:
-    """The columns of a clip, one row an utterance, with the label of the task.
+    """Return the columns of a clip, one row an utterance, with the label of the task.
 
-    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: all of it), `crop` says which half
-    of the picture shows the speaker (none: all of it). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
-    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, none where they are not annotated.
+    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: the whole file), `crop` says which half
+    of the picture shows the speaker (none: the whole picture). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
+    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, None where they are not annotated.
     """
     if task.is_regression:
         label = datasets.Value("float32")
@@ -29,7 +29,7 @@ def clip_features(task: TaskSpecification) -> datasets.Features:
 
 
 def make_clip(id: str, label, text: str = "", media: Path | None = None, **columns) -> dict:
-    """A clip with every column of the schema; what is not given is absent."""
+    """Return a clip with every column of the schema; what is not given is absent."""
     clip = {"id": id, "video_id": id, "speaker": "", "text": text, "context": [], "label": label}
     clip |= {"label_text": None, "label_audio": None, "label_vision": None}
     clip["media"] = {"path": str(media) if media else "", "start": None, "end": None, "crop": None}
@@ -40,7 +40,7 @@ def make_clip(id: str, label, text: str = "", media: Path | None = None, **colum
 
 
 def limited(media: dict, max_seconds: float) -> dict:
-    """The cut, at most so long. An end without a start is a limit to the reader of media, and no promise."""
+    """Return the media of a clip with a cut of at most `max_seconds`. An end without a start only limits what is read; the file may be shorter."""
     end = (media["start"] or 0.0) + max_seconds
     return media | {"end": end if media["end"] is None else min(media["end"], end)}
 

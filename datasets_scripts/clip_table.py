@@ -1,4 +1,4 @@
-"""The table of your own clips, CSV or JSON lines: found, read, and checked cell by cell."""
+"""Find, read and check the table of your own clips, CSV or JSON lines."""
 
 import csv
 import difflib
@@ -28,15 +28,15 @@ class Row:
     """A row of the table.
 
     Args:
-        place: where it is, for messages: the file and the row as a spreadsheet or an editor counts it.
-        cells: column -> what is written there; empty cells are left out.
+        place: the file and the row as a spreadsheet or an editor counts it, for messages.
+        cells: column -> content; empty cells are left out.
     """
 
     place: str
     cells: dict
 
     def error(self, column: str, expected: str) -> ValueError:
-        """An error that names the cell and says what it holds and what was expected."""
+        """Return an error that names the cell, its content and what was expected."""
         found = shown(repr(self.cells[column])) if column in self.cells else "an empty cell"
         return ValueError(f"{self.place}, column {column}: found {found}; expected {expected}.")
 
@@ -44,7 +44,7 @@ class Row:
         """Return the cell as text with single spaces; "" where it is empty.
 
         Raises:
-            ValueError: it is a list or an object of JSON.
+            ValueError: the cell is a list or an object of JSON.
         """
         value = self.cells.get(column, "")
         if isinstance(value, list | dict):
@@ -52,10 +52,10 @@ class Row:
         return " ".join(str(value).split())
 
     def number(self, column: str, expected: str, lowest: float = -math.inf, highest: float = math.inf) -> float | None:
-        """The cell as a number within bounds; None where it is empty.
+        """Return the cell as a number within bounds; None where it is empty.
 
         Raises:
-            ValueError: it is none; the message says `expected`.
+            ValueError: it is not such a number; the message contains `expected`.
         """
         if column not in self.cells:
             return None
@@ -68,7 +68,7 @@ class Row:
         return value
 
     def several(self, column: str) -> list[str]:
-        """The cell as a list: a list of JSON, or text with | between the parts."""
+        """Return the cell as a list: a list of JSON, or text with | between the parts."""
         value = self.cells.get(column, [])
         parts = value if isinstance(value, list) else str(value).split(SEPARATOR)
         if isinstance(value, dict) or any(isinstance(part, list | dict) for part in parts):
@@ -77,16 +77,16 @@ class Row:
 
 
 def shown(text: str) -> str:
-    """What was found, for a message: its beginning where it is long."""
+    """Shorten what was found, for a message."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text)} characters)"
 
 
 def find_table(folder: Path) -> Path:
-    """The table in a folder: `clips.csv`, `metadata.csv`, the same as `.jsonl`, or else the only CSV or JSON-lines file.
+    """Return the table in a folder: `clips.csv`, `metadata.csv`, the same as `.jsonl`, or else the only CSV or JSON-lines file.
 
     Raises:
-        FileNotFoundError: there is none; the message lists what is there.
-        ValueError: there are several and none has one of these names.
+        FileNotFoundError: there is no table; the message lists the content of the folder.
+        ValueError: there are several tables and none has one of these names.
     """
     if not any((folder / name).is_file() for name in NAMES) and folder.is_dir():
         entries = (path for path in folder.iterdir() if not path.name.startswith("."))
@@ -101,14 +101,14 @@ def find_table(folder: Path) -> Path:
 
 
 def read_table(path: Path, needs_label: bool = True) -> list[Row]:
-    """The rows of a CSV file with a header, or of a file of JSON lines.
+    """Read the rows of a CSV file with a header, or of a file of JSON lines.
 
     Args:
         path: the table.
         needs_label: refuse a table without the column label; a table of clips to predict has none.
 
     Raises:
-        ValueError: not UTF-8, no such table, no rows, or a column that looks like a mistyped one.
+        ValueError: the file is not UTF-8 or not a table, has no rows, or has a column that looks mistyped.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -126,13 +126,13 @@ def read_table(path: Path, needs_label: bool = True) -> list[Row]:
 
 
 def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
-    """The header, and the rows that are not blank."""
+    """Return the header and the rows that are not blank."""
     try:
         records, numbers, _ = csv_records(text, (*COLUMNS, *MMSA_COLUMNS))
     except csv.Error as error:
         message, line = error.args
         raise ValueError(
-            f"{path}, line {line} is no CSV: {message}; close every quote, and save the table as «CSV UTF-8» again."
+            f"{path}, line {line} is not CSV: {message}; close every quote, and save the table as «CSV UTF-8» again."
         ) from None
     records = without_unnamed_columns(records)
     header = [name.strip() for name in records[0]] if records else []
@@ -153,16 +153,16 @@ def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
 
 
 def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
-    """Every name that some object has, and the rows."""
+    """Return all names of the objects, and the rows."""
     columns, rows = {}, []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             place = f"{path}, row {number}"
             try:
                 cells = json.loads(line, parse_constant=_constant)
-                json.dumps(cells, ensure_ascii=False).encode()  # half a character, as \ud800, cannot be kept
-            except (ValueError, RecursionError) as error:  # numbers and nesting without end are no JSONDecodeError
-                raise ValueError(f"{place} is no JSON: {error}; expected one object a line.") from None
+                json.dumps(cells, ensure_ascii=False).encode()  # a lone surrogate such as \ud800 cannot be stored
+            except (ValueError, RecursionError) as error:  # huge numbers and deep nesting do not raise JSONDecodeError
+                raise ValueError(f"{place} is not JSON: {error}; expected one object a line.") from None
             if not isinstance(cells, dict):
                 raise ValueError(f'{place} holds {type(cells).__name__}; expected an object such as {{"file": ...}}.')
             columns |= dict.fromkeys(cells)
@@ -185,7 +185,7 @@ def _check_columns(path: Path, columns: list[str], rows: list[Row], needs_label:
     own = [column for column in columns if column not in COLUMNS]
     for column in own:
         near = difflib.get_close_matches(column.lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.75)
-        if near and near[0] not in columns:  # `speaker_id` beside `speaker` is a column of somebody's own
+        if near and near[0] not in columns:  # `speaker_id` beside `speaker` is not a typing error
             raise ValueError(
                 f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
             )

@@ -1,4 +1,4 @@
-"""What CMU-MOSI and CMU-MOSEI share: the standard folds of videos, and their terms."""
+"""The standard folds of videos of CMU-MOSI and CMU-MOSEI, and their terms."""
 
 import json
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ NO_FOLD = "its video is in no standard fold"
 
 
 def segment_id(video: str, number: str) -> str:
-    """`<video_id>_<n>`; `<video_id>[k]`, as the SDK names its entries, where the number is "[k]"."""
+    """Return `<video_id>_<n>`, or `<video_id>[k]`, the SDK's name of an entry, where the number is "[k]"."""
     return f"{video}{number}" if number.startswith("[") else f"{video}_{number}"
 
 
 @cache
 def standard_folds(corpus: str) -> Mapping[str, str]:
-    """Video id -> split, as in the CMU-MultimodalSDK (`manifests/<corpus>_folds.json`)."""
+    """Return the split by video id, as in the CMU-MultimodalSDK (`manifests/<corpus>_folds.json`)."""
     path = Path(__file__).parent / "manifests" / f"{corpus}_folds.json"
     folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
     return {video: split for split in SPLITS for video in folds[split]}

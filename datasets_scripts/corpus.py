@@ -1,7 +1,7 @@
-"""What all corpora share: the clip schema, the base of the builders, and the two functions that users call.
+"""Base class of the corpus builders, and `load_corpus` and `task_specification`, which users call.
 
-A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its tasks. Add one by writing
-`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and naming it in `BUILDERS`.
+A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its tasks. To add one, write
+`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS`.
 """
 
 import collections
@@ -26,7 +26,7 @@ from .split_list import SPLITS, deal_out, split_list_files
 
 logger = logging.getLogger(__name__)
 
-# Module of a corpus, which is its name, and its builder.
+# Name of a corpus, which is the name of its module, and its builder class.
 BUILDERS = {
     "ch_sims": "ChSims",
     "ch_sims_v2": "ChSimsV2",
@@ -39,20 +39,20 @@ BUILDERS = {
     "ur_funny": "UrFunny",
     "video_folder": "VideoFolder",
 }
-NAMED = 5  # clips that a message names
-# Options that deal the clips out anew: with them the splits are not those that were counted.
+NAMED = 5  # clips that a message lists
+# Options that replace the splits of a corpus: with them the counts of the public files do not apply.
 SPLIT_OPTIONS = ("ids_file", "fold", "speaker_independent", "split_seed")
 
 
 @dataclass
 class CorpusConfig(datasets.BuilderConfig):
-    """A task of a corpus. A corpus's own options are the fields that its subclass adds, each with a default; all corpora have those below.
+    """One task of a corpus. A subclass adds the options of its corpus as fields with defaults; all corpora have those below.
 
     Args:
         task: what is predicted.
-        ids_file: a published list of which clip belongs to which split (`split_list.read_split_list` tells the forms), in place of the corpus's own
-            splits. Clips that it does not name are left out.
-        max_seconds: longer media are cut off there.
+        ids_file: a published list of the clips of each split (forms: `split_list.read_split_list`), used in place of the corpus's own splits.
+            Clips that it does not name are left out.
+        max_seconds: media are cut off after this many seconds.
     """
 
     task: TaskSpecification | None = None
@@ -61,33 +61,33 @@ class CorpusConfig(datasets.BuilderConfig):
 
     @classmethod
     def option_defaults(cls) -> dict:
-        """The options of this corpus and their defaults."""
+        """Return the options of this corpus and their defaults."""
         library = {f.name for f in fields(datasets.BuilderConfig)} | {"task"}
         return {f.name: f.default for f in fields(cls) if f.name not in library}
 
 
 class CorpusBuilder(datasets.GeneratorBasedBuilder):
-    """Rows of one corpus for one task. A subclass says which files it needs and turns them into clips:
+    """Builder of the rows of one corpus for one task. A subclass finds its files and turns them into clips:
 
-        BUILDER_CONFIGS                  one configuration a task, the first is the default; its class holds the options
-        find_files(folder, config)       where the annotation and media files are
-        clips(split)                     the clips of "train", "validation" or "test", from self.files and self.config
-        dropped_clips(split)             rows of the annotation that are no clips: id -> why
-        normalize_id(listed)             the clip id that a published list means, where lists spell ids in another way
+        BUILDER_CONFIGS                  one configuration for each task, the first is the default; its class holds the options
+        find_files(folder, config)       returns the annotation and media files
+        clips(split)                     yields the clips of "train", "validation" or "test", from self.files and self.config
+        dropped_clips(split)             returns the annotated rows that are left out: id -> reason
+        normalize_id(listed)             returns the clip id for an id in the spelling of published lists
         KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
-        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips as reported (where no manifest counts them) and in the paper, and why they differ
-        TERMS, REDISTRIBUTION, CITATION  terms in a line, whether they let transcripts and media be passed on, BibTeX
-        TITLE, LANGUAGE, PEOPLE          its name as its authors write it, ISO 639 code, who is in it in a sentence
+        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> number of clips as reported (without a manifest) and in the paper; why they differ
+        TERMS, REDISTRIBUTION, CITATION  terms in one line, whether they allow transcripts and media to be redistributed, BibTeX
+        TITLE, LANGUAGE, PEOPLE          its published name, ISO 639 code, one sentence about the speakers
 
     Args:
         task: name of a configuration; None: the first.
         data_dir: folder of the corpus.
-        cache_dir: where the rows are kept; None: the Hugging Face datasets cache.
+        cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
         options: fields of the configuration class.
 
     Raises:
-        ValueError: unknown task or option (the known ones are listed), or files that contradict each other.
-        FileNotFoundError: a folder or file is missing; the message lists what was looked for and what is there.
+        ValueError: an unknown task or option (the message lists the known ones), or files that contradict each other.
+        FileNotFoundError: a folder or file is missing; the message lists what was expected and what is there.
     """
 
     BUILDER_CONFIG_CLASS = CorpusConfig
@@ -102,12 +102,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     TITLE = ""
     LANGUAGE: str | None = None
     PEOPLE = ""
-    MAY_LACK_SPLITS = False  # whether a split without clips is no error
-    TEXT_ALONE_IS_MEANT = False  # whether a clip without media is one by intention
+    MAY_LACK_SPLITS = False  # whether a split may be empty
+    TEXT_ALONE_IS_MEANT = False  # whether clips without media are intended
 
     def __init__(self, task: str | None, data_dir: str | os.PathLike, cache_dir=None, **options):
-        folder = Path(os.path.abspath(Path(data_dir).expanduser()))  # without "..": the same folder, the same rows
-        # An option that says what is the default anyway gives the same rows, so it must not make a second copy of them.
+        folder = Path(os.path.abspath(Path(data_dir).expanduser()))  # without "..", so that one folder has one cache
+        # An option that repeats the default yields the same rows, so it must not make a second copy of them.
         defaults = self.BUILDER_CONFIG_CLASS.option_defaults()
         for name in options:
             if name not in defaults:
@@ -121,7 +121,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
                 f"max_seconds is {options['max_seconds']}; expected seconds above 0, or nothing for no limit."
             )
         self.files = self.find_files(folder, type(config)(name=config.name, task=config.task, **options))
-        if "ids_file" in options:  # read anew when it was edited
+        if "ids_file" in options:  # read again after it was edited
             lists = split_list_files(Path(options["ids_file"]))
             self.files = replace(self.files, annotations=self.files.annotations | lists)
         super().__init__(
@@ -135,12 +135,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def corpus_name(cls) -> str:
-        """The name that users give to `load_corpus`: the module's."""
+        """Return the name that users pass to `load_corpus`: the name of the module."""
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
     def task_config(cls, task: str | None, data_dir: Path | None = None, **options) -> CorpusConfig:
-        """The configuration of a task, of the first one for None. Folder and options matter only to corpora whose tasks depend on them."""
+        """Return the configuration of a task; None: of the first one. Only corpora whose tasks depend on their files read `data_dir` and `options`."""
         tasks = {config.name: config for config in cls.BUILDER_CONFIGS}
         if task is not None and task not in tasks:
             raise ValueError(_unknown("task", task, tasks, f" of {cls.corpus_name()}"))
@@ -148,26 +148,29 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def find_files(cls, folder: Path, config: CorpusConfig) -> CorpusFiles:
-        """The files of the corpus in `folder`, in whichever known layout they are."""
+        """Return the files of the corpus in `folder`, in any known layout."""
         raise NotImplementedError
 
     def clips(self, split: str) -> Iterator[dict]:
-        """The clips of a split, each made by `make_clip`."""
+        """Yield the clips of a split, each made by `make_clip`."""
         raise NotImplementedError
 
     def dropped_clips(self, split: str) -> dict[str, str]:
-        """Rows of the annotation of a split that are no clips of the task: id -> why."""
+        """Return the annotated rows of a split that are not clips of the task: id -> reason."""
         return {}
 
     @classmethod
     def manifest(cls) -> dict:
-        """What is publicly known of the corpus's annotation files (`manifests/<corpus>.json`); empty where nothing was counted."""
+        """Return what is publicly known about the annotation files (`manifests/<corpus>.json`); an empty dict where nothing was counted."""
         path = Path(__file__).parent / "manifests" / f"{cls.corpus_name()}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @classmethod
     def expected_counts(cls, task: str, **options) -> dict[str, int]:
-        """Split -> clips that the public annotation files have, as counted, or else as reported; empty where neither is known or an option splits anew."""
+        """Return the number of clips of each split in the public annotation files, counted or else reported.
+
+        The dict is empty where neither is known, or where an option replaces the splits.
+        """
         defaults = cls.BUILDER_CONFIG_CLASS.option_defaults()
         if any(options.get(name) not in (None, defaults.get(name)) for name in SPLIT_OPTIONS):
             return {}
@@ -175,10 +178,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return dict(counted or cls.EXPECTED.get(task, {}))
 
     def build(self) -> datasets.DatasetDict:
-        """The rows, made now or before.
+        """Return the rows of all splits, built now or read from the cache.
 
         Raises:
-            ValueError, FileNotFoundError: of the corpus's own reading, not wrapped by the library; or a split without clips.
+            ValueError, FileNotFoundError: raised by the reader of the corpus, unwrapped from the library's error; or a split has no clips.
         """
         try:
             self.download_and_prepare()
@@ -191,13 +194,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             why = collections.Counter(reason for split in SPLITS for reason in self.dropped_clips(split).values())
             raise ValueError(
                 f"{self.corpus_name()}: a split has no clips ({', '.join(f'{split} {count}' for split, count in counts.items())}); expected clips in each. "
-                f"They are split by {self.config.ids_file or self.config.data_dir}; rows that are no clips: "
+                f"They are split by {self.config.ids_file or self.config.data_dir}; rows that are not clips: "
                 f"{', '.join(f'{count} ({reason})' for reason, count in why.items()) or 'none'}."
             )
         return self.as_dataset()
 
     def as_dataset(self, split=None, **options):
-        """As in the library, which cannot read a split without clips."""
+        """Return the split or splits as the library does; empty splits, which the library cannot read, are empty datasets."""
         if split is None:
             return datasets.DatasetDict({name: self.as_dataset(name, **options) for name in SPLITS})
         if not self.info.splits[split].num_examples:
@@ -206,13 +209,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def facts(cls) -> dict:
-        """What the card of a model that was trained on the corpus says about it."""
+        """Return what the card of a model trained on the corpus says about the corpus."""
         names = ("title", "language", "people", "terms", "citation")
         return {name: getattr(cls, name.upper()) or None for name in names}
 
     @classmethod
     def normalize_id(cls, listed: str) -> str:
-        """The clip id that an id of a published list means. Lists of MMSA write `<video_id>$_$<clip_id>`."""
+        """Return the clip id for an id of a published list. MMSA's lists write `<video_id>$_$<clip_id>`."""
         return listed.replace("$_$", "_")
 
     def _info(self):
@@ -229,7 +232,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             yield index, clip
 
     def _unique_clips(self, split: str) -> Iterator[dict]:
-        """The clips of a split of the corpus's own. A clip of two splits would be trained on and tested on."""
+        """Yield the clips of one of the corpus's own splits; an id that occurs in two splits is an error, because it would be trained on and tested on."""
         for clip in self.clips(split):
             first = self._split_of.get(clip["id"])
             if first is not None:
@@ -240,10 +243,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @cached_property
     def _listed(self) -> dict[str, list[dict]]:
-        """The clips of all splits, dealt out anew by the list of `ids_file`.
+        """The clips of all splits, assigned by the list of `ids_file`.
 
         Raises:
-            ValueError: as `deal_out`.
+            ValueError: raised by `deal_out`.
         """
         clips = {clip["id"]: clip for split in SPLITS for clip in self._unique_clips(split)}
         dropped = {clip: why for split in SPLITS for clip, why in self.dropped_clips(split).items()}
@@ -256,29 +259,32 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
 
 def corpus_builder(name: str) -> type[CorpusBuilder]:
-    """The builder of a corpus by its name."""
+    """Return the builder class of a corpus."""
     if name not in BUILDERS:
         raise ValueError(_unknown("corpus", name, BUILDERS))
-    # By name and when it is asked for: the builders import this module.
+    # Imported on first use, because the builders import this module.
     return getattr(importlib.import_module(f".{name}", __package__), BUILDERS[name])
 
 
 def load_corpus(
     name: str, data_dir: str | os.PathLike, task: str | None = None, cache_dir: str | os.PathLike | None = None, media: str = "optional", **options
 ) -> datasets.DatasetDict:  # fmt: skip
-    """The clips of a corpus on disk, in the splits "train", "validation" and "test".
+    """Load the clips of a corpus on disk, in the splits "train", "validation" and "test".
 
     Args:
         name: one of `BUILDERS`.
         data_dir: folder of the corpus as its authors released it.
         task: e.g. "sentiment", "emotion"; None: the corpus's first.
-        cache_dir: where the rows are kept between calls; None: the Hugging Face datasets cache.
-        media: "optional": clips without a media file have their text alone; "required": they are an error, but for those whose media are known to be
-            missing or bad in the release.
-        options: of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all have.
+        cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
+        media: "optional": clips without a media file keep their text; "required": they are an error, except those whose media are known to be missing
+            or damaged in the release.
+        options: options of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all corpora share.
+
+    Returns:
+        A `DatasetDict` with one row a clip; the columns are those of `clip_schema.clip_features`.
 
     Raises:
-        ValueError: unknown corpus, task or option, or annotation files that cannot be right.
+        ValueError: an unknown corpus, task or option, or annotation files that contradict themselves.
         FileNotFoundError: files are missing.
     """
     if media not in ("optional", "required"):
@@ -293,17 +299,17 @@ def load_corpus(
 
 
 def task_specification(name: str, task: str | None = None, **options) -> TaskSpecification:
-    """What a task of a corpus predicts; needs no files, but for clips of one's own (`video_folder`, with `data_dir` and its options).
+    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`, with `data_dir` and its options).
 
     Raises:
         ValueError: unknown corpus or task.
     """
-    options.pop("media", None)  # of `load_corpus`, and nothing to the task
+    options.pop("media", None)  # an option of `load_corpus` that does not change the task
     return corpus_builder(name).task_config(task, **options).task
 
 
 def clips_without_media(corpus: datasets.DatasetDict) -> list[str]:
-    """Ids of the clips that have no media file."""
+    """Return the ids of the clips without a media file."""
     silent = []
     for clips in corpus.values():
         table = clips.data.table
@@ -322,7 +328,7 @@ def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None
 
 
 def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
-    """How many clips have no media file, and which ones where they are few."""
+    """Say how many clips have no media file, and list them where they are few."""
     silent = clips_without_media(corpus)
     if not silent:
         return ""

@@ -1,4 +1,4 @@
-"""Finding a corpus's files on disk, and the fingerprint of what was found."""
+"""Find the files of a corpus on disk, and fingerprint what was found."""
 
 import difflib
 import hashlib
@@ -12,10 +12,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus that were found on disk.
+    """Files of a corpus found on disk.
 
     Args:
-        annotations: what each annotation file is for -> its absolute path.
+        annotations: role of each annotation file -> its absolute path.
         media: clip id -> absolute path of its media file; clips without media are left out.
     """
 
@@ -23,10 +23,10 @@ class CorpusFiles:
     media: dict[str, Path] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Digest of the builders' code, the annotation files' content and which media files there are.
+        """Return a digest of the builders' code, the content of the annotation files and the paths of the media files.
 
-        It names the cache folder: an edited annotation file, a clip that was added, or other code makes the rows anew. What is inside the media
-        files does not matter to the rows.
+        It names the cache folder: after an edit of an annotation file or of the code, or when a media file was added, the rows are built again. The
+        content of the media files does not matter to the rows.
         """
         digest = hashlib.sha256(_sources_digest().encode())
         for role, path in sorted(self.annotations.items()):
@@ -39,7 +39,7 @@ class CorpusFiles:
 
 @cache
 def _sources_digest() -> str:
-    """Digest of every module and manifest beside this one: a builder uses its siblings, and a rebuilt cache costs seconds."""
+    """Return a digest of every module and manifest in this folder: a builder uses its siblings, and rebuilding the rows takes seconds."""
     digest, folder = hashlib.sha256(), Path(__file__).parent
     for path in sorted([*folder.glob("*.py"), *folder.glob("manifests/*.json")]):
         digest.update(path.name.encode() + path.read_bytes())
@@ -47,11 +47,11 @@ def _sources_digest() -> str:
 
 
 def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
-    """The one of several relative paths that exists in `folder`.
+    """Return the one of several relative paths that exists in `folder`.
 
     Raises:
         FileNotFoundError: none exists.
-        ValueError: several exist and their contents differ, so nobody can tell which one is meant.
+        ValueError: several exist with different contents, so it is unclear which one is meant.
     """
     candidates = list(candidates)
     found = [folder / candidate for candidate in candidates if (folder / candidate).is_file()]
@@ -70,13 +70,14 @@ def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
 def find_name(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
     """Find a file below a folder by a name that another system wrote.
 
-    Backslashes part folders; upper and lower case, the two Unicode forms of an accented letter, and a missing ending make no difference, as long as one file fits.
+    Backslashes separate folders. Case, the two Unicode forms of an accented letter, and a missing ending make no difference, as long as exactly one file
+    matches.
 
     Args:
         suffixes: endings with a dot that may be missing, in lower case.
 
     Returns:
-        The file; None where none fits, or several do.
+        The file; None where no file matches, or several do.
     """
     current = folder
     parts = Path(name.replace("\\", "/")).parts
@@ -109,7 +110,7 @@ def _same_name(name: str) -> str:
 
 
 def media_in(folders: Iterable[Path], suffix: str = ".mp4") -> dict[str, Path]:
-    """Media files directly inside some folders, by file name without suffix; earlier folders win. Litter of macOS (`._name`) is left out."""
+    """Return the media files directly inside some folders by their names without suffix; earlier folders win, `._name` files of macOS are ignored."""
     found = {}
     for folder in folders:
         if folder.is_dir():

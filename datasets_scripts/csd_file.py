@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CsdVideo:
-    """The entries of one video.
+    """Entries of one video.
 
     Attributes:
         features: (n, C).
@@ -20,14 +20,14 @@ class CsdVideo:
 
 
 def read_csd(path: Path, width: int | None = None) -> dict[str, CsdVideo]:
-    """Video id -> its entries, in the order of the file.
+    """Read a label file and return the entries by video id, in the order of the file.
 
     Args:
-        width: C that the features must have; None: any.
+        width: required number of features C; None: any.
 
     Raises:
         ImportError: h5py is not installed.
-        ValueError: no HDF5, as half a download is none, or another form.
+        ValueError: the file is not HDF5 (an incomplete download is not), or has another form.
     """
     try:
         import h5py
@@ -37,7 +37,7 @@ def read_csd(path: Path, width: int | None = None) -> dict[str, CsdVideo]:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ValueError(
-            f"{path} is no whole HDF5 file ({error}); get it anew, the download may have stopped."
+            f"{path} is not a complete HDF5 file ({error}); download it again, the download may have stopped."
         ) from None
     with file:
         roots = [root for root in file.values() if isinstance(root, h5py.Group) and "data" in root]
@@ -49,7 +49,7 @@ def read_csd(path: Path, width: int | None = None) -> dict[str, CsdVideo]:
 
 
 def _entries(path: Path, video: str, entry, width: int | None) -> CsdVideo:
-    """The two arrays of a video's group."""
+    """Return the two arrays of the group of a video."""
     if not {"features", "intervals"} <= set(entry):
         raise ValueError(f"{path}: video {video} has {', '.join(entry) or 'nothing'}; expected features and intervals.")
     features, intervals = entry["features"][()], np.asarray(entry["intervals"][()], dtype=np.float64)
@@ -61,7 +61,7 @@ def _entries(path: Path, video: str, entry, width: int | None) -> CsdVideo:
 
 
 def words_between(words: CsdVideo | None, start: float, end: float) -> str:
-    """The words of a video that begin in a stretch of it; `sp` is silence."""
+    """Return the words that begin within a stretch of a video; `sp` is silence."""
     if words is None:
         return ""
     inside = (words.intervals[:, 0] >= start - 1e-3) & (words.intervals[:, 0] < end)

@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 PLACES = ("", "IEMOCAP_full_release/")
 SESSIONS = (1, 2, 3, 4, 5)
 TEST_SESSION = 5
-VALIDATION_SHARE = 0.1  # of the training dialogues; the paper does not say which it held out
+VALIDATION_SHARE = 0.1  # of the training dialogues; the paper does not say which dialogues it held out
 
-# Code in the EmoEvaluation files -> class, for each task; in the order of the class ids that the field uses.
+# Code in the EmoEvaluation files -> class, for each task, in the order of the field's class ids.
 CLASSES = {
     "emotion": {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"},
     "emotion_4": {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "happy"},
@@ -28,13 +28,13 @@ CLASSES = {
 CODES = ("ang", "hap", "sad", "neu", "fru", "exc", "fea", "sur", "dis", "oth", "xxx")  # all; xxx: the raters disagree
 
 _TURN = re.compile(r"\[\s*(\d+\.?\d*)\s*-\s*(\d+\.?\d*)\s*\]\s+((Ses0[1-5][FM]_\w+)_([FM])\w+)\s+(\w+)\s")
-# Up to the first "]:", since the words hold brackets and colons too.
+# Up to the first "]:", because the text may hold brackets and colons too.
 _SPOKEN = re.compile(r"(Ses0[1-5]\w+)\s*\[[^\]]*\]:(.*)")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A turn of a dialogue: id, the seconds it lasts in the dialogue, the letter of who speaks, the emotion's code and the words."""
+    """A turn of a dialogue: its id, start and end in seconds of the dialogue, the letter of the speaker, the code of the emotion, the text."""
 
     id: str
     start: float
@@ -46,11 +46,11 @@ class Utterance:
 
 @dataclass
 class IemocapConfig(CorpusConfig):
-    """A task of IEMOCAP.
+    """One task of IEMOCAP.
 
     Args:
-        split_seed: draws the tenth of the dialogues of Sessions 1 to 4, whole dialogues, that becomes validation.
-        context: give each clip the earlier utterances of its dialogue, also those whose emotion is no class of the task.
+        split_seed: seed that draws a tenth of the dialogues of Sessions 1 to 4 for validation.
+        context: add the earlier utterances of the dialogue, including those whose emotion is not a class of the task.
     """
 
     split_seed: int = 0
@@ -62,15 +62,15 @@ class Iemocap(CorpusBuilder):
 
     `data_dir` holds `Session1/` to `Session5/` (also inside `IEMOCAP_full_release/`), of which are read
 
-        Session<n>/dialog/EmoEvaluation/<dialogue>.txt     times and emotions; what lies in its sub-folders is left alone
-        Session<n>/dialog/transcriptions/<dialogue>.txt    words
-        Session<n>/dialog/avi/DivX/<dialogue>.avi          both actors side by side; without it the text can be used alone
+        Session<n>/dialog/EmoEvaluation/<dialogue>.txt     times and emotions; its sub-folders are ignored
+        Session<n>/dialog/transcriptions/<dialogue>.txt    text
+        Session<n>/dialog/avi/DivX/<dialogue>.avi          both actors side by side; optional
 
     A clip's media are a cut of the dialogue's avi: the left half of the picture where the speaker is the actor whose letter is in the dialogue's
     name, the right half otherwise. Its sound is that of the avi, in which both actors are heard; the recordings of single utterances in
-    `sentences/wav` are not used, since picture and sound of a clip come from one file.
+    `sentences/wav` are not used, because picture and sound of a clip come from one file.
 
-    Test is Session 5, as in the paper. A text keeps its tags ([LAUGHTER]): some utterances are nothing else.
+    Test is Session 5, as in the paper. A text keeps its tags ([LAUGHTER]): some utterances consist of nothing else. Without videos the text can be used alone.
     """
 
     BUILDER_CONFIG_CLASS = IemocapConfig
@@ -108,7 +108,7 @@ class Iemocap(CorpusBuilder):
     @classmethod
     def find_files(cls, folder, config):
         evaluations = {}
-        for place in PLACES:  # "Ses*", not "*": litter of macOS lies beside the real files
+        for place in PLACES:  # "Ses*", not "*": macOS leaves other files beside them
             found = sorted((folder / place).glob("Session[1-5]/dialog/EmoEvaluation/Ses*.txt"))
             evaluations = evaluations or {path.stem: path for path in found}
         absent = [number for number in SESSIONS if not any(name.startswith(f"Ses0{number}") for name in evaluations)]
@@ -136,7 +136,7 @@ class Iemocap(CorpusBuilder):
 
     @cached_property
     def _dialogues(self) -> dict[str, dict[str, list[Utterance]]]:
-        """Split -> dialogue -> its utterances."""
+        """The utterances by split and dialogue."""
         paths = self.files.annotations
         names = [role.removeprefix("words of ") for role in paths if role.startswith("words of ")]
         return {
@@ -163,12 +163,12 @@ class Iemocap(CorpusBuilder):
                 context.append(turn.text)
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Utterances whose emotion is no class of the task, and transcribed lines without an evaluation."""
+        """Return the utterances whose emotion is not a class of the task, and transcribed lines without an evaluation."""
         dropped = {}
         for dialogue, utterances in self._dialogues[split].items():
             codes = {turn.id: turn.code for turn in utterances}
             others = {id: code for id, code in codes.items() if code not in self._classes}
-            dropped |= {id: f"emotion code {code} is no class of the task" for id, code in others.items()}
+            dropped |= {id: f"emotion code {code} is not a class of the task" for id, code in others.items()}
             texts, unnamed = read_transcription(self.files.annotations[f"words of {dialogue}"])
             dropped |= dict.fromkeys((id for id in texts if id not in codes), "transcribed but not evaluated")
             dropped |= dict.fromkeys((f"{dialogue}, line {line}" for line in unnamed), "transcribed without an id")
@@ -176,7 +176,7 @@ class Iemocap(CorpusBuilder):
 
 
 def split_dialogues(dialogues, seed: int) -> dict[str, list[str]]:
-    """Session 5 is test; of the others a tenth, drawn by the seed, is validation. Sorted by name."""
+    """Split the dialogues: Session 5 is test, a seeded tenth of the others is validation. Sorted by name."""
     test = sorted(name for name in dialogues if name.startswith(f"Ses0{TEST_SESSION}"))
     rest = sorted(set(dialogues) - set(test))
     drawn = list(rest)
@@ -186,10 +186,10 @@ def split_dialogues(dialogues, seed: int) -> dict[str, list[str]]:
 
 
 def read_dialogue(evaluation: Path, transcription: Path) -> list[Utterance]:
-    """The evaluated utterances of a dialogue in the order of time, with their words; "" where none are transcribed.
+    """Read the evaluated utterances of a dialogue in the order of time; the text is "" where none is transcribed.
 
     Raises:
-        ValueError: a line that is no turn of this dialogue, or an unknown emotion.
+        ValueError: a line is not a turn of this dialogue, or names an unknown emotion.
     """
     texts, _ = read_transcription(transcription)
     turns = []
@@ -206,7 +206,7 @@ def read_dialogue(evaluation: Path, transcription: Path) -> list[Utterance]:
 
 
 def read_transcription(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Utterance id -> words (tags kept, spaces single), and the numbers of the lines that name no utterance."""
+    """Return the text by utterance id (tags kept, single spaces), and the numbers of the lines that name no utterance."""
     texts, unnamed = {}, []
     for number, line in enumerate(_lines(path), start=1):
         spoken = _SPOKEN.match(line)
@@ -218,7 +218,7 @@ def read_transcription(path: Path) -> tuple[dict[str, str], list[int]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file that is UTF-8 or else latin-1."""
+    """Read the lines of a file in UTF-8, or else in latin-1."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")

@@ -16,12 +16,12 @@ from .corpus_files import CorpusFiles, find_one, media_in
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SENTIMENTS = ("neutral", "positive", "negative")
 
-# The release calls validation "dev" and numbers dialogues anew in every split, so its split name is part of every clip id.
+# The release calls validation "dev" and numbers dialogues again in every split, so its split name is part of every clip id.
 RELEASE_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 CLIP_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 CORRECTED_CLIP = "final_videos_test"
 
-# Media of the release that are known to be wrong, with the reason; the utterances stay in the corpus with their text.
+# Media of the release that are known to be damaged, with the reason; the utterances stay in the corpus with their text.
 KNOWN_BAD_MEDIA = {
     "train_dia125_utt3": "cannot be decoded",
     "dev_dia110_utt7": "not in the release",
@@ -39,11 +39,11 @@ KNOWN_BAD_MEDIA = {
 
 @dataclass
 class MeldConfig(CorpusConfig):
-    """A task of MELD.
+    """One task of MELD.
 
     Args:
-        context: give each clip the earlier utterances of its dialogue.
-        corrected: take the corrected clip where the release has one (132 test utterances).
+        context: add the earlier utterances of the dialogue.
+        corrected: use the corrected clip where the release has one (132 test utterances).
     """
 
     context: bool = True
@@ -54,12 +54,12 @@ class Meld(CorpusBuilder):
     """MELD: 9,989 / 1,109 / 2,610 utterances of 1,038 / 114 / 280 dialogues, with the official class ids.
 
     `data_dir` holds `{train,dev,test}_sent_emo.csv` (also inside `train/` and so on, or all of it inside `MELD.Raw/`), and the unpacked clips
-    in `train_splits/`, `dev_splits_complete/`, `output_repeated_splits_test/`, one level down inside `train/`, `dev/`, `test/`, or in these
-    themselves. Without clips the text can be used alone.
+    in `train_splits/`, `dev_splits_complete/`, `output_repeated_splits_test/`, one level down inside `train/`, `dev/`, `test/`, or directly in these
+    folders. Without clips the text can be used alone.
 
     A clip's id is `<train|dev|test>_dia<D>_utt<U>`; its video is the dialogue. For 132 test utterances the release has a second, corrected
-    clip (`final_videos_testdia<D>_utt<U>.mp4`), which is taken. Some clips are cut wrongly and last minutes (`KNOWN_BAD_MEDIA`): the option
-    `max_seconds` is for them. Clips in the release that no row names are not used.
+    clip (`final_videos_testdia<D>_utt<U>.mp4`), which is used. Some clips are cut wrongly and last minutes (`KNOWN_BAD_MEDIA`): use the
+    option `max_seconds`. Clips that no row names are ignored.
     """
 
     BUILDER_CONFIG_CLASS = MeldConfig
@@ -129,15 +129,15 @@ class Meld(CorpusBuilder):
 
 
 def _clip_folders(root: Path, split: str) -> list[Path]:
-    """Where the clips of a split may lie, the release's own place first."""
+    """Return the folders that may hold the clips of a split, the release's own first."""
     return [root / CLIP_FOLDERS[split], root / split / CLIP_FOLDERS[split], root / split]
 
 
 def read_utterances(path: Path) -> list[dict[str, str]]:
-    """The rows of a `*_sent_emo.csv`, by dialogue and utterance id (integers), with clean text.
+    """Read a `*_sent_emo.csv` and return its rows by dialogue and utterance id (integers), with clean text.
 
     Raises:
-        ValueError: a column is missing, or an id is no number.
+        ValueError: a column is missing, or an id is not a number.
     """
     reader = csv.DictReader(io.StringIO(decode_text(path.read_bytes()), newline=""))
     needed = {"Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"}
@@ -159,10 +159,10 @@ def read_utterances(path: Path) -> list[dict[str, str]]:
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a release file, whichever of its encodings it has.
+    """Decode a file of the release, whichever of its encodings it has.
 
     The csv files of 2018 and 2019 are UTF-8 with C1 control characters, which are cp1252 bytes that were once read as latin-1; some copies are
-    cp1252 outright.
+    plain cp1252.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -172,5 +172,5 @@ def decode_text(data: bytes) -> str:
 
 
 def _one_spaced(text: str) -> str:
-    """Without outer, doubled or no-break spaces."""
+    """Remove outer, doubled and no-break spaces."""
     return " ".join(text.split())

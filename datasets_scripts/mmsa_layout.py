@@ -1,4 +1,4 @@
-"""The layout that MMSA (thuiar) gave MOSI, MOSEI and CH-SIMS: one `label.csv` and `Raw/<video_id>/<clip_id>.mp4`."""
+"""The layout of MMSA (thuiar) for MOSI, MOSEI and CH-SIMS: one `label.csv` and `Raw/<video_id>/<clip_id>.mp4`."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 from .corpus import make_clip
 from .split_list import split_name
 
-# Files are read by these names, never by position: the order differs between corpora. A file without header has this order.
+# Columns are read by name: their order differs between corpora. A file without a header has this order.
 COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
 UNIMODAL = {"label_text": "label_T", "label_audio": "label_A", "label_vision": "label_V"}
 SPREADSHEET_DAMAGE = ("#NAME?", "#VALUE!", "#REF!")
@@ -18,7 +18,7 @@ SPREADSHEET_DAMAGE = ("#NAME?", "#VALUE!", "#REF!")
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row of `label.csv`; ids are text, scores of single modalities are None where they are empty, and so is the split of a row that is in none."""
+    """A row of `label.csv`. Ids are text; scores of single modalities are None where they are empty, and so is the split of a row without one."""
 
     video: str
     clip: str
@@ -29,12 +29,12 @@ class LabelRow:
 
     @property
     def id(self) -> str:
-        """`<video_id>_<clip_id>`; never to be taken apart again, since either may hold underscores."""
+        """Return `<video_id>_<clip_id>`, which cannot be split again: either part may hold underscores."""
         return f"{self.video}_{self.clip}"
 
 
 def decode_csv(data: bytes) -> str:
-    """UTF-8, or GB18030 as Chinese spreadsheets save it."""
+    """Decode UTF-8, or GB18030, which Chinese spreadsheets write."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -44,14 +44,14 @@ def decode_csv(data: bytes) -> str:
 def read_label_csv(
     path: Path, label_range: tuple[float, float], pad: Callable[[str, str], str] | None = None
 ) -> list[LabelRow]:
-    """The rows of a `label.csv` with or without header.
+    """Read a `label.csv` with or without a header.
 
     Args:
-        label_range: of the scores.
-        pad: makes the clip id out of (video_id, clip_id), for ids that a spreadsheet has stripped of their zeros.
+        label_range: lowest and highest score.
+        pad: returns the clip id for (video_id, clip_id), for ids whose leading zeros a spreadsheet has removed.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many cells, an id was damaged by a spreadsheet, or a label or split is not one.
+        ValueError: a column is missing, a row has too few or too many cells, a spreadsheet has damaged an id, or a label or split is invalid.
     """
     rows = [row for row in csv.reader(io.StringIO(decode_csv(path.read_bytes()), newline="")) if any(row)]
     if not rows:
@@ -86,7 +86,7 @@ def _label_row(path: Path, number: int, cells: dict[str, str], label_range: tupl
     video, clip = cells["video_id"].strip(), cells["clip_id"].strip()
     if not video or not clip or video in SPREADSHEET_DAMAGE or clip in SPREADSHEET_DAMAGE:
         raise ValueError(
-            f"{place}: video_id {video!r} and clip_id {clip!r}; a spreadsheet has damaged them. Get the file anew and do not open it in one."
+            f"{place}: video_id {video!r} and clip_id {clip!r}; a spreadsheet has damaged them. Get the file again and do not open it in a spreadsheet."
         )
     split = split_name(cells["mode"])
     if split is None:
@@ -99,10 +99,10 @@ def _label_row(path: Path, number: int, cells: dict[str, str], label_range: tupl
 
 
 def score(cell: str, place: str, column: str, label_range: tuple[float, float]) -> float | None:
-    """The number in a cell; None for an empty one.
+    """Return the number in a cell; None for an empty cell.
 
     Raises:
-        ValueError: no number, or outside of the range.
+        ValueError: the cell is not a number within the range.
     """
     if not cell or not cell.strip():
         return None
@@ -118,7 +118,7 @@ def score(cell: str, place: str, column: str, label_range: tuple[float, float]) 
 
 
 def raw_media(folder: Path, rows: Iterable[LabelRow]) -> dict[str, Path]:
-    """Clip id -> media file below `folder`, which holds a folder for each video; files that no row names have ids too."""
+    """Return the media file by clip id; `folder` holds a folder for each video. Files that no row names have ids too."""
     found = {(video, stem): path for video, stem, path in _files(folder)}
     media = {}
     for row in rows:
@@ -129,7 +129,7 @@ def raw_media(folder: Path, rows: Iterable[LabelRow]) -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """(video, name without ending, path) of each media file in the folders of `folder`, without litter of macOS."""
+    """Yield (video, name without ending, path) of each media file in the folders of `folder`, without the `._` files of macOS."""
     for video in os.scandir(folder) if folder.is_dir() else ():
         if video.is_dir() and not video.name.startswith("."):
             for file in os.scandir(video.path):
@@ -139,7 +139,7 @@ def _files(folder: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def mmsa_clips(rows: Iterable[LabelRow], split: str, media: dict[str, Path]) -> Iterator[dict]:
-    """The clips of a split, scores as labels."""
+    """Yield the clips of a split, with scores as labels."""
     for row in rows:
         if row.split == split:
             yield make_clip(row.id, row.label, row.text, media.get(row.id), video_id=row.video, **row.unimodal)

@@ -21,17 +21,17 @@ MMSA = ("label.csv", "MOSEI/label.csv")
 CSD = tuple(f"{place}CMU_MOSEI_Labels.csd" for place in ("", "CMU_MOSEI/", "Labels/", "Raw/Labels/", "labels/"))
 ROOTS = ("", "Raw/", "CMU_MOSEI/", "CMU_MOSEI/Raw/")
 TRANSCRIPTS = ("Transcript/Segmented/Combined", "Transcript/Combined")
-RATINGS = (0.0, 3.0)  # of an emotion
+RATINGS = (0.0, 3.0)  # range of the rating of an emotion
 NO_EMOTION = "no emotion labels in the label file"
 
 
 @dataclass
 class MoseiConfig(CorpusConfig):
-    """A task of CMU-MOSEI.
+    """One task of CMU-MOSEI.
 
     Args:
-        join: how entries of the SDK's label file find their clips: "time" (start and end as in the transcripts) or "sorted_ids" (entry k is the k-th of
-            the video's clip ids sorted as text; needs label.csv). None: by time where transcripts are there.
+        join: how entries of the SDK's label file are matched to clips: "time" (start and end as in the transcripts) or "sorted_ids" (entry k is the k-th
+            of the video's clip ids sorted as text; needs label.csv). None: by time where there are transcripts.
     """
 
     join: str | None = None
@@ -39,7 +39,7 @@ class MoseiConfig(CorpusConfig):
 
 @dataclass(frozen=True)
 class Clip:
-    """A labelled clip: ids, words, split, sentiment, the six emotions (6,) if known, seconds in the full video if known."""
+    """A labelled clip: ids, text, split, sentiment, and where known the six emotions (6,) and the seconds in the full video."""
 
     video: str
     number: str
@@ -63,11 +63,11 @@ class Mosei(CorpusBuilder):
         label.csv, Raw/<video_id>/<clip_id>.mp4     MMSA's layout (also inside MOSEI/): clips, texts, split and sentiment; or with CMU's videos
         CMU_MOSEI_Labels.csd                        the SDK's label file: sentiment and emotions
         Transcript/Segmented/Combined/<video>.txt   CMU's layout (also inside Raw/), with Videos/Segmented/Combined/<video>_<clip>.mp4 or
-                                                    Videos/Full/Combined/<video>.mp4, which is cut by the times, and Labels/*.csv (MTurk answers)
+                                                    Videos/Full/Combined/<video>.mp4, which is cut at the times, and Labels/*.csv (MTurk answers)
 
-    Clips come from label.csv where it is there, else from the label file or the MTurk answers, with the standard split by videos. Emotions come from
-    the label file, else from the MTurk answers; an emotion is present where its mean rating is above 0; several may be, or none. Without media
-    the text can be used alone. A clip's id is `<video_id>_<clip_id>`; without label.csv and transcripts `<video_id>[k]`.
+    Clips come from label.csv if it exists, otherwise from the label file or the MTurk answers, with the standard split by videos. Emotions come from
+    the label file, otherwise from the MTurk answers. An emotion is present where its mean rating is above 0; a clip may have several or none. Without
+    media the text can be used alone. A clip's id is `<video_id>_<clip_id>`; without label.csv and transcripts `<video_id>[k]`.
     """
 
     BUILDER_CONFIG_CLASS = MoseiConfig
@@ -86,7 +86,7 @@ class Mosei(CorpusBuilder):
     }
     EXPECTED = {
         "emotion": {"train": 16322, "validation": 1871, "test": 4659}
-    }  # label.csv's clips that the label file has
+    }  # clips of label.csv that are in the label file
     TITLE = "CMU-MOSEI"
     LANGUAGE = "en"
     PEOPLE = "English-speaking YouTube users who talk to a camera about many things."
@@ -150,7 +150,7 @@ class Mosei(CorpusBuilder):
             yield clip
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Clips without a label or with one out of range, or (told with train) of videos that are in no fold."""
+        """Return the clips without a label or with one out of range, and (under train) those of videos that are in no fold."""
         dropped = {}
         for row in self._clips:
             if row.split is None and split == "train":
@@ -160,7 +160,7 @@ class Mosei(CorpusBuilder):
         return dropped
 
     def _trouble(self, row: Clip) -> str:
-        """Why a clip has no label of the task; "" where it has one."""
+        """Return why a clip has no label for the task; "" where it has one."""
         if self._asks_emotions and row.emotions is None:
             return NO_EMOTION
         rated = zip(EMOTIONS, row.emotions) if self._asks_emotions else [("sentiment", row.sentiment)]
@@ -172,7 +172,7 @@ class Mosei(CorpusBuilder):
 
 
 def _check_join_option(join: str | None, annotations: dict[str, Path]) -> None:
-    """Refuse a join for which a file is missing: it would join nothing, or not be the one that was asked for."""
+    """Refuse a join for which a file is missing: it would match nothing, or would not be the requested one."""
     if join == "time" and not any(role.startswith("words of ") for role in annotations):
         raise FileNotFoundError(
             f'mosei: join="time" compares times with the transcripts, and there are none; expected {TRANSCRIPTS[0]}/<video_id>.txt.'
@@ -182,7 +182,7 @@ def _check_join_option(join: str | None, annotations: dict[str, Path]) -> None:
 
 
 def _media(folder: Path, root: Path, annotations: dict[str, Path]) -> dict[str, Path]:
-    """Clip id -> its own file, else the full video."""
+    """Return the media file by clip id: the clip's own file, otherwise the full video."""
     media, full = media_in([root / "Videos/Segmented/Combined"]), media_in([root / "Videos/Full/Combined"])
     if "labels" in annotations:
         path = annotations["labels"]
@@ -197,13 +197,13 @@ def _media(folder: Path, root: Path, annotations: dict[str, Path]) -> dict[str, 
 
 
 def read_lines(annotations: dict[str, Path]) -> dict[str, dict[str, Line]]:
-    """Video -> clip -> line of its transcript."""
+    """Return the line of the transcript by video and clip."""
     paths = [path for role, path in annotations.items() if role.startswith("words of ")]
     return {path.stem: {line.clip: line for line in read_transcript(path)} for path in paths}
 
 
 def read_clips(annotations: dict[str, Path], lines: dict[str, dict[str, Line]]) -> list[Clip]:
-    """The labelled clips from label.csv, else the SDK's label file, else the MTurk answers; `lines` as `read_lines` gives."""
+    """Return the labelled clips from label.csv, otherwise from the SDK's label file or the MTurk answers; `lines` comes from `read_lines`."""
     if "labels" in annotations:
         return [_of_row(row, lines) for row in read_label_csv(annotations["labels"], SCORES)]
     folds, clips = standard_folds("mosei"), []
@@ -241,7 +241,7 @@ def _answers(annotations: dict[str, Path]) -> dict[tuple[str, str], np.ndarray]:
 def _with_emotions(
     clips: list[Clip], annotations: dict[str, Path], lines: dict[str, dict[str, Line]], join: str | None
 ) -> list[Clip]:
-    """The clips of label.csv with the emotions of the label file or of the MTurk answers; others have them already."""
+    """Add the emotions of the label file or of the MTurk answers to the clips of label.csv; other clips have them already."""
     if "labels" not in annotations:
         return clips
     if "csd" not in annotations:

@@ -1,4 +1,4 @@
-"""Where CMU-MOSEI keeps its labels: the SDK's label file, MTurk batches, transcripts with times; and how they are joined to clips."""
+"""Labels of CMU-MOSEI (the SDK's label file, MTurk batches, transcripts with times), and how they are matched to clips."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ EMOTIONS = (
     "surprise",
     "disgust",
     "fear",
-)  # in the order of the label file, where sentiment comes first
+)  # in the order of the label file, which begins with sentiment
 MTURK = (
     "Answer.sentiment",
     "Answer.happiness",
@@ -33,12 +33,12 @@ MTURK = (
 SEPARATOR = "___"
 SAME_SECONDS = 2e-3  # times of one segment differ by rounding
 SAME_SCORE = 0.01  # so do scores
-MOST_DIFFERING = 0.01  # share of clips whose scores may differ before a join cannot be right
+MOST_DIFFERING = 0.01  # share of clips whose scores may differ in a correct match
 
 
 @dataclass(frozen=True)
 class Line:
-    """A clip of a transcript: number as text, seconds in the full video, words."""
+    """A clip of a transcript: its number as text, its start and end in seconds of the full video, its text."""
 
     clip: str
     start: float
@@ -47,16 +47,16 @@ class Line:
 
 
 def read_transcript(path: Path) -> list[Line]:
-    """The lines `<video_id>___<clip>___<start>___<end>___<text>` of a transcript; a text may hold underscores itself.
+    """Read the lines `<video_id>___<clip>___<start>___<end>___<text>` of a transcript; a text may hold underscores.
 
     Raises:
-        ValueError: another line.
+        ValueError: a line has another form.
     """
     lines = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        # The video's id is the file's name: it may hold underscores, and so may what separates the fields.
+        # The video's id is the name of the file: it may hold underscores, of which the field separator consists too.
         fields = re.split("_{3,}", line.strip().removeprefix(path.stem).lstrip("_"), maxsplit=3)
         try:
             clip, start, end = fields[0], float(fields[1]), float(fields[2])
@@ -70,17 +70,17 @@ def read_transcript(path: Path) -> list[Line]:
 
 
 def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
-    """(video, clip) -> sentiment and six emotions (7,), means over the workers, from those files that are batches of answers; nan: nobody answered.
+    """Return sentiment and six emotions (7,) by (video, clip), as means over the workers, from the files that are batches of answers; NaN without answers.
 
     Raises:
-        ValueError: a clip's number is none.
+        ValueError: the number of a clip is not a number.
     """
     answers = defaultdict(lambda: [[] for _ in MTURK])
     for path in paths:
         with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.DictReader(file)
             if not {"Input.VIDEO_ID", "Input.CLIP", *MTURK} <= set(reader.fieldnames or ()):
-                continue  # other tables lie beside the batches
+                continue  # another table beside the batches
             for row in reader:
                 try:
                     clip = str(int(float(row["Input.CLIP"])))
@@ -98,7 +98,7 @@ def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _answer(cell: str | None) -> list[float]:
-    """The number that a worker gave; nothing where the question was left out."""
+    """Return the number that a worker gave; nothing where the question was skipped."""
     try:
         value = float(cell)
     except (TypeError, ValueError):
@@ -107,7 +107,7 @@ def _answer(cell: str | None) -> list[float]:
 
 
 def by_time(entries: CsdVideo, times: Mapping[str, tuple[float, float]]) -> dict[str, int]:
-    """Clip -> position of the entry with its start and end."""
+    """Return the position of the entry with the start and end of each clip."""
     found = {}
     for clip, time in times.items():
         distance = np.abs(entries.intervals - time).max(axis=1)
@@ -117,7 +117,7 @@ def by_time(entries: CsdVideo, times: Mapping[str, tuple[float, float]]) -> dict
 
 
 def by_sorted_ids(entries: CsdVideo, scores: Mapping[str, float]) -> dict[str, int]:
-    """Clip -> position, where entry k is the k-th of the video's labelled clips sorted as text ("10" before "2").
+    """Return the position of the entry of each clip, where entry k is the k-th of the video's labelled clips sorted as text ("10" before "2").
 
     Where the file has more entries than there are clips, a clip takes the only entry with its score, or none.
 
@@ -136,13 +136,13 @@ def by_sorted_ids(entries: CsdVideo, scores: Mapping[str, float]) -> dict[str, i
 
 
 def check_join(scores: Mapping[str, float], joined: Mapping[str, float], path: Path) -> None:
-    """Refuse a join after which sentiments differ.
+    """Refuse a match after which the sentiments differ.
 
     Args:
-        scores, joined: clip id -> sentiment, known beforehand and by the join.
+        scores, joined: clip id -> sentiment as known before and as matched.
 
     Raises:
-        ValueError: for more than one clip in a hundred.
+        ValueError: they differ for more than one clip in a hundred.
     """
     differing = [id for id, value in joined.items() if abs(scores[id] - value) > SAME_SCORE]
     if len(differing) > MOST_DIFFERING * len(joined):

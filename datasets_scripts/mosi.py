@@ -14,7 +14,7 @@ from .corpus_files import CorpusFiles, find_one, media_in
 from .csd_file import read_csd, words_between
 from .mmsa_layout import LabelRow, mmsa_clips, raw_media, read_label_csv, score
 
-# Where the file that tells a layout lies.
+# Places of the file by which a layout is recognised.
 MMSA = ("label.csv", "MOSI/label.csv")
 CMU = tuple(f"{place}Labels/OpinionLevelSentiment.csv" for place in ("", "Raw/", "CMU_MOSI_Raw/", "CMU_MOSI/Raw/"))
 CSD = ("CMU_MOSI_Opinion_Labels.csd", "CMU_MOSI/CMU_MOSI_Opinion_Labels.csd")
@@ -24,7 +24,7 @@ DELIMITER = "_DELIM_"
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a video: number, seconds in the full video, score."""
+    """A segment of a video: its number, its start and end in seconds of the full video, its score."""
 
     video: str
     number: str
@@ -43,12 +43,12 @@ class Mosi(CorpusBuilder):
     `data_dir` holds one of
 
         label.csv, Raw/<video_id>/<n>.mp4              MMSA's layout (also inside MOSI/)
-        Labels/OpinionLevelSentiment.csv               CMU's (also inside Raw/ or CMU_MOSI_Raw/), with Transcript/Segmented/*.annotprocessed and
-                                                       Video/Segmented/<video_id>_<n>.mp4, or Video/Full/<video_id>.mp4, which is cut by the times
+        Labels/OpinionLevelSentiment.csv               CMU's layout (also inside Raw/ or CMU_MOSI_Raw/), with Transcript/Segmented/*.annotprocessed and
+                                                       Video/Segmented/<video_id>_<n>.mp4, or Video/Full/<video_id>.mp4, which is cut at the times
         CMU_MOSI_Opinion_Labels.csd                    the SDK's, with CMU_MOSI_TimestampedWords.csd, and Video/Full/<video_id>.mp4
 
-    Without media the text can be used alone. A clip's id is `<video_id>_<n>`, n from 1; in the SDK's layout `<video_id>[k]`, k from 0, since how its
-    entries are ordered is not known. The split is the standard one by videos.
+    Without media the text can be used alone. A clip's id is `<video_id>_<n>`, n from 1; in the SDK's layout `<video_id>[k]`, k from 0, because the order of
+    its entries is not documented. The split is the standard one by videos.
     """
 
     BUILDER_CONFIGS = [CorpusConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORES, metrics="mosi"))]  # fmt: skip
@@ -100,7 +100,7 @@ class Mosi(CorpusBuilder):
 
     @cached_property
     def _texts(self) -> dict[str, str]:
-        """Clip id -> words."""
+        """Return the text by clip id."""
         annotations = self.files.annotations
         if "scores" in annotations:
             transcripts = [path for role, path in annotations.items() if role.startswith("words of ")]
@@ -124,7 +124,7 @@ class Mosi(CorpusBuilder):
                 yield clip
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Segments of videos that are in no fold."""
+        """Return the segments of videos that are in no fold."""
         if "labels" in self.files.annotations or split != "train":
             return {}
         folds = standard_folds("mosi")
@@ -146,10 +146,10 @@ def _cmu_files(scores: Path) -> CorpusFiles:
 
 
 def read_scores(path: Path) -> list[Segment]:
-    """The rows `start, end, video_id, segment number, score` of OpinionLevelSentiment.csv, which has no header.
+    """Read the rows `start, end, video_id, segment number, score` of OpinionLevelSentiment.csv, which has no header.
 
     Raises:
-        ValueError: a row of another form.
+        ValueError: a row has another form.
     """
     segments = []
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -170,7 +170,7 @@ def read_scores(path: Path) -> list[Segment]:
 
 
 def read_csd_segments(path: Path) -> list[Segment]:
-    """The entries of the SDK's label file, as `<video_id>[k]`."""
+    """Read the entries of the SDK's label file, named `<video_id>[k]`."""
     return [
         Segment(video, f"[{k}]", float(start), float(end), float(value))
         for video, entries in read_csd(path, width=1).items()
@@ -179,10 +179,10 @@ def read_csd_segments(path: Path) -> list[Segment]:
 
 
 def read_transcript(path: Path) -> dict[str, str]:
-    """Clip id -> words of an `.annotprocessed` file: lines `<n>_DELIM_<WORDS>`.
+    """Read an `.annotprocessed` file, with lines `<n>_DELIM_<WORDS>`, and return the text by clip id.
 
     Raises:
-        ValueError: another line.
+        ValueError: a line has another form.
     """
     texts = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):

@@ -18,22 +18,22 @@ from .stratified_split import stratified_parts
 
 CLASSES = ("not_sarcastic", "sarcastic")
 NUM_FOLDS = 5
-HELD_OUT_SHOW = "FRIENDS"  # what the authors' code leaves out in the speaker-independent setting
-VALIDATION_SHARE = 0.1  # of the training part, where the authors have none
+HELD_OUT_SHOW = "FRIENDS"  # left out by the authors' code in the speaker-independent setup
+VALIDATION_SHARE = 0.1  # of the training part; the authors have no validation split
 SPLIT_SIZES = (554, 68, 68)  # the sizes that the paper's table of corpora gives; its lists of ids are not public
 PLACES = ("", "data/", "mmsd_raw_data/")
 
 
 @dataclass
 class MustardConfig(CorpusConfig):
-    """The task of MUStARD and how to split it; without `fold` and `speaker_independent` a seeded stratified 554 / 68 / 68.
+    """The task of MUStARD and its split; without `fold` and `speaker_independent` a seeded stratified split 554 / 68 / 68.
 
     Args:
         fold: 0 to 4, the authors' speaker-dependent folds (552 / 138); needs their `split_indices.p`, or the same as JSON.
-        speaker_independent: the authors' other setting: test on FRIENDS (356), train on all other shows (334).
-        split_seed: draws the seeded split; with `fold` and `speaker_independent` the tenth of the training part that becomes validation
+        speaker_independent: the authors' other setup: test on FRIENDS (356), train on all other shows (334).
+        split_seed: seed of the split; with `fold` and `speaker_independent` it draws the tenth of the training part that becomes validation
             (55 of 552, 33 of 334).
-        context: give each clip the sentences before it.
+        context: add the sentences before the utterance.
     """
 
     fold: int | None = None
@@ -47,7 +47,7 @@ class Mustard(CorpusBuilder):
 
     `data_dir` holds `sarcasm_data.json` (also inside `data/`), the authors' folds as `split_indices.p` or `split_indices.json` (a list of
     `{"train": [...], "test": [...]}`, positions in `sarcasm_data.json`), and the unpacked clips in `utterances_final/` (also inside `data/` or
-    `mmsd_raw_data/`). Without clips the text can be used alone. The clips of what was said before, `context_final/<id>_c.mp4`, are not used:
+    `mmsd_raw_data/`). Without clips the text can be used alone. The clips of the context, `context_final/<id>_c.mp4`, are not used:
     the context is text. A clip's id is its key in `sarcasm_data.json`.
 
     Two of the four shows leak the label: 39 of 40 clips of GOLDENGIRLS and all 14 of SARCASMOHOLICS are sarcastic.
@@ -83,7 +83,7 @@ class Mustard(CorpusBuilder):
             raise ValueError(f"mustard: fold is {config.fold!r}; expected a whole number from 0 to {NUM_FOLDS - 1}.")
         annotations = {"utterances": find_one(folder, [f"{place}sarcasm_data.json" for place in PLACES], "utterances")}
         if config.fold is not None:
-            # JSON first: somebody who exported it did so to avoid the pickle.
+            # JSON first: it was exported to avoid the pickle.
             names = [f"{place}split_indices{suffix}" for suffix in (".json", ".p") for place in PLACES]
             first = [name for name in names if (folder / name).is_file()][:1]
             annotations["folds"] = find_one(folder, first or names, "folds of the speaker-dependent setting")
@@ -104,7 +104,7 @@ class Mustard(CorpusBuilder):
             )  # fmt: skip
 
     def _indices(self, rows: list[dict]) -> dict[str, list[int]]:
-        """Positions in the file of the clips of each split."""
+        """The positions in the file of the clips of each split."""
         labels = [bool(row["sarcasm"]) for row in rows]
         if self.config.fold is not None:
             train, test = read_folds(self.files.annotations["folds"], len(rows))[self.config.fold]
@@ -112,7 +112,7 @@ class Mustard(CorpusBuilder):
             train = [index for index, row in enumerate(rows) if row["show"] != HELD_OUT_SHOW]
             test = [index for index, row in enumerate(rows) if row["show"] == HELD_OUT_SHOW]
         else:
-            # The paper's sizes, or in the same proportions where somebody has other clips.
+            # The sizes of the paper, or the same proportions for another number of clips.
             held = [round(len(rows) * size / sum(SPLIT_SIZES)) for size in SPLIT_SIZES[1:]]
             sizes = (len(rows) - sum(held), *held)
             return dict(zip(SPLITS, stratified_parts(labels, sizes, self.config.split_seed)))
@@ -126,10 +126,10 @@ class Mustard(CorpusBuilder):
 
 
 def read_folds(path: Path, num_clips: int) -> list[tuple[list[int], list[int]]]:
-    """The (train, test) positions of the five folds, from the authors' pickle or a JSON export.
+    """Read the (train, test) positions of the five folds from the authors' pickle or a JSON export.
 
     Raises:
-        ValueError: not five folds that each divide all clips.
+        ValueError: the file does not hold five folds that each divide all clips.
     """
     if path.suffix == ".json":
         folds = [(fold["train"], fold["test"]) for fold in json.loads(path.read_text(encoding="utf-8"))]
@@ -150,7 +150,7 @@ def read_folds(path: Path, num_clips: int) -> list[tuple[list[int], list[int]]]:
 
 
 def repair_text(text: str) -> str:
-    """The text without its damage: apostrophes that were read in a wrong encoding, and outer or doubled spaces.
+    """Repair apostrophes that were read in a wrong encoding, and remove outer and doubled spaces.
 
     U+00D5 is Mac Roman's apostrophe; a run such as U+0101 U+20AC U+2122 is UTF-8 that was read as cp1257 (or cp1252).
     """

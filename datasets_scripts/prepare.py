@@ -1,4 +1,4 @@
-"""A corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `semanticmac corpus prepare CORPUS DATA_DIR OUT`."""
+"""Write a corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `semanticmac corpus prepare CORPUS DATA_DIR OUT`."""
 
 import collections
 import os
@@ -13,7 +13,7 @@ from modeling_semanticmac.files.atomic_files import write_text, write_whole
 
 from .corpus import CorpusBuilder, corpus_builder
 
-SHARD_BYTES = 500 * 2**20  # what the Hub's viewer likes
+SHARD_BYTES = 500 * 2**20  # the size that the Hub's viewer handles well
 BODY = """
 # {name} for SemanticMAC
 
@@ -45,7 +45,7 @@ Left out: {dropped}.
 
 
 class TermsError(PermissionError):
-    """The terms of a corpus forbid what was asked for."""
+    """Raised when the terms of a corpus forbid the request."""
 
 
 def prepare_corpus(
@@ -55,13 +55,13 @@ def prepare_corpus(
     """Write a corpus as Parquet shards with a dataset card.
 
     Args:
-        name, data_dir, options: as in `load_corpus`.
-        out: folder to write to; it may hold the result of an earlier call, which is replaced.
-        tasks: the configurations of the result; None: all of the corpus.
+        name, data_dir, options: arguments of `load_corpus`.
+        out: folder to write to; the result of an earlier call is replaced.
+        tasks: the configurations to write; None: all tasks of the corpus.
         embed_media: add a column `video` with the bytes of each clip's file.
 
     Raises:
-        ValueError: media to embed that several clips share, or that are not there; no task of a corpus whose task is not known.
+        ValueError: media to embed are missing or shared by several clips; or no task is given for a corpus whose task depends on its table.
     """
     out, builder_class = Path(out), corpus_builder(name)
     if tasks is None and builder_class.BUILDER_CONFIGS[0].task is None:
@@ -84,10 +84,10 @@ def prepare_corpus(
 
 
 def push_corpus(folder: str | os.PathLike, builder_class: type[CorpusBuilder], repo_id: str, private: bool = True, i_hold_the_rights: bool = False) -> str:  # fmt: skip
-    """Upload what `prepare_corpus` wrote; returns the repository's address.
+    """Upload what `prepare_corpus` wrote and return the address of the repository.
 
     Raises:
-        TermsError: the corpus's terms forbid to pass transcripts or media on, and nobody said that they hold the rights.
+        TermsError: the terms of the corpus forbid redistribution, and `i_hold_the_rights` is not set.
     """
     from huggingface_hub import HfApi
 
@@ -103,7 +103,7 @@ def push_corpus(folder: str | os.PathLike, builder_class: type[CorpusBuilder], r
 
 
 def _relative(clips: datasets.Dataset, root: Path) -> datasets.Dataset:
-    """Paths below the corpus folder: those of one machine mean nothing on another."""
+    """Make paths relative to the corpus folder: paths of one machine mean nothing on another."""
 
     def shorten(media):
         return {"media": [{**row, "path": os.path.relpath(row["path"], root) if row["path"] else ""} for row in media]}
@@ -112,7 +112,7 @@ def _relative(clips: datasets.Dataset, root: Path) -> datasets.Dataset:
 
 
 def _with_media(clips: datasets.Dataset, name: str) -> datasets.Dataset:
-    """A column `video` with each clip's file."""
+    """Add a column `video` with the file of each clip."""
     media = clips["media"]
     absent = [clip for clip, row in zip(clips["id"], media) if not row["path"]]
     if absent:
@@ -125,13 +125,13 @@ def _with_media(clips: datasets.Dataset, name: str) -> datasets.Dataset:
         )
     paths = [row["path"] for row in media]
     clips = clips.add_column("video", paths).cast_column("video", datasets.Video())
-    # Read now, some files at a time, so that the shards hold the bytes and not the paths.
+    # Read a few files at a time, so that the shards hold the bytes and not the paths.
     embedded = clips.with_format("arrow").map(embed_table_storage, batched=True, batch_size=16)
     return embedded.with_format(None)
 
 
 def _write_shards(clips: datasets.Dataset, folder: Path, split: str) -> None:
-    """`<split>-00000-of-0000n.parquet`; shards of an earlier call that are no longer needed go last."""
+    """Write `<split>-00000-of-0000n.parquet`; unneeded shards of an earlier call are deleted last."""
     number = max(1, -(-clips.data.nbytes // SHARD_BYTES))
     names = [f"{split}-{index:05d}-of-{number:05d}.parquet" for index in range(number)]
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""The test split under seal: while a model is trained or chosen nobody reads it, not even by mistake."""
+"""A sealed test split: it cannot be read while a model is trained or chosen, not even by mistake."""
 
 import hashlib
 import json
@@ -62,10 +62,10 @@ class SealedCorpus(Mapping):
         return found
 
     def open_test(self, reason: str) -> None:
-        """Break the seal for good.
+        """Break the seal permanently.
 
         Args:
-            reason: why nothing is chosen from here on; goes into the log and the results.
+            reason: why the model is final; written to the log and the results.
         """
         self.opened = reason
         logger.info("the test split is opened: %s", reason)

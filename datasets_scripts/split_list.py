@@ -1,26 +1,26 @@
-"""Published lists of which clip belongs to which split, in the forms that people publish them."""
+"""Published lists of the clips of each split, in the forms in which they are published."""
 
 import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# Whatever a release or a paper's repository calls a split.
+# The names that releases and papers' repositories use for a split.
 SPLIT_NAMES = {
     "train": "train", "training": "train", "trn": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 SPLITS = ("train", "validation", "test")
-NAMED = 5  # ids that a message names
+NAMED = 5  # ids that a message lists
 
 
 def split_name(word: str) -> str | None:
-    """The split that a word names, in any of its spellings; None for another word."""
+    """Return the split that a word names in any of its spellings; None for another word."""
     return SPLIT_NAMES.get(str(word).strip().lower())
 
 
 def split_list_files(path: Path) -> dict[str, Path]:
-    """The files of a list: itself, or the three text files of a folder by their split.
+    """Return the files of a list: the file itself, or the three text files of a folder by their split.
 
     Raises:
         FileNotFoundError: no such file, or a folder without exactly one text file for each split.
@@ -46,15 +46,15 @@ def split_list_files(path: Path) -> dict[str, Path]:
 
 
 def read_split_list(path: Path) -> dict[str, list[str]]:
-    """Split -> ids as they are listed.
+    """Read a list and return the ids of each split as they are listed.
 
     Args:
         path: JSON `{"train": [...], "validation": [...], "test": [...]}`; CSV with the columns `id` and `split`; or a folder with a text file for each
             split, one id a line. "valid", "val" and "dev" are validation.
 
     Raises:
-        FileNotFoundError: as `split_list_files`.
-        ValueError: another form, or an id that is listed twice.
+        FileNotFoundError: raised by `split_list_files`.
+        ValueError: the file has another form, or lists an id twice.
     """
     files = split_list_files(path)
     if len(files) > 1:
@@ -77,16 +77,16 @@ def read_split_list(path: Path) -> dict[str, list[str]]:
 def deal_out(
     path: Path, clips: Mapping[str, dict], normalize: Callable[[str], str], dropped: Mapping[str, str]
 ) -> dict[str, list[dict]]:
-    """Split -> the clips that a list puts there, in its order.
+    """Return the clips of each split that a list names, in its order.
 
     Args:
         path: as in `read_split_list`.
         clips: clip id -> clip.
-        normalize: clip id out of an id as it is listed.
-        dropped: id -> why a row of the annotation is no clip.
+        normalize: returns the clip id for an id as it is listed.
+        dropped: id -> why an annotated row is not a clip.
 
     Raises:
-        ValueError: the list names clips that are not there, or one clip in two spellings.
+        ValueError: the list names clips that do not exist, or one clip in two spellings.
     """
     lists = {split: [(listed, normalize(listed)) for listed in ids] for split, ids in read_split_list(path).items()}
     spelled: dict[str, str] = {}

@@ -1,14 +1,14 @@
-"""Seeded splits of a corpus that comes without them."""
+"""Seeded splits for corpora that are released without splits."""
 
 import random
 from collections.abc import Hashable, Sequence
 
 
 def stratified_parts(labels: Sequence[Hashable], sizes: Sequence[int], seed: int) -> list[list[int]]:
-    """Indices of `labels` in parts of exactly the given sizes, each with the classes in the proportions of the whole, to one clip a class.
+    """Split the indices of `labels` into parts of exactly the given sizes, with the class proportions of the whole to within one clip a class.
 
-    Every class is shuffled and spread evenly over one line; the parts are cut from that line. Depends on nothing but the arguments (Python's
-    own generator, whose shuffle is the same in every version). Each part is in ascending order.
+    Every class is shuffled and spread evenly over one line; the parts are cut from that line. The result depends on the arguments only (Python's
+    generator shuffles the same way in every version). Each part is in ascending order.
 
     Raises:
         ValueError: the sizes do not add up to the number of labels.
@@ -30,17 +30,17 @@ def stratified_parts(labels: Sequence[Hashable], sizes: Sequence[int], seed: int
 
 
 def grouped_parts(groups: Sequence[Hashable], shares: Sequence[float], seed: int) -> list[list[int]]:
-    """Indices of `groups` in parts of about the given shares; members of one group (a speaker, a video) stay together, no part is empty.
+    """Split the indices of `groups` into parts of about the given shares; members of a group (a speaker, a video) stay together, no part is empty.
 
-    The groups, largest first and those of one size in a drawn order, each go to the part that lacks most. Depends on nothing but the arguments.
-    Each part is in ascending order.
+    Groups are assigned from the largest on, groups of one size in a random order, each to the part that lacks most. The result depends on the
+    arguments only. Each part is in ascending order.
 
     Args:
-        groups: of each clip.
-        shares: of the clips, a part each; they add up to 1.
+        groups: the group of each clip.
+        shares: the share of clips of each part; they add up to 1.
 
     Raises:
-        ValueError: fewer groups than parts.
+        ValueError: there are fewer groups than parts.
     """
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
@@ -49,12 +49,12 @@ def grouped_parts(groups: Sequence[Hashable], shares: Sequence[float], seed: int
         raise ValueError(f"{len(members)} groups cannot make {len(shares)} parts without dividing one.")
     order = sorted(members)
     random.Random(seed).shuffle(order)
-    order.sort(key=lambda group: -len(members[group]))  # stable: the drawn order stays within a size
+    order.sort(key=lambda group: -len(members[group]))  # a stable sort keeps the random order within a size
     parts: list[list[int]] = [[] for _ in shares]
     for place, group in enumerate(order):
         lacking = [share * len(groups) - len(part) for share, part in zip(shares, parts)]
         empty = [number for number, part in enumerate(parts) if not part]
-        # The last groups fill what would stay empty.
+        # The last groups fill parts that would stay empty.
         open_parts = empty if len(order) - place <= len(empty) else range(len(parts))
         parts[max(open_parts, key=lambda number: lacking[number])] += members[group]
     return [sorted(part) for part in parts]

@@ -1,11 +1,11 @@
 """A synthetic corpus with a known answer: clips of a drawn face that speaks, with planted scores of words, voice and face.
 
-What it is: real MP4 files of 2 to 6 seconds, rendered from a seed, in which everything that a model should find is known. The scores of the
-three modalities agree in most clips and contradict in a stated share; the multimodal label is a stated function of the three
+It consists of real MP4 files of 2 to 6 seconds, rendered from a seed, in which everything that a model should find is known. The scores of the
+three modalities agree in most clips and contradict each other in a stated share; the multimodal label is a stated function of the three
 (`synthetic_scores.py`), so neither words nor voice nor face alone explains it. Quickstart, tests and examples use it.
 
-What it is not: people. The face is a drawing, the voice babbles vowels that are not the words, the sentences come from six templates. A figure
-reached here says that the way from file to prediction works, and nothing about affect.
+It shows no people: the face is a drawing, the voice babbles vowels unrelated to the words, the sentences come from six templates. A figure on it
+shows that the way from file to prediction works, and nothing about affect.
 """
 
 import csv
@@ -39,7 +39,7 @@ from .synthetic_scores import (
     sentiment_label,
 )
 
-RENDERING = 1  # raise it when the same settings give other clips, so that an old folder is not taken for a new one
+RENDERING = 1  # increase it when the same settings render other clips, so that an old folder is not taken for a new one
 CLIPS_PER_SPEAKER = 6
 DEFAULTS = {
     "train": 240,
@@ -55,15 +55,15 @@ COLUMNS = ("id", "split", "speaker", "text", "label_text", "label_audio", "label
 
 @dataclass
 class SyntheticConfig(CorpusConfig):
-    """A task of the synthetic corpus, and what to render. What is not given is what the folder holds, or the default in an empty folder.
+    """One task of the synthetic corpus, and what to render. Options that are not given keep the value of the folder, or take the default in an empty one.
 
     Args:
-        train, validation, test: numbers of clips; 240, 60, 60.
-        seed: of everything; 0.
-        contradiction_share: clips in which one modality contradicts the other two; 1/3.
-        label_weights: how strong words, voice and face are in the label of task sentiment, parts of 1; 0.45, 0.30, 0.25. They change no
-            clip, only its label.
-        num_proc: processes that render; see [`render`].
+        train, validation, test: numbers of clips; default 240, 60, 60.
+        seed: seed of everything; default 0.
+        contradiction_share: share of clips in which one modality contradicts the other two; default 1/3.
+        label_weights: weights of words, voice and face in the label of task sentiment, which add up to 1; default 0.45, 0.30, 0.25. They change the
+            labels, not the clips.
+        num_proc: number of rendering processes; see [`render`].
     """
 
     train: int | None = None
@@ -76,7 +76,7 @@ class SyntheticConfig(CorpusConfig):
 
 
 class Synthetic(CorpusBuilder):
-    """Drawn faces that speak: `data_dir` is rendered when it is empty, completed when rendering was interrupted, and read when it is there.
+    """Drawn faces that speak. `data_dir` is rendered if it is empty, completed if rendering was interrupted, and read otherwise.
 
     `label` is the multimodal label of the task; `label_text`, `label_audio`, `label_vision` are the planted scores in [-3, 3]. Each speaker has
     six clips, all in one split.
@@ -115,24 +115,24 @@ class Synthetic(CorpusBuilder):
 
 
 def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings) -> Path:
-    """Render the corpus into a folder, or what is missing of it.
+    """Render the corpus into a folder, or what is missing from it.
 
-    `clips/<id>.mp4`, and `clips.csv` with the planted scores. Same settings, same clips: clip i of a split does not depend on how many there
-    are.
+    Writes `clips/<id>.mp4`, and `clips.csv` with the planted scores. The same settings make the same clips: clip i of a split does not depend on the
+    number of clips.
 
     Args:
-        num_proc: processes; None: one a core, at most 8.
+        num_proc: number of processes; None: one for each core, at most 8.
         settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, `label_weights`, see [`SyntheticConfig`].
 
     Raises:
-        ValueError: the folder holds something else, or settings that cannot be.
+        ValueError: the folder holds something else, or the settings are invalid.
     """
     folder = Path(data_dir).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     settings = _settle(folder, settings)
     if _missing_files(folder, settings):
         rows = plant_corpus(settings)
-        with FileLock(folder / ".rendering.lock"):  # several processes of one run may ask at the same time
+        with FileLock(folder / ".rendering.lock"):  # several processes of one run may render at the same time
             missing = _missing_files(folder, settings)
             wanted = [row for row in rows if _clip_path(folder, row["id"]) in missing]
             _render_clips(folder, wanted, settings["seed"], num_proc)
@@ -141,7 +141,7 @@ def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings)
 
 
 def plant_corpus(settings: dict) -> list[dict]:
-    """The rows of `clips.csv` that settings lead to, in order."""
+    """Return the rows of `clips.csv` for some settings, in order."""
     rows = []
     for number, split in enumerate(SPLITS):
         for index in range(settings[split]):
@@ -154,7 +154,7 @@ def plant_corpus(settings: dict) -> list[dict]:
 
 
 def _settle(folder: Path, asked: dict) -> dict:
-    """The settings of a folder: those it holds, which must not be others than those asked for; or new ones, written down first."""
+    """Return the settings of a folder: those that it holds, which must agree with the requested ones, or new ones, which are written first."""
     unknown = asked.keys() - DEFAULTS.keys()
     if unknown:
         raise ValueError(
@@ -166,18 +166,16 @@ def _settle(folder: Path, asked: dict) -> dict:
         for name, value in {**asked, "rendering": RENDERING}.items():
             if held.get(name) != value:
                 raise ValueError(
-                    f"{folder} holds a synthetic corpus with {name}={held.get(name)}; asked for {name}={value}. Give another folder, or delete "
+                    f"{folder} holds a synthetic corpus with {name}={held.get(name)}; requested {name}={value}. Give another folder, or delete "
                     "this one."
                 )
         return held
     others = [name for name in os.listdir(folder) if not name.startswith(".")]
-    if (
-        others and path.is_file()
-    ):  # somebody else has begun since the first look; the settings are what is written first
+    if others and path.is_file():  # another process has begun since the first look; it writes the settings first
         return _settle(folder, asked)
     if others:
         raise ValueError(
-            f"{folder} is not empty and holds no synthetic corpus ({', '.join(sorted(others)[:5])}); give an empty folder."
+            f"{folder} is not empty and does not hold a synthetic corpus ({', '.join(sorted(others)[:5])}); give an empty folder."
         )
     settings = {**DEFAULTS, **asked, "rendering": RENDERING}
     sizes = [settings[split] for split in SPLITS]
@@ -195,12 +193,12 @@ def _settle(folder: Path, asked: dict) -> dict:
 
 
 def _read_settings(path: Path) -> dict:
-    """What `corpus.json` holds; a folder from before there was a setting has its default."""
+    """Read `corpus.json`; settings that are younger than the folder have their defaults."""
     return {**DEFAULTS, **json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _missing_files(folder: Path, settings: dict) -> set[Path]:
-    """The files of a corpus that are not there yet."""
+    """Return the files of the corpus that do not exist yet."""
     wanted = {_clip_path(folder, _clip_id(split, index)) for split in SPLITS for index in range(settings[split])}
     wanted.add(folder / "clips.csv")
     return {path for path in wanted if not path.is_file()}
@@ -233,7 +231,7 @@ def _render_clips(folder: Path, rows: list[dict], seed: int, num_proc: int | Non
 
 
 def _render_row(folder: Path, seed: int, row: dict) -> None:
-    from .synthetic_rendering import render_clip  # here: who only reads the corpus needs no encoder
+    from .synthetic_rendering import render_clip  # imported here: reading the corpus needs no video encoder
 
     split, number = row["id"].split("_")
     place = [seed, SPLITS.index(split)]

@@ -1,6 +1,6 @@
 """The face of the synthetic corpus: a drawn head whose mouth, brows, eyes and posture carry a score.
 
-Drawn in the head's own coordinates: the origin is its middle, 1 is half its height, x to the right, y down.
+Coordinates are those of the head: the origin is its middle, 1 is half its height, x points right, y down.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _ACROSS = np.linspace(-1, 1, 17)
 
 @dataclass(frozen=True)
 class Head:
-    """What belongs to a speaker and says nothing about the score: colours and shape."""
+    """Colours and shape of a speaker; independent of the score."""
 
     skin: tuple[int, int, int]
     hair: tuple[int, int, int]
@@ -32,7 +32,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Camera:
-    """What belongs to a clip and says nothing about the score: background, where the head is and how large."""
+    """Background of a clip, position and size of the head; independent of the score."""
 
     background: tuple[int, int, int]
     x: float
@@ -43,14 +43,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class Expression:
-    """What the face does in one frame.
+    """State of the face in one frame.
 
     Args:
         score: from -3 to 3. The mouth's corners go from down to up, the brows from low and knitted to high and arched, the lids open, the
             head goes from bowed (much hair, the face low) to raised, the body from leaning back (small) to leaning in (large).
-        opening: of the mouth, 0 to 1.
-        nod: turn of the head in radians, and its rise.
-        blink: lids closed.
+        opening: opening of the mouth, 0 to 1.
+        nod: rotation of the head in radians, and its rise.
+        blink: whether the lids are closed.
     """
 
     score: float
@@ -60,7 +60,7 @@ class Expression:
 
 
 def draw_head(generator: np.random.Generator) -> Head:
-    """A speaker's head."""
+    """Draw the head of a speaker from a generator."""
     skin, hair = SKINS[generator.integers(len(SKINS))], HAIRS[generator.integers(len(HAIRS))]
     return Head(
         skin, hair, *(float(generator.uniform(*bounds)) for bounds in ((0.78, 0.88), (0.55, 0.7), (0.34, 0.40)))
@@ -68,7 +68,7 @@ def draw_head(generator: np.random.Generator) -> Head:
 
 
 def draw_camera(generator: np.random.Generator) -> Camera:
-    """A clip's view."""
+    """Draw the camera of a clip from a generator."""
     background = tuple(int(value) for value in 120 + generator.integers(-8, 9) + generator.integers(-4, 5, size=3))
     x, y = generator.uniform(-0.025, 0.025, size=2)
     return Camera(
@@ -77,7 +77,7 @@ def draw_camera(generator: np.random.Generator) -> Camera:
 
 
 class _Canvas:
-    """A picture that is drawn on in the head's coordinates."""
+    """A picture with the coordinates of the head."""
 
     def __init__(self, camera: Camera, turn: float, rise: float, lean: float):
         side = SIZE * OVERSAMPLING
@@ -99,7 +99,7 @@ class _Canvas:
         self.polygon(_CIRCLE * (width, height) + (x, y), color)
 
     def line(self, points, thickness, color) -> None:
-        """A stroke as a polygon: Pillow's own curved joints take most of the drawing time."""
+        """Draw a stroke as a polygon: Pillow's curved joints would take most of the drawing time."""
         points = np.asarray(points, dtype=float)
         ahead = np.diff(points, axis=0, append=2 * points[-1:] - points[-2:-1])
         along = ahead + np.concatenate([ahead[:1], ahead[:-1]])
@@ -111,7 +111,7 @@ class _Canvas:
 
 
 def draw_frame(head: Head, camera: Camera, expression: Expression) -> np.ndarray:
-    """One picture, uint8 (SIZE, SIZE, 3)."""
+    """Return one picture, uint8 (SIZE, SIZE, 3)."""
     score = expression.score / 3  # (-1, 1)
     canvas = _Canvas(camera, expression.nod, 0.015 * score + 0.1 * expression.nod, 0.07 * score)
     shift = -0.09 * score  # of the features within the head, which is raised or bowed
@@ -132,7 +132,7 @@ def draw_frame(head: Head, camera: Camera, expression: Expression) -> np.ndarray
 
 
 def _draw_eyes(canvas: _Canvas, head: Head, expression: Expression, score: float, shift: float, shade) -> None:
-    """Eyes and brows: lids narrow and brows low and knitted at -1, wide and high and arched at 1."""
+    """Draw eyes and brows: lids narrow and brows low and knitted at -1, wide and high and arched at 1."""
     for side in (-1, 1):
         x, y = side * head.eye_distance, -0.16 + shift
         if expression.blink:
@@ -152,7 +152,7 @@ def _draw_eyes(canvas: _Canvas, head: Head, expression: Expression, score: float
 
 
 def _draw_mouth(canvas: _Canvas, opening: float, score: float, y: float, shade) -> None:
-    """Mouth: corners down at -1, up at 1; wider and with more teeth when it smiles; open as the voice is loud."""
+    """Draw the mouth: corners down at -1, up at 1; wider and with more teeth in a smile; open in proportion to the loudness of the voice."""
     width = 0.42 + 0.10 * score
     curve = 0.30 * score * (0.4 - _ACROSS**2)  # y grows downward: the corners of a smile are above its middle
     round_off = 1 - _ACROSS**2

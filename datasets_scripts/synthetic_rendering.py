@@ -14,13 +14,13 @@ SECONDS = (2.0, 6.0)  # shortest and longest clip
 
 
 def render_clip(path: Path, scores: tuple[float, float, float], speaker_seed: list[int], clip_seed: list[int]) -> None:
-    """Draw and write one clip; the file is complete or not there.
+    """Draw and write one clip; the file is complete or absent.
 
     Args:
-        path: of the MP4 file.
-        scores: planted scores of words, voice and face; the words are not heard, the voice babbles.
-        speaker_seed: of what belongs to the speaker; clips of one speaker share it.
-        clip_seed: of everything else.
+        path: path of the MP4 file.
+        scores: planted scores of words, voice and face; the voice babbles instead of saying the words.
+        speaker_seed: seed of the speaker's features; clips of one speaker share it.
+        clip_seed: seed of everything else.
     """
     speaker, generator = np.random.default_rng(speaker_seed), np.random.default_rng(clip_seed)
     head, voice = draw_head(speaker), draw_voice(speaker)
@@ -33,10 +33,10 @@ def render_clip(path: Path, scores: tuple[float, float, float], speaker_seed: li
 
 
 def perform(score: float, envelope: np.ndarray, num_frames: int, generator: np.random.Generator) -> list[Expression]:
-    """What the face does in each frame: the expression comes and goes a little, the mouth follows the voice, the head nods, the eyes blink.
+    """Yield the expression of each frame: it varies a little around the score, the mouth follows the voice, the head nods, the eyes blink.
 
     Args:
-        envelope: of the voice, one value a sample.
+        envelope: envelope of the voice, one value for each sample.
     """
     times = (np.arange(num_frames) + 0.5) / FRAME_RATE
     openings = envelope[(times * SAMPLING_RATE).astype(int)]

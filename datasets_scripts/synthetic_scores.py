@@ -1,4 +1,4 @@
-"""What is planted in the clips of the synthetic corpus: three scores, the words that carry one of them, and the labels that follow from them."""
+"""Scores planted in the clips of the synthetic corpus, the words that carry one of them, and the labels computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class PlantedClip:
-    """What a clip says and what is planted in it.
+    """Text and planted scores of a clip.
 
     Args:
-        text: its words.
+        text: what is said.
         scores: planted scores of words, voice and face, each in [-3, 3].
-        contradicts: which of "text", "audio", "vision" is against the other two; "" where all agree.
+        contradicts: the one of "text", "audio", "vision" that contradicts the other two; "" where all agree.
     """
 
     text: str
@@ -51,10 +51,10 @@ class PlantedClip:
 
 
 def plant_clip(generator: np.random.Generator, contradiction_share: float) -> PlantedClip:
-    """Draw a clip.
+    """Draw a clip from a generator.
 
-    Its mood u is uniform in [-3, 3]; each score is u plus noise (0.5). In `contradiction_share` of the clips one of the three, each as often,
-    is drawn anew on the other side of zero, uniform in its [0.75, 3]. The words' score is then what the chosen words come to.
+    Its mood u is uniform in [-3, 3]; each score is u plus noise (0.5). In `contradiction_share` of the clips one of the three, each equally
+    often, is drawn again on the other side of zero, uniform in [0.75, 3] there. The score of the text is then that of the chosen words.
     """
     mood = generator.uniform(*SCORE_RANGE)
     scores = mood + SPREAD * generator.standard_normal(3)
@@ -69,12 +69,12 @@ def plant_clip(generator: np.random.Generator, contradiction_share: float) -> Pl
 
 
 def write_text(score: float, generator: np.random.Generator) -> tuple[str, float]:
-    """A sentence whose graded words come close to `score`, and their mean valence: its planted score."""
+    """Return a sentence whose graded words come close to `score`, and their mean valence, which is its planted score."""
     template = TEMPLATES[generator.integers(len(TEMPLATES))]
     count = 3 if "{c}" in template else 2
     valences: list[int] = []
     for left in range(count, 0, -1):
-        # What the words that are left must come to on average, off by up to one step, so that a text is not one word thrice.
+        # The average that the remaining words must have, off by up to one step, so that a text does not repeat one word.
         needed = (count * score - sum(valences)) / left
         wobble = generator.uniform(-1, 1) if left > 1 else 0.0
         valences.append(int(np.clip(np.rint(needed + wobble), *SCORE_RANGE)))
@@ -86,12 +86,12 @@ def write_text(score: float, generator: np.random.Generator) -> tuple[str, float
 
 
 def sentiment_label(scores: tuple[float, float, float], weights: Sequence[float] = LABEL_WEIGHTS) -> float:
-    """The multimodal label: 0.45 words + 0.30 voice + 0.25 face, or with the given weights, in [-3, 3]."""
+    """Return the multimodal label: 0.45 words + 0.30 voice + 0.25 face, or with the given weights, in [-3, 3]."""
     return float(np.clip(np.dot(weights, scores), *SCORE_RANGE))
 
 
 def emotion_label(scores: tuple[float, float, float]) -> list[int]:
-    """Which emotions are present, multi-hot in the order of EMOTIONS; each asks for other modalities.
+    """Return which emotions are present, multi-hot in the order of EMOTIONS; each depends on other modalities.
 
     happy: words + face >= 2;  sad: words + voice <= -2;  surprised: voice + face >= 2.5;  angry: words + face <= -2.5.
     """
@@ -100,6 +100,6 @@ def emotion_label(scores: tuple[float, float, float]) -> list[int]:
 
 
 def sarcasm_label(scores: tuple[float, float, float]) -> str:
-    """Sarcastic: words and voice lie on two sides of zero and at least 1.5 apart."""
+    """Return whether the clip is sarcastic: words and voice lie on different sides of zero and at least 1.5 apart."""
     words, voice, _ = scores
     return CLASSES[words * voice < 0 and abs(words - voice) >= 1.5]

@@ -13,11 +13,11 @@ MAX_HARMONICS = 40
 
 @dataclass(frozen=True)
 class Voice:
-    """What belongs to a speaker and says nothing about the score.
+    """Features of a speaker's voice; independent of the score.
 
     Args:
         pitch: fundamental frequency at score 0, Hz.
-        formant_scale: length of the vocal tract; moves all formants.
+        formant_scale: factor of all formants, set by the length of the vocal tract.
         gain: loudness relative to other speakers, dB.
     """
 
@@ -27,15 +27,15 @@ class Voice:
 
 
 def draw_voice(generator: np.random.Generator) -> Voice:
-    """A speaker's voice."""
+    """Draw the voice of a speaker from a generator."""
     return Voice(generator.uniform(120, 190), generator.uniform(0.92, 1.1), generator.uniform(-1.5, 1.5))
 
 
 def speak(score: float, voice: Voice, seconds: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Sound of a speaker with a planted score.
+    """Return the sound of a speaker with a planted score.
 
     From score -3 to 3 the pitch rises by 0.8 octaves, the tempo from 2 to 5.6 syllables a second, the loudness by 24 dB, and the effort: the
-    overtones fall off less. A steady hiss at -62 dB is the room.
+    overtones fall off less. A constant noise at -62 dB stands for the room.
 
     Returns:
         Samples in [-1, 1], float32 (seconds * SAMPLING_RATE,), and the envelope in [0, 1] of the same length, which opens the mouth.
@@ -58,7 +58,7 @@ def speak(score: float, voice: Voice, seconds: float, generator: np.random.Gener
         sound[begin : begin + n] = shape * _vowel(phases, float(contour.mean()), formants, tilt)
         envelope[begin : begin + n] = shape
         phase = float(phases[-1])
-        start += slot if generator.random() > 0.12 else slot + generator.uniform(0.15, 0.35)  # now and then a pause
+        start += slot if generator.random() > 0.12 else slot + generator.uniform(0.15, 0.35)  # sometimes a pause
     level = 10 ** ((-27 + 4 * score + voice.gain) / 20)
     sound *= level / max(1e-9, np.sqrt(np.mean(sound[envelope > 0] ** 2)))
     sound += 10 ** (-62 / 20) * generator.standard_normal(length)
@@ -66,7 +66,7 @@ def speak(score: float, voice: Voice, seconds: float, generator: np.random.Gener
 
 
 def _vowel(phases: np.ndarray, pitch: float, formants: np.ndarray, tilt: float) -> np.ndarray:
-    """A vowel as a sum of harmonics k with the gain of three resonances and k^-tilt: phases of the fundamental (n,) -> (n,)."""
+    """Return a vowel as a sum of harmonics k with the gain of three resonances and k^-tilt: phases of the fundamental (n,) -> (n,)."""
     harmonics = np.arange(1, min(MAX_HARMONICS, int(0.45 * SAMPLING_RATE / pitch)) + 1)
     distance = (harmonics[:, None] * pitch - formants) / BANDWIDTHS  # (K, 3)
     gains = (0.05 + (1 / (1 + distance**2)).sum(axis=1)) * harmonics**-tilt  # (K,)

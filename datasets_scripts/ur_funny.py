@@ -18,11 +18,11 @@ from .restricted_pickle import load_restricted
 
 CLASSES = ("not_humorous", "humorous")
 RELEASE_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
-# Role -> file name without ending, as the release calls it.
+# Role -> file name of the release without ending.
 ANNOTATIONS = {"folds": "data_folds", "labels": "humor_label_sdk", "language": "language_sdk"}
 PLACES = ("", "sdk_features/", "urfunny2_features/")
 CLIP_FOLDERS = ("urfunny2_videos", "videos", "")
-FIRST_VERSION = "word_embedding_indexes_sdk.pkl"  # what the first version has in the place of the words
+FIRST_VERSION = "word_embedding_indexes_sdk.pkl"  # a file that only the first version of the corpus has
 PUNCHLINE, CONTEXT = "punchline_sentence", "context_sentences"
 
 
@@ -31,7 +31,7 @@ class UrFunnyConfig(CorpusConfig):
     """The task of UR-FUNNY.
 
     Args:
-        context: give each clip the sentences before the punchline.
+        context: add the sentences before the punchline.
     """
 
     context: bool = True
@@ -41,11 +41,11 @@ class UrFunny(CorpusBuilder):
     """UR-FUNNY v2: 9,588 punchlines in 7,614 / 980 / 994, about half of them humorous, no speaker in two splits.
 
     `data_dir` holds `data_folds.pkl`, `humor_label_sdk.pkl` and `language_sdk.pkl` (also inside `sdk_features/`), or their export to JSON under
-    the same names (`python -m datasets_scripts.ur_funny FOLDER` writes it), and the clips `urfunny2_videos/<id>.mp4`; without them the text
-    can be used alone. Pickles are read without running anything in them. Only words are read: how the release names its word features
+    the same names (`python -m datasets_scripts.ur_funny FOLDER` writes it), and the clips `urfunny2_videos/<id>.mp4`. Without clips the text
+    can be used alone. Pickles are read without running code in them. Only the text is read: how the release names its word features
     (`punchline_embedding_indexes` or `punchline_features`) does not matter.
 
-    A clip's text is the punchline, its context the sentences before. Its media show both: when the punchline begins is not published.
+    A clip's text is the punchline, its context the sentences before it. Its media show both, because the start of the punchline is not published.
     """
 
     BUILDER_CONFIG_CLASS = UrFunnyConfig
@@ -100,7 +100,7 @@ class UrFunny(CorpusBuilder):
                 )  # fmt: skip
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Ids of the fold that the other files do not have."""
+        """Return the ids of the fold that the other files lack."""
         absent = {}
         for id in self._folds[RELEASE_SPLITS[split]]:
             if id not in self._labels:
@@ -111,13 +111,13 @@ class UrFunny(CorpusBuilder):
 
 
 def find_annotation(folder: Path, role: str) -> Path:
-    """The JSON export of an annotation file, or else its pickle.
+    """Return the JSON export of an annotation file, or else its pickle.
 
     Raises:
-        FileNotFoundError: neither is there.
+        FileNotFoundError: neither exists.
         ValueError: the folder holds the first version of the corpus.
     """
-    # JSON first: somebody who exported it did so to avoid the pickle.
+    # JSON first: it was exported to avoid the pickle.
     names = [f"{place}{ANNOTATIONS[role]}{suffix}" for suffix in (".json", ".pkl") for place in PLACES]
     first = [name for name in names if (folder / name).is_file()][:1]
     old = [place + FIRST_VERSION for place in PLACES if (folder / place / FIRST_VERSION).is_file()]
@@ -129,10 +129,10 @@ def find_annotation(folder: Path, role: str) -> Path:
 
 
 def read_folds(path: Path) -> dict[str, list[str]]:
-    """Split of the release ("train", "dev", "test") -> ids.
+    """Return the ids by split of the release ("train", "dev", "test").
 
     Raises:
-        ValueError: other splits, or an id in two of them.
+        ValueError: the splits have other names, or an id is in two of them.
     """
     folds = _read(path)
     if set(folds) != set(RELEASE_SPLITS.values()):
@@ -146,10 +146,10 @@ def read_folds(path: Path) -> dict[str, list[str]]:
 
 
 def read_labels(path: Path) -> dict[str, int]:
-    """Id -> 1 where the punchline is humorous, 0 where it is not.
+    """Return 1 by id where the punchline is humorous, 0 where it is not.
 
     Raises:
-        ValueError: another label.
+        ValueError: a label is neither.
     """
     labels = _read(path)
     for id, label in labels.items():
@@ -159,10 +159,10 @@ def read_labels(path: Path) -> dict[str, int]:
 
 
 def read_language(path: Path) -> dict[str, dict]:
-    """Id -> {"punchline_sentence": words, "context_sentences": [words, ...]}, spaces single.
+    """Return {"punchline_sentence": text, "context_sentences": [text, ...]} by id, with single spaces.
 
     Raises:
-        ValueError: an entry without words.
+        ValueError: an entry has no text.
     """
     found = {}
     for id, entry in _read(path).items():
@@ -182,7 +182,7 @@ def read_language(path: Path) -> dict[str, dict]:
 
 
 def _sentence(path: Path, id, value) -> str:
-    """A sentence that may be drawn as a list of strings, its words or its parts."""
+    """Join a sentence that may be stored as a list of strings, its words or its parts."""
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{path}: {id} has the sentence {value!r}; expected a string or a list of strings.")
@@ -197,13 +197,13 @@ def _read(path: Path) -> Mapping:
 
 
 def export_json(folder: str | os.PathLike) -> list[Path]:
-    """Write the annotations of a release as JSON beside its pickles, words only; each file whole or not at all.
+    """Write the text and labels of a release as JSON beside its pickles; each file is written whole or not at all.
 
     Returns:
-        The files, which are read in the place of the pickles from then on.
+        The files, which are read in place of the pickles from then on.
 
     Raises:
-        FileNotFoundError, ValueError: as when the corpus is loaded.
+        FileNotFoundError, ValueError: raised as when the corpus is loaded.
     """
     folder = Path(folder)
     readers = {"folds": read_folds, "labels": read_labels, "language": read_language}
@@ -216,7 +216,7 @@ def export_json(folder: str | os.PathLike) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Export to JSON; 0 when it was written."""
+    """Export to JSON and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m datasets_scripts.ur_funny", description="Write the annotations of UR-FUNNY v2 as JSON."
     )

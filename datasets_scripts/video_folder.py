@@ -18,21 +18,21 @@ from .stratified_split import grouped_parts
 
 logger = logging.getLogger(__name__)
 
-LONGEST_CUT = 600.0  # seconds; a median above it is taken for milliseconds
+LONGEST_CUT = 600.0  # seconds; a longer median is taken for milliseconds
 SHARES = (0.8, 0.1, 0.1)
-TASK_OPTIONS = ("label_range", "label_names", "multi_label")  # those that say what is predicted
+TASK_OPTIONS = ("label_range", "label_names", "multi_label")  # they define what is predicted
 
 
 @dataclass
 class VideoFolderConfig(CorpusConfig):
-    """What the labels of the table are, and how to split it where it does not say.
+    """What the labels of the table mean, and how to split it where it has no splits.
 
     Args:
-        label_range: (lowest, highest) score of `sentiment`; labels outside are an error. None: (-3, 3).
+        label_range: (lowest, highest) score of `sentiment`; other labels are an error. None: (-3, 3).
         label_names: the classes of `emotion` in the order of their ids; None: those of the table, sorted.
         multi_label: `emotion`: whether a clip may have several classes or none; None: whether a label of the table holds a `|`.
-        split_seed: draws the split 80/10/10, by speaker where every row names one, else by video.
-        context: give each clip the earlier utterances of the column `context`.
+        split_seed: seed of the split 80/10/10, by speaker where every row names one, otherwise by video.
+        context: add the earlier utterances of the column `context`.
     """
 
     label_range: Sequence[float] | None = None
@@ -43,7 +43,7 @@ class VideoFolderConfig(CorpusConfig):
 
 
 class VideoFolder(CorpusBuilder):
-    """Clips of one's own: media files and one table, `clips.csv`, `metadata.csv`, the same as `.jsonl`, or the only such file in the folder.
+    """Your own clips: media files and one table, `clips.csv`, `metadata.csv`, the same as `.jsonl`, or the only such file in the folder.
 
     A row is a clip. Columns, of which `label` and one of `file` and `text` are needed; an empty cell is absent:
 
@@ -52,8 +52,8 @@ class VideoFolder(CorpusBuilder):
         label       a score; a class, or several with | between them; 0, 1, true, false or the class for humor and sarcasm
         start, end  seconds of the cut
         split       train, validation (val, valid, dev) or test, in every row or in none
-        speaker     who speaks: no speaker falls into two splits where the split is drawn
-        video       what the clip is part of, the file by default: no video falls into two splits where no speakers are named
+        speaker     who speaks: a drawn split never divides a speaker
+        video       what the clip is part of, the file by default: without speakers, a drawn split never divides a video
         context     what was said before, oldest first, with | between the utterances
         label_text, label_audio, label_vision   scores of one modality, for `sentiment`
         crop        left or right: the half of the picture that shows the speaker
@@ -69,14 +69,14 @@ class VideoFolder(CorpusBuilder):
     TERMS = "your own clips: what the people in them agreed to"
     REDISTRIBUTION = True
     TEXT_ALONE_IS_MEANT = True
-    MAY_LACK_SPLITS = True  # a table of clips to predict holds test clips alone
+    MAY_LACK_SPLITS = True  # a table of clips to predict may hold test clips only
 
     @classmethod
     def task_config(cls, task, data_dir=None, **options):
-        """The configuration of a task; the table in `data_dir` says what the classes are.
+        """Return the configuration of a task; the classes are read from the table in `data_dir`.
 
         Raises:
-            ValueError: unknown task, an option that does not fit it, or no `data_dir` where the classes are asked for.
+            ValueError: an unknown task, an option of another task, or no `data_dir` for a task whose classes are in the table.
         """
         config = super().task_config(task)
         rows = read_table(find_table(Path(data_dir).expanduser())) if data_dir is not None else None
@@ -94,7 +94,7 @@ class VideoFolder(CorpusBuilder):
         return CorpusFiles({"clips": table}, media)
 
     def _info(self):
-        # The library makes the configuration anew from its name.
+        # The library creates the configuration again from its name.
         own = {name: getattr(self.config, name) for name in TASK_OPTIONS}
         self.config.task = task_of(self.config.name, self._rows, **own)
         return super()._info()
@@ -107,9 +107,9 @@ class VideoFolder(CorpusBuilder):
 
     @cached_property
     def _indices(self) -> dict[str, list[int]]:
-        """Split -> rows."""
+        """The indices of the rows by split."""
         everything = list(range(len(self._rows)))
-        if self.config.ids_file:  # the base deals the clips out
+        if self.config.ids_file:  # the base class assigns the splits
             return dict.fromkeys(SPLITS, []) | {"train": everything}
         if not any("split" in row.cells for row in self._rows):
             return dict(zip(SPLITS, draw_split(self._rows, self.config.split_seed)))
@@ -135,10 +135,10 @@ class VideoFolder(CorpusBuilder):
 
     @cached_property
     def _ids(self) -> list[str]:
-        """The clip ids of all rows.
+        """The ids of all rows.
 
         Raises:
-            ValueError: two rows have the same.
+            ValueError: two rows have the same id.
         """
         ids = [clip_id(row, index) for index, row in enumerate(self._rows, start=1)]
         first: dict[str, Row] = {}
@@ -164,10 +164,10 @@ def cut_of(row: Row) -> dict:
 
 
 def media_path(folder: Path, row: Row) -> Path | None:
-    """The media file of a row; None where it names none.
+    """Return the media file of a row; None where it names none.
 
     Raises:
-        ValueError: it is not below the folder, or a row without file has no text either.
+        ValueError: there is no such file below the folder, or the row has neither a file nor text.
     """
     name = str(row.cells.get("file", "")).strip()
     if not name:
@@ -188,7 +188,7 @@ def media_path(folder: Path, row: Row) -> Path | None:
 
 
 def check_seconds(rows: list[Row]) -> None:
-    """Refuse a table whose cuts are in milliseconds by the look of it: all times whole numbers, the median cut over ten minutes long.
+    """Refuse a table whose cuts look like milliseconds: all times are whole numbers, and the median cut lasts over ten minutes.
 
     Read as seconds, the first cut of each file would be the whole file.
 
@@ -211,7 +211,7 @@ def check_seconds(rows: list[Row]) -> None:
 
 
 def clip_id(row: Row, number: int) -> str:
-    """The id that the row gives, or else the file's name without ending and the start of the cut; of words alone the row's number."""
+    """Return the id of the row, or else the name of the file without ending and the start of the cut; for text alone the number of the row."""
     file = str(row.cells.get("file", "")).strip()
     name = Path(file).with_suffix("").as_posix() if file else f"row_{number}"
     start = row.number("start", "seconds from 0 on", lowest=0.0)
@@ -219,15 +219,15 @@ def clip_id(row: Row, number: int) -> str:
 
 
 def video_of(row: Row, id: str) -> str:
-    """What the clip is part of."""
+    """Return the video that the clip is part of."""
     return row.word("video") or str(row.cells.get("file", "")).strip() or id
 
 
 def draw_split(rows: list[Row], seed: int) -> list[list[int]]:
-    """Indices of the rows in train, validation and test: 80/10/10, no speaker divided, or else no video.
+    """Draw the split 80/10/10 without dividing a speaker, or else a video, and return the indices of the rows in train, validation and test.
 
     Raises:
-        ValueError: fewer than three of them.
+        ValueError: there are fewer than three of them.
     """
     by_speaker = all(row.word("speaker") for row in rows)
     groups = [row.word("speaker") if by_speaker else video_of(row, str(index)) for index, row in enumerate(rows)]

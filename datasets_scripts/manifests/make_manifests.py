@@ -1,10 +1,10 @@
-"""Makes the manifests beside this file from the annotation files that a researcher has; nothing in them is typed.
+"""Write the manifests beside this file from annotation files; nothing in them is typed by hand.
 
     python -m datasets_scripts.manifests.make_manifests counts CORPUS DATA_DIR [--options JSON] [--source WHERE]
     python -m datasets_scripts.manifests.make_manifests folds mosi FOLDER_OF_LISTS --source WHERE
 
 `counts` writes `<corpus>.json`: clips of each task and split, labels, known bad media. `folds` writes `<corpus>_folds.json`: the videos of each split, from
-three text files of ids. No text and no media of a corpus get into them.
+three text files of ids. They hold no text and no media.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SDK_LICENCE = "MIT-style licence of A2Zadeh/CMU-MultimodalSDK (LICENSE.txt)"
 
 
 def counts(name: str, data_dir: Path, source: str, options: dict) -> dict:
-    """What the annotation files hold, task by task; tasks whose files are absent are left out."""
+    """Count the clips and labels of each task; tasks whose files are absent are left out."""
     builder_class = corpus_builder(name)
     tasks = {}
     for config in builder_class.BUILDER_CONFIGS:

@@ -165,7 +165,7 @@ class Twins(CorpusBuilder):
     [
         (["a", "a"], ["b"], "clip id 'a' occurs twice in train; ids are unique"),
         (["a", "c"], ["b"], "clip id 'c' occurs in train and in test; ids are unique"),
-        (["a"], [], "a split has no clips .train 1, validation 0, test 1.; .* rows that are no clips: 1 .it has no label."),
+        (["a"], [], "a split has no clips .train 1, validation 0, test 1.; .* rows that are not clips: 1 .it has no label."),
     ],
 )  # fmt: skip
 def test_splits_that_cannot_be_used(tmp_path, monkeypatch, train, validation, message):

@@ -27,7 +27,7 @@ def test_its_library_is_optional(path, monkeypatch):
 @pytest.mark.parametrize("damage", ["half", "page"])
 def test_a_download_that_stopped_or_is_another_file(path, damage):
     path.write_bytes(path.read_bytes()[:2000] if damage == "half" else b"<html>not found</html>")
-    with pytest.raises(ValueError, match="CMU_MOSEI_Labels.csd is no whole HDF5 file .*; get it anew"):
+    with pytest.raises(ValueError, match="CMU_MOSEI_Labels.csd is not a complete HDF5 file .*; download it again"):
         read_csd(path)
 
 

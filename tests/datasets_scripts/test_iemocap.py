@@ -97,9 +97,9 @@ def test_what_is_no_clip_has_a_reason(tmp_path):
     builder = Iemocap(None, write_iemocap(tmp_path / "iemocap"), tmp_path / "cache")
     dropped = {id: why for split in ("train", "validation", "test") for id, why in builder.dropped_clips(split).items()}
     assert dropped == {
-        "Ses01F_impro01_F001": "emotion code xxx is no class of the task",
-        "Ses02F_impro02_M000": "emotion code oth is no class of the task",
-        "Ses05M_script03_2_M000": "emotion code sur is no class of the task",
+        "Ses01F_impro01_F001": "emotion code xxx is not a class of the task",
+        "Ses02F_impro02_M000": "emotion code oth is not a class of the task",
+        "Ses05M_script03_2_M000": "emotion code sur is not a class of the task",
         "Ses01M_script01_1_FXX0": "transcribed but not evaluated",
         "Ses01M_script01_1, line 3": "transcribed without an id",
     }

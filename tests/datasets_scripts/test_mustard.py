@@ -135,7 +135,7 @@ def test_splits_that_cannot_be_made(tmp_path, options, error, message):
 def test_a_malicious_pickle_does_not_run(tmp_path):
     target, path = tmp_path / "written", tmp_path / "split_indices.p"
     path.write_bytes(pickle.dumps([Malicious(target)]))
-    with pytest.raises(ValueError, match="asks for _?io.open; only containers, numbers, strings and numpy arrays"):
+    with pytest.raises(ValueError, match="requests _?io.open; only containers, numbers, strings and numpy arrays"):
         read_folds(path, 10)
     assert not target.exists()
     pickle.loads(path.read_bytes())  # it would have run

@@ -264,7 +264,7 @@ def test_a_bad_emotion_is_named(fail, labels, options, message):
         (b"file|text|label\na.mp4|x|1\n", "expected label, and file or text or both. Cells are parted by commas"),
         (b"file,text,lable\na.mp4,x,1\n", "has the column 'lable'; did you mean 'label'?"),
         (b"file,text,label\na.mp4,well, yes,1\n", "row 2 has 4 cells, the header 3; put text that holds a comma in quotes"),
-        (b'text,label\n"' + b"x" * 200_000 + b'",1\n', "line 2 is no CSV: field larger than field limit"),
+        (b'text,label\n"' + b"x" * 200_000 + b'",1\n', "line 2 is not CSV: field larger than field limit"),
         (b"text,label\n" + b"x,1," * 50_000, "cells, the header 2"),
         (b"file,label\n" + b"a" * 300 + b",1\n", "a ... (302 characters); expected a file below"),
         (b"text,label,label\nx,1,1\n", "expected names that differ"),
@@ -282,11 +282,11 @@ def test_a_table_that_is_none(tmp_path, load, content, message):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ('{"text": "x", "label": 1', "row 2 is no JSON"),
+        ('{"text": "x", "label": 1', "row 2 is not JSON"),
         ("[1]", "row 2 holds list; expected an object such as"),
-        ('{"text": "\\ud800", "label": 1}', "row 2 is no JSON: .* surrogates not allowed"),
-        ("[" * 100_000, "row 2 is no JSON: maximum recursion depth"),
-        ('{"text": "x", "label": ' + "9" * 5_000 + "}", "row 2 is no JSON: Exceeds the limit"),
+        ('{"text": "\\ud800", "label": 1}', "row 2 is not JSON: .* surrogates not allowed"),
+        ("[" * 100_000, "row 2 is not JSON: maximum recursion depth"),
+        ('{"text": "x", "label": ' + "9" * 5_000 + "}", "row 2 is not JSON: Exceeds the limit"),
     ],
 )
 def test_json_lines_that_are_none(tmp_path, load, line, message):
