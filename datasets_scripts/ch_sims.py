@@ -1,4 +1,4 @@
-"""CH-SIMS (thuiar): sentiment of clips from Chinese films and shows, annotated as a whole and for each modality alone."""
+"""CH-SIMS (thuiar): sentiment of clips from Chinese films and shows, as a whole and for each modality."""
 
 import csv
 import io
@@ -30,15 +30,17 @@ TABLES |= {"translation": "metadata/Translation.csv"}
 
 
 class ChSims(CorpusBuilder):
-    """CH-SIMS: 2,281 clips of 60 videos in 1,368 / 456 / 457; scores from -1 to 1 for the whole clip and for text, audio and vision alone.
+    """CH-SIMS: 2,281 clips of 60 videos in 1,368 / 456 / 457; scores from -1 to 1 for the whole clip and for text,
+    audio and vision alone.
 
     `data_dir` (or `CH-SIMS/`, `SIMS/` in it) holds one of
 
         label.csv                     nine columns, with or without a header
-        metadata/sentiment/*.csv      another release of the same corpus, with metadata/*_index.csv and metadata/Translation.csv
+        metadata/sentiment/*.csv      another release, with metadata/*_index.csv and metadata/Translation.csv
         Processed/unaligned_39.pkl    its text and labels; no code in it is run
 
-    and the clips `Raw/<video_id>/<clip_id>.mp4`. Without clips the text can be used alone. A clip's id is `<video_id>_<clip_id>`.
+    and the clips `Raw/<video_id>/<clip_id>.mp4`. Without clips the text can be used alone. A clip's id is
+    `<video_id>_<clip_id>`.
 
     59 of the 60 videos have clips in train and in test.
     """
@@ -51,7 +53,8 @@ class ChSims(CorpusBuilder):
     TERMS = "no licence is published with the data; research use by the paper"
     CITATION = """@inproceedings{yu2020chsims,
   title = {{CH-SIMS}: A {Chinese} Multimodal Sentiment Analysis Dataset with Fine-grained Annotation of Modality},
-  author = {Yu, Wenmeng and Xu, Hua and Meng, Fanyang and Zhu, Yilin and Ma, Yixiao and Wu, Jiele and Zou, Jiyun and Yang, Kaicheng},
+  author = {Yu, Wenmeng and Xu, Hua and Meng, Fanyang and Zhu, Yilin and Ma, Yixiao and
+            Wu, Jiele and Zou, Jiyun and Yang, Kaicheng},
   booktitle = {Proceedings of the 58th Annual Meeting of the Association for Computational Linguistics},
   pages = {3718--3727},
   year = {2020}
@@ -166,7 +169,8 @@ def _from_pickle(path: Path) -> list[LabelRow]:
         if split is None or lengths is None or len(set(lengths)) > 1:
             holds = f"{len(lengths)} lists of {lengths}" if lengths else type(part).__name__
             raise ValueError(
-                f"{path}: part {name!r} holds {holds}; expected train, valid and test, each with as many {', '.join(needed)}."
+                f"{path}: part {name!r} holds {holds}; expected train, valid and test, each with as many "
+                f"{', '.join(needed)}."
             )
         for index, (listed, text) in enumerate(zip(part["id"], part["raw_text"])):
             place = f"{path}, {name} {index}"

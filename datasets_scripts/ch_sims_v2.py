@@ -13,14 +13,15 @@ NAMES = ("meta.csv", "meta(s).csv")
 
 
 class ChSimsV2(CorpusBuilder):
-    """CH-SIMS v2(s): 4,403 clips in 2,722 / 647 / 1,034; scores from -1 to 1 for the whole clip and for text, audio and vision alone.
+    """CH-SIMS v2(s): 4,403 clips in 2,722 / 647 / 1,034; scores from -1 to 1 for the whole clip and for text, audio and
+    vision alone.
 
-    `data_dir` (or `CH-SIMS v2(s)/`, `ch-simsv2s/` in it) holds `meta.csv` (or `meta(s).csv`) and the clips `Raw/<video_id>/<clip_id>.mp4`. Without
-    clips the text can be used alone. The unsupervised part, `CH-SIMS v2(u)`, has no labels and is refused. A clip's id is
-    `<video_id>_<clip_id>`.
+    `data_dir` (or `CH-SIMS v2(s)/`, `ch-simsv2s/` in it) holds `meta.csv` (or `meta(s).csv`) and the clips
+    `Raw/<video_id>/<clip_id>.mp4`. Without clips the text can be used alone. The unsupervised part, `CH-SIMS v2(u)`,
+    has no labels and is refused. A clip's id is `<video_id>_<clip_id>`.
 
-    All 2,281 clips of CH-SIMS are in it, with the same labels in the same splits, so the two are not independent corpora. 128 videos have clips in
-    train and in test.
+    All 2,281 clips of CH-SIMS are in it, with the same labels in the same splits, so the two are not independent
+    corpora. 128 videos have clips in train and in test.
     """
 
     BUILDER_CONFIGS = SENTIMENT
@@ -31,7 +32,8 @@ class ChSimsV2(CorpusBuilder):
     TERMS = "no licence is published with the data"
     CITATION = """@inproceedings{liu2022chsimsv2,
   title = {Make Acoustic and Visual Cues Matter: {CH-SIMS} v2.0 Dataset and {AV-Mixup} Consistent Module},
-  author = {Liu, Yihe and Yuan, Ziqi and Mao, Huisheng and Liang, Zhiyun and Yang, Wanqiuyue and Qiu, Yuanzhe and Cheng, Tie and Li, Xiaoteng and
+  author = {Liu, Yihe and Yuan, Ziqi and Mao, Huisheng and Liang, Zhiyun and Yang, Wanqiuyue and Qiu, Yuanzhe and Cheng, Tie and
+            Li, Xiaoteng and
     Xu, Hua and Gao, Kai},
   booktitle = {Proceedings of the 2022 International Conference on Multimodal Interaction},
   pages = {247--258},
@@ -52,6 +54,8 @@ class ChSimsV2(CorpusBuilder):
 
 
 def _pad(video: str, clip: str) -> str:
-    """Pad a clip id to four digits in the videos of CH-SIMS (video_0001) and to five elsewhere; eight ids with an underscore stay as they are."""
+    """Pad a clip id to four digits in the videos of CH-SIMS (video_0001) and to five elsewhere; eight ids with an
+    underscore stay as they are.
+    """
     digits = 4 if video.removeprefix("video_").isdecimal() else 5
     return clip.zfill(digits) if clip.isdecimal() else clip

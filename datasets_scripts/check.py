@@ -40,9 +40,11 @@ class Finding:
         shown = ", ".join(self.clips[:SHOWN]) + (
             f", and {len(self.clips) - SHOWN} more" if len(self.clips) > SHOWN else ""
         )
-        return f"{'!' if self.problem else ' '} {self.kind}: {len(self.clips)}" + (f" ({shown})" if self.clips else "") + (
-            f"; {self.note}" if self.note else ""
-        )  # fmt: skip
+        return (
+            f"{'!' if self.problem else ' '} {self.kind}: {len(self.clips)}"
+            + (f" ({shown})" if self.clips else "")
+            + (f"; {self.note}" if self.note else "")
+        )
 
 
 @dataclass
@@ -51,7 +53,8 @@ class CorpusCheck:
 
     Attributes:
         files: role of each annotation file -> its path below the folder.
-        counts, expected, table_ii: split -> number of clips found, publicly known, and in the paper's Table II; empty where unknown.
+        counts, expected, table_ii: split -> number of clips found, publicly known, and in the paper's Table II; empty
+            where unknown.
         labels: split -> label -> number of clips; scores in bins of width one.
         findings: in the order of the printed table.
         media: numbers about the probed files; empty without `probe`.
@@ -93,15 +96,20 @@ class CorpusCheck:
 
 
 def check_corpus(
-    name: str, data_dir: str | os.PathLike, task: str | None = None, media: str = "auto", probe: bool = False, cache_dir=None,
+    name: str,
+    data_dir: str | os.PathLike,
+    task: str | None = None,
+    media: str = "auto",
+    probe: bool = False,
+    cache_dir=None,
     **options,
-) -> CorpusCheck:  # fmt: skip
+) -> CorpusCheck:
     """Compare a folder with what is known of the corpus.
 
     Args:
         name, data_dir, task, options: as in `load_corpus`.
-        media: whether clips without a media file are a problem: "auto": where other clips have one (text alone is a supported use); "required": always;
-            "optional": never, they are only counted.
+        media: whether clips without a media file are a problem: "auto": where other clips have one (text alone is a
+            supported use); "required": always; "optional": never, they are only counted.
         probe: open every media file.
 
     Raises:
@@ -126,7 +134,14 @@ def check_corpus(
         difference=builder.DIFFERENCE.get(task_name, ""),
         labels={split: label_histogram(clips, names) for split, clips in corpus.items()},
     )
-    found = [*_counts(result), *_media_findings(builder, corpus, media), *_cuts(corpus), *_dropped(builder), *_overlaps(corpus), *_duplicates(corpus)]  # fmt: skip
+    found = [
+        *_counts(result),
+        *_media_findings(builder, corpus, media),
+        *_cuts(corpus),
+        *_dropped(builder),
+        *_overlaps(corpus),
+        *_duplicates(corpus),
+    ]
     if probe:
         found += _probe(corpus, result.media)
     result.findings = found
@@ -143,8 +158,9 @@ def split_counts(
     """Count the clips for the report of a run.
 
     Returns:
-        `found`, `expected` and `table_ii`: split -> number of clips found, publicly known, and named by the paper (the latter two are empty where
-        nothing is known or an option replaces the splits); `dropped`: split -> why annotated rows are not clips -> number of rows.
+        `found`, `expected` and `table_ii`: split -> number of clips found, publicly known, and named by the paper (the
+        latter two are empty where nothing is known or an option replaces the splits); `dropped`: split -> why annotated
+        rows are not clips -> number of rows.
 
     Raises:
         ValueError, FileNotFoundError: raised as by `load_corpus`, which takes the same arguments.
@@ -267,7 +283,9 @@ def _duplicates(corpus: datasets.DatasetDict) -> list[Finding]:
 
 
 def probe_file(path: str) -> tuple[str, dict | None, str]:
-    """Open a media file; return its path, its duration and streams (None where it cannot be read), and its notes or the reason."""
+    """Open a media file; return its path, its duration and streams (None where it cannot be read), and its notes or the
+    reason.
+    """
     try:
         with open_media(path) as media:
             info = media.info

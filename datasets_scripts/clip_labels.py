@@ -57,7 +57,8 @@ def _regression(label_range) -> TaskSpecification:
 
 
 def check_classes(rows: list[Row]) -> None:
-    """Refuse labels that are several classes or a score written as if they were one class, and classes that differ only in spelling.
+    """Refuse labels that are several classes or a score written as if they were one class, and classes that differ only
+    in spelling.
 
     Each would silently become a class of its own. `label_names` names the classes explicitly and skips this check.
 

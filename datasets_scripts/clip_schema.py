@@ -10,9 +10,10 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 def clip_features(task: TaskSpecification) -> datasets.Features:
     """Return the columns of a clip, one row an utterance, with the label of the task.
 
-    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: the whole file), `crop` says which half
-    of the picture shows the speaker (none: the whole picture). `context` holds the earlier utterances, oldest first. `label` is a score, a class id
-    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, None where they are not annotated.
+    `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: the
+    whole file), `crop` says which half of the picture shows the speaker (none: the whole picture). `context` holds the
+    earlier utterances, oldest first. `label` is a score, a class id or a multi-hot list; `label_text`, `label_audio`,
+    `label_vision` are scores of one modality, None where they are not annotated.
     """
     if task.is_regression:
         label = datasets.Value("float32")
@@ -40,7 +41,10 @@ def make_clip(id: str, label, text: str = "", media: Path | None = None, **colum
 
 
 def limited(media: dict, max_seconds: float) -> dict:
-    """Return the media of a clip with a cut of at most `max_seconds`. An end without a start only limits what is read; the file may be shorter."""
+    """Return the media of a clip with a cut of at most `max_seconds`.
+
+    An end without a start only limits what is read; the file may be shorter.
+    """
     end = (media["start"] or 0.0) + max_seconds
     return media | {"end": end if media["end"] is None else min(media["end"], end)}
 

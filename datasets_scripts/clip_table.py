@@ -82,7 +82,8 @@ def shown(text: str) -> str:
 
 
 def find_table(folder: Path) -> Path:
-    """Return the table in a folder: `clips.csv`, `metadata.csv`, the same as `.jsonl`, or else the only CSV or JSON-lines file.
+    """Return the table in a folder: `clips.csv`, `metadata.csv`, the same as `.jsonl`, or else the only CSV or
+    JSON-lines file.
 
     Raises:
         FileNotFoundError: there is no table; the message lists the content of the folder.
@@ -146,7 +147,8 @@ def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
             place = f"{path}, row {number}"
             if len(record) > len(header):
                 raise ValueError(
-                    f'{place} has {len(record)} cells, the header {len(header)}; put text that holds a comma in quotes: "...".'
+                    f"{place} has {len(record)} cells, the header {len(header)}; put text that holds a comma "
+                    'in quotes: "...".'
                 )
             rows.append(Row(place, {name: cell.strip() for name, cell in zip(header, record) if cell.strip()}))
     return header, rows
@@ -181,19 +183,23 @@ def _constant(name: str) -> None:
 
 
 def _check_columns(path: Path, columns: list[str], rows: list[Row], needs_label: bool) -> None:
-    """Refuse a mistyped column, which would be silently unused, and a table without labels. Your own other columns are ignored."""
+    """Refuse a mistyped column, which would be silently unused, and a table without labels.
+
+    Your own other columns are ignored.
+    """
     own = [column for column in columns if column not in COLUMNS]
     for column in own:
         near = difflib.get_close_matches(column.lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.75)
         if near and near[0] not in columns:  # `speaker_id` beside `speaker` is not a typing error
             raise ValueError(
-                f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are read are {', '.join(COLUMNS)}."
+                f"{path} has the column {shown(repr(column))}; did you mean {near[0]!r}? The columns that are "
+                f"read are {', '.join(COLUMNS)}."
             )
     if not {"file", "text"} & set(columns) or (needs_label and "label" not in columns):
         expected = "label, and file or text or both" if needs_label else "file or text or both"
         raise ValueError(
-            f"{path} has the columns {shown(', '.join(columns))}; expected {expected}. Cells are parted by commas, semicolons or tabs."
-            + (_one_hot_advice(own, rows) if needs_label else "")
+            f"{path} has the columns {shown(', '.join(columns))}; expected {expected}. Cells are parted by "
+            "commas, semicolons or tabs." + (_one_hot_advice(own, rows) if needs_label else "")
         )
     if own:
         logger.info("%s: the columns %s are not used", path, shown(", ".join(own)))
@@ -206,6 +212,7 @@ def _one_hot_advice(own: list[str], rows: list[Row]) -> str:
     if len(classes) < 2:
         return ""
     return (
-        f" The columns {shown(', '.join(classes))} look like one column a class: write the names of those that a clip has into label, with {SEPARATOR} "
+        f" The columns {shown(', '.join(classes))} look like one column a class: write the names of those that "
+        f"a clip has into label, with {SEPARATOR} "
         f"between them, such as {classes[0]}{SEPARATOR}{classes[1]}."
     )

@@ -1,7 +1,7 @@
 """Base class of the corpus builders, and `load_corpus` and `task_specification`, which users call.
 
-A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its tasks. To add one, write
-`datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS`.
+A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its
+tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS`.
 """
 
 import collections
@@ -46,12 +46,13 @@ SPLIT_OPTIONS = ("ids_file", "fold", "speaker_independent", "split_seed")
 
 @dataclass
 class CorpusConfig(datasets.BuilderConfig):
-    """One task of a corpus. A subclass adds the options of its corpus as fields with defaults; all corpora have those below.
+    """One task of a corpus. A subclass adds the options of its corpus as fields with defaults; all corpora have those
+    below.
 
     Args:
         task: what is predicted.
-        ids_file: a published list of the clips of each split (forms: `split_list.read_split_list`), used in place of the corpus's own splits.
-            Clips that it does not name are left out.
+        ids_file: a published list of the clips of each split (forms: `split_list.read_split_list`), used in place of
+            the corpus's own splits. Clips that it does not name are left out.
         max_seconds: media are cut off after this many seconds.
     """
 
@@ -69,14 +70,14 @@ class CorpusConfig(datasets.BuilderConfig):
 class CorpusBuilder(datasets.GeneratorBasedBuilder):
     """Builder of the rows of one corpus for one task. A subclass finds its files and turns them into clips:
 
-        BUILDER_CONFIGS                  one configuration for each task, the first is the default; its class holds the options
+        BUILDER_CONFIGS                  one configuration a task, the first is the default; its class has the options
         find_files(folder, config)       returns the annotation and media files
-        clips(split)                     yields the clips of "train", "validation" or "test", from self.files and self.config
+        clips(split)                     yields the clips of "train", "validation" or "test"
         dropped_clips(split)             returns the annotated rows that are left out: id -> reason
         normalize_id(listed)             returns the clip id for an id in the spelling of published lists
         KNOWN_BAD_MEDIA                  clip id -> what is wrong with its media in the release
-        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> number of clips as reported (without a manifest) and in the paper; why they differ
-        TERMS, REDISTRIBUTION, CITATION  terms in one line, whether they allow transcripts and media to be redistributed, BibTeX
+        EXPECTED, TABLE_II, DIFFERENCE   task -> split -> clips as reported and in the paper; why they differ
+        TERMS, REDISTRIBUTION, CITATION  terms in one line, whether they allow redistribution, BibTeX
         TITLE, LANGUAGE, PEOPLE          its published name, ISO 639 code, one sentence about the speakers
 
     Args:
@@ -140,7 +141,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def task_config(cls, task: str | None, data_dir: Path | None = None, **options) -> CorpusConfig:
-        """Return the configuration of a task; None: of the first one. Only corpora whose tasks depend on their files read `data_dir` and `options`."""
+        """Return the configuration of a task; None: of the first one.
+
+        Only corpora whose tasks depend on their files read `data_dir` and `options`.
+        """
         tasks = {config.name: config for config in cls.BUILDER_CONFIGS}
         if task is not None and task not in tasks:
             raise ValueError(_unknown("task", task, tasks, f" of {cls.corpus_name()}"))
@@ -161,7 +165,9 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
 
     @classmethod
     def manifest(cls) -> dict:
-        """Return what is publicly known about the annotation files (`manifests/<corpus>.json`); an empty dict where nothing was counted."""
+        """Return what is publicly known about the annotation files (`manifests/<corpus>.json`); an empty dict where
+        nothing was counted.
+        """
         path = Path(__file__).parent / "manifests" / f"{cls.corpus_name()}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -181,7 +187,8 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """Return the rows of all splits, built now or read from the cache.
 
         Raises:
-            ValueError, FileNotFoundError: raised by the reader of the corpus, unwrapped from the library's error; or a split has no clips.
+            ValueError, FileNotFoundError: raised by the reader of the corpus, unwrapped from the library's error; or a
+                split has no clips.
         """
         try:
             self.download_and_prepare()
@@ -193,14 +200,17 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         if not self.MAY_LACK_SPLITS and not all(counts.values()):
             why = collections.Counter(reason for split in SPLITS for reason in self.dropped_clips(split).values())
             raise ValueError(
-                f"{self.corpus_name()}: a split has no clips ({', '.join(f'{split} {count}' for split, count in counts.items())}); expected clips in each. "
+                f"{self.corpus_name()}: a split has no clips "
+                f"({', '.join(f'{split} {count}' for split, count in counts.items())}); expected clips in each. "
                 f"They are split by {self.config.ids_file or self.config.data_dir}; rows that are not clips: "
                 f"{', '.join(f'{count} ({reason})' for reason, count in why.items()) or 'none'}."
             )
         return self.as_dataset()
 
     def as_dataset(self, split=None, **options):
-        """Return the split or splits as the library does; empty splits, which the library cannot read, are empty datasets."""
+        """Return the split or splits as the library does; empty splits, which the library cannot read, are empty
+        datasets.
+        """
         if split is None:
             return datasets.DatasetDict({name: self.as_dataset(name, **options) for name in SPLITS})
         if not self.info.splits[split].num_examples:
@@ -232,7 +242,9 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             yield index, clip
 
     def _unique_clips(self, split: str) -> Iterator[dict]:
-        """Yield the clips of one of the corpus's own splits; an id that occurs in two splits is an error, because it would be trained on and tested on."""
+        """Yield the clips of one of the corpus's own splits; an id that occurs in two splits is an error, because it
+        would be trained on and tested on.
+        """
         for clip in self.clips(split):
             first = self._split_of.get(clip["id"])
             if first is not None:
@@ -267,8 +279,13 @@ def corpus_builder(name: str) -> type[CorpusBuilder]:
 
 
 def load_corpus(
-    name: str, data_dir: str | os.PathLike, task: str | None = None, cache_dir: str | os.PathLike | None = None, media: str = "optional", **options
-) -> datasets.DatasetDict:  # fmt: skip
+    name: str,
+    data_dir: str | os.PathLike,
+    task: str | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    media: str = "optional",
+    **options,
+) -> datasets.DatasetDict:
     """Load the clips of a corpus on disk, in the splits "train", "validation" and "test".
 
     Args:
@@ -276,9 +293,10 @@ def load_corpus(
         data_dir: folder of the corpus as its authors released it.
         task: e.g. "sentiment", "emotion"; None: the corpus's first.
         cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
-        media: "optional": clips without a media file keep their text; "required": they are an error, except those whose media are known to be missing
-            or damaged in the release.
-        options: options of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all corpora share.
+        media: "optional": clips without a media file keep their text; "required": they are an error, except those whose
+            media are known to be missing or damaged in the release.
+        options: options of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all
+            corpora share.
 
     Returns:
         A `DatasetDict` with one row a clip; the columns are those of `clip_schema.clip_features`.
@@ -299,7 +317,8 @@ def load_corpus(
 
 
 def task_specification(name: str, task: str | None = None, **options) -> TaskSpecification:
-    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`, with `data_dir` and its options).
+    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`, with
+    `data_dir` and its options).
 
     Raises:
         ValueError: unknown corpus or task.
@@ -322,7 +341,8 @@ def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None
     missing = [clip for clip in clips_without_media(corpus) if clip not in builder.KNOWN_BAD_MEDIA]
     if missing:
         raise FileNotFoundError(
-            f"{builder.corpus_name()}: {len(missing)} of {sum(map(len, corpus.values()))} clips have no media file ({', '.join(missing[:NAMED])}); "
+            f"{builder.corpus_name()}: {len(missing)} of {sum(map(len, corpus.values()))} clips have no media "
+            f"file ({', '.join(missing[:NAMED])}); "
             f'complete {builder.config.data_dir}, or say media="optional" to use their text alone.'
         )
 

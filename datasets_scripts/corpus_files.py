@@ -25,8 +25,8 @@ class CorpusFiles:
     def fingerprint(self) -> str:
         """Return a digest of the builders' code, the content of the annotation files and the paths of the media files.
 
-        It names the cache folder: after an edit of an annotation file or of the code, or when a media file was added, the rows are built again. The
-        content of the media files does not matter to the rows.
+        It names the cache folder: after an edit of an annotation file or of the code, or when a media file was added,
+        the rows are built again. The content of the media files does not matter to the rows.
         """
         digest = hashlib.sha256(_sources_digest().encode())
         for role, path in sorted(self.annotations.items()):
@@ -39,7 +39,9 @@ class CorpusFiles:
 
 @cache
 def _sources_digest() -> str:
-    """Return a digest of every module and manifest in this folder: a builder uses its siblings, and rebuilding the rows takes seconds."""
+    """Return a digest of every module and manifest in this folder: a builder uses its siblings, and rebuilding the rows
+    takes seconds.
+    """
     digest, folder = hashlib.sha256(), Path(__file__).parent
     for path in sorted([*folder.glob("*.py"), *folder.glob("manifests/*.json")]):
         digest.update(path.name.encode() + path.read_bytes())
@@ -57,7 +59,8 @@ def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
     found = [folder / candidate for candidate in candidates if (folder / candidate).is_file()]
     if not found:
         raise FileNotFoundError(
-            f"no {what}: looked in {folder} for {', '.join(candidates)}; {_contents(folder)} Point data_dir to the corpus's own folder."
+            f"no {what}: looked in {folder} for {', '.join(candidates)}; {_contents(folder)} Point data_dir to "
+            "the corpus's own folder."
         )
     if len({path.read_bytes() for path in found}) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found)
@@ -70,8 +73,8 @@ def find_one(folder: Path, candidates: Iterable[str], what: str) -> Path:
 def find_name(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
     """Find a file below a folder by a name that another system wrote.
 
-    Backslashes separate folders. Case, the two Unicode forms of an accented letter, and a missing ending make no difference, as long as exactly one file
-    matches.
+    Backslashes separate folders. Case, the two Unicode forms of an accented letter, and a missing ending make no
+    difference, as long as exactly one file matches.
 
     Args:
         suffixes: endings with a dot that may be missing, in lower case.
@@ -110,7 +113,9 @@ def _same_name(name: str) -> str:
 
 
 def media_in(folders: Iterable[Path], suffix: str = ".mp4") -> dict[str, Path]:
-    """Return the media files directly inside some folders by their names without suffix; earlier folders win, `._name` files of macOS are ignored."""
+    """Return the media files directly inside some folders by their names without suffix; earlier folders win, `._name`
+    files of macOS are ignored.
+    """
     found = {}
     for folder in folders:
         if folder.is_dir():

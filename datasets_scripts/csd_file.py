@@ -43,7 +43,8 @@ def read_csd(path: Path, width: int | None = None) -> dict[str, CsdVideo]:
         roots = [root for root in file.values() if isinstance(root, h5py.Group) and "data" in root]
         if len(roots) != 1:
             raise ValueError(
-                f"{path} holds {', '.join(file) or 'nothing'}; expected one group with data/<video_id>/features and intervals."
+                f"{path} holds {', '.join(file) or 'nothing'}; expected one group with "
+                "data/<video_id>/features and intervals."
             )
         return {video: _entries(path, video, entry, width) for video, entry in roots[0]["data"].items()}
 
@@ -55,7 +56,8 @@ def _entries(path: Path, video: str, entry, width: int | None) -> CsdVideo:
     features, intervals = entry["features"][()], np.asarray(entry["intervals"][()], dtype=np.float64)
     if len(features) != len(intervals) or intervals.shape[1:] != (2,) or (width and features.shape[1:] != (width,)):
         raise ValueError(
-            f"{path}: video {video} has features {features.shape} and intervals {intervals.shape}; expected (n, {width or 'C'}) and (n, 2)."
+            f"{path}: video {video} has features {features.shape} and intervals {intervals.shape}; expected "
+            f"(n, {width or 'C'}) and (n, 2)."
         )
     return CsdVideo(features, intervals)
 

@@ -34,7 +34,9 @@ _SPOKEN = re.compile(r"(Ses0[1-5]\w+)\s*\[[^\]]*\]:(.*)")
 
 @dataclass(frozen=True)
 class Utterance:
-    """A turn of a dialogue: its id, start and end in seconds of the dialogue, the letter of the speaker, the code of the emotion, the text."""
+    """A turn of a dialogue: its id, start and end in seconds of the dialogue, the letter of the speaker, the code of
+    the emotion, the text.
+    """
 
     id: str
     start: float
@@ -58,7 +60,8 @@ class IemocapConfig(CorpusConfig):
 
 
 class Iemocap(CorpusBuilder):
-    """IEMOCAP: 7,380 utterances of six emotions in 151 dialogues (`emotion`), 5,531 of four with excited merged into happy (`emotion_4`).
+    """IEMOCAP: 7,380 utterances of six emotions in 151 dialogues (`emotion`), 5,531 of four with excited merged into
+    happy (`emotion_4`).
 
     `data_dir` holds `Session1/` to `Session5/` (also inside `IEMOCAP_full_release/`), of which are read
 
@@ -66,11 +69,13 @@ class Iemocap(CorpusBuilder):
         Session<n>/dialog/transcriptions/<dialogue>.txt    text
         Session<n>/dialog/avi/DivX/<dialogue>.avi          both actors side by side; optional
 
-    A clip's media are a cut of the dialogue's avi: the left half of the picture where the speaker is the actor whose letter is in the dialogue's
-    name, the right half otherwise. Its sound is that of the avi, in which both actors are heard; the recordings of single utterances in
-    `sentences/wav` are not used, because picture and sound of a clip come from one file.
+    A clip's media are a cut of the dialogue's avi: the left half of the picture where the speaker is the actor whose
+    letter is in the dialogue's name, the right half otherwise. Its sound is that of the avi, in which both actors are
+    heard; the recordings of single utterances in `sentences/wav` are not used, because picture and sound of a clip come
+    from one file.
 
-    Test is Session 5, as in the paper. A text keeps its tags ([LAUGHTER]): some utterances consist of nothing else. Without videos the text can be used alone.
+    Test is Session 5, as in the paper. A text keeps its tags ([LAUGHTER]): some utterances consist of nothing else.
+    Without videos the text can be used alone.
     """
 
     BUILDER_CONFIG_CLASS = IemocapConfig
@@ -86,7 +91,8 @@ class Iemocap(CorpusBuilder):
     TABLE_II = {"emotion": {"train": 5228, "validation": 519, "test": 1622}}
     EXPECTED = {"emotion": {"train": 5192, "validation": 566, "test": 1622}}  # with split_seed 0
     DIFFERENCE = {
-        "emotion": "Sessions 1 to 4 have 5,758 clips of the six classes, the paper 5,747 in train and validation; which dialogues it held out, "
+        "emotion": "Sessions 1 to 4 have 5,758 clips of the six classes, the paper 5,747 in train and "
+        "validation; which dialogues it held out, "
         "and why 11 clips are missing, is not public. The test clips agree."
     }
     TITLE = "IEMOCAP"
@@ -96,7 +102,8 @@ class Iemocap(CorpusBuilder):
     REDISTRIBUTION = False
     CITATION = """@article{busso2008iemocap,
   title = {{IEMOCAP}: Interactive emotional dyadic motion capture database},
-  author = {Busso, Carlos and Bulut, Murtaza and Lee, Chi-Chun and Kazemzadeh, Abe and Mower, Emily and Kim, Samuel and Chang, Jeannette N. and
+  author = {Busso, Carlos and Bulut, Murtaza and Lee, Chi-Chun and Kazemzadeh, Abe and Mower, Emily and Kim, Samuel and
+            Chang, Jeannette N. and
     Lee, Sungbok and Narayanan, Shrikanth S.},
   journal = {Language Resources and Evaluation},
   volume = {42},
@@ -118,7 +125,8 @@ class Iemocap(CorpusBuilder):
             )
         if absent:
             raise FileNotFoundError(
-                f"no EmoEvaluation files of Session {', '.join(map(str, absent))} in {folder}; the split needs all five sessions."
+                f"no EmoEvaluation files of Session {', '.join(map(str, absent))} in {folder}; the split needs "
+                "all five sessions."
             )
         annotations, media = {}, {}
         for dialogue, path in evaluations.items():
@@ -163,7 +171,7 @@ class Iemocap(CorpusBuilder):
                 context.append(turn.text)
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Return the utterances whose emotion is not a class of the task, and transcribed lines without an evaluation."""
+        """Return the utterances whose emotion is not a class of the task, and lines without an evaluation."""
         dropped = {}
         for dialogue, utterances in self._dialogues[split].items():
             codes = {turn.id: turn.code for turn in utterances}
@@ -199,14 +207,15 @@ def read_dialogue(evaluation: Path, transcription: Path) -> list[Utterance]:
         turn = _TURN.match(line + " ")
         if turn is None or turn[4] != evaluation.stem or turn[6] not in CODES:
             raise ValueError(
-                f"{evaluation}, line {number}: {line!r}; expected [START - END], an utterance of {evaluation.stem} and one of {', '.join(CODES)}."
+                f"{evaluation}, line {number}: {line!r}; expected [START - END], an utterance of "
+                f"{evaluation.stem} and one of {', '.join(CODES)}."
             )
         turns.append(Utterance(turn[3], float(turn[1]), float(turn[2]), turn[5], turn[6], texts.get(turn[3], "")))
     return sorted(turns, key=lambda turn: (turn.start, turn.end, turn.id))
 
 
 def read_transcription(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Return the text by utterance id (tags kept, single spaces), and the numbers of the lines that name no utterance."""
+    """Return the text by utterance id (tags kept, single spaces), and the numbers of lines without an utterance."""
     texts, unnamed = {}, []
     for number, line in enumerate(_lines(path), start=1):
         spoken = _SPOKEN.match(line)

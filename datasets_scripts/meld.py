@@ -1,4 +1,6 @@
-"""MELD (Multimodal EmotionLines Dataset, declare-lab/MELD): dialogues of a TV series, emotion and sentiment of each utterance."""
+"""MELD (Multimodal EmotionLines Dataset, declare-lab/MELD): dialogues of a TV series, emotion and sentiment of each
+utterance.
+"""
 
 import csv
 import io
@@ -16,7 +18,8 @@ from .corpus_files import CorpusFiles, find_one, media_in
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SENTIMENTS = ("neutral", "positive", "negative")
 
-# The release calls validation "dev" and numbers dialogues again in every split, so its split name is part of every clip id.
+# The release calls validation "dev" and numbers dialogues again in every split, so its split name is part of every clip
+# id.
 RELEASE_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 CLIP_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 CORRECTED_CLIP = "final_videos_test"
@@ -30,11 +33,17 @@ KNOWN_BAD_MEDIA = {
     "train_dia309_utt0": "wrong cut of 41 s",
 } | dict.fromkeys(
     (
-        "dev_dia99_utt3", "dev_dia108_utt5", "train_dia71_utt0", "train_dia179_utt8", "train_dia312_utt9", "train_dia332_utt1",
-        "train_dia406_utt2", "train_dia523_utt10",
+        "dev_dia99_utt3",
+        "dev_dia108_utt5",
+        "train_dia71_utt0",
+        "train_dia179_utt8",
+        "train_dia312_utt9",
+        "train_dia332_utt1",
+        "train_dia406_utt2",
+        "train_dia523_utt10",
     ),
     "nearly empty: some hundred milliseconds of sound",
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -53,13 +62,13 @@ class MeldConfig(CorpusConfig):
 class Meld(CorpusBuilder):
     """MELD: 9,989 / 1,109 / 2,610 utterances of 1,038 / 114 / 280 dialogues, with the official class ids.
 
-    `data_dir` holds `{train,dev,test}_sent_emo.csv` (also inside `train/` and so on, or all of it inside `MELD.Raw/`), and the unpacked clips
-    in `train_splits/`, `dev_splits_complete/`, `output_repeated_splits_test/`, one level down inside `train/`, `dev/`, `test/`, or directly in these
-    folders. Without clips the text can be used alone.
+    `data_dir` holds `{train,dev,test}_sent_emo.csv` (also inside `train/` and so on, or all of it inside `MELD.Raw/`),
+    and the unpacked clips in `train_splits/`, `dev_splits_complete/`, `output_repeated_splits_test/`, one level down
+    inside `train/`, `dev/`, `test/`, or directly in these folders. Without clips the text can be used alone.
 
-    A clip's id is `<train|dev|test>_dia<D>_utt<U>`; its video is the dialogue. For 132 test utterances the release has a second, corrected
-    clip (`final_videos_testdia<D>_utt<U>.mp4`), which is used. Some clips are cut wrongly and last minutes (`KNOWN_BAD_MEDIA`): use the
-    option `max_seconds`. Clips that no row names are ignored.
+    A clip's id is `<train|dev|test>_dia<D>_utt<U>`; its video is the dialogue. For 132 test utterances the release has
+    a second, corrected clip (`final_videos_testdia<D>_utt<U>.mp4`), which is used. Some clips are cut wrongly and last
+    minutes (`KNOWN_BAD_MEDIA`): use the option `max_seconds`. Clips that no row names are ignored.
     """
 
     BUILDER_CONFIG_CLASS = MeldConfig
@@ -77,7 +86,8 @@ class Meld(CorpusBuilder):
 
     TABLE_II = {"emotion": {"train": 9765, "validation": 1102, "test": 2524}}
     DIFFERENCE = {
-        "emotion": "the paper has 224 / 7 / 86 fewer and no list of them is public; 1,102 is the number of validation clips in which a face was "
+        "emotion": "the paper has 224 / 7 / 86 fewer and no list of them is public; 1,102 is the number of "
+        "validation clips in which a face was "
         "found. Here every row is a clip."
     }
     TITLE = "MELD"
@@ -87,7 +97,8 @@ class Meld(CorpusBuilder):
     REDISTRIBUTION = False
     CITATION = """@inproceedings{poria2019meld,
   title = {{MELD}: A Multimodal Multi-Party Dataset for Emotion Recognition in Conversations},
-  author = {Poria, Soujanya and Hazarika, Devamanyu and Majumder, Navonil and Naik, Gautam and Cambria, Erik and Mihalcea, Rada},
+  author = {Poria, Soujanya and Hazarika, Devamanyu and Majumder, Navonil and Naik, Gautam and Cambria, Erik and
+            Mihalcea, Rada},
   booktitle = {Proceedings of the 57th Annual Meeting of the Association for Computational Linguistics},
   pages = {527--536},
   year = {2019}
@@ -117,7 +128,8 @@ class Meld(CorpusBuilder):
             label = row[column].strip().lower()
             if label not in self.config.task.label_names:
                 raise ValueError(
-                    f"{self.files.annotations[name]}: utterance {clip} has the {self.config.name} {row[column]!r}; expected one of "
+                    f"{self.files.annotations[name]}: utterance {clip} has the {self.config.name} "
+                    f"{row[column]!r}; expected one of "
                     f"{', '.join(self.config.task.label_names)}."
                 )
             context = earlier.setdefault(dialogue, [])
@@ -150,7 +162,8 @@ def read_utterances(path: Path) -> list[dict[str, str]]:
             row["Dialogue_ID"], row["Utterance_ID"] = int(row["Dialogue_ID"]), int(row["Utterance_ID"])
         except (TypeError, ValueError):
             raise ValueError(
-                f"{path}, line {reader.line_num}: Dialogue_ID {row['Dialogue_ID']!r} and Utterance_ID {row['Utterance_ID']!r}; "
+                f"{path}, line {reader.line_num}: Dialogue_ID {row['Dialogue_ID']!r} and Utterance_ID "
+                f"{row['Utterance_ID']!r}; "
                 "expected two whole numbers."
             ) from None
         row["Utterance"], row["Speaker"] = _one_spaced(row["Utterance"]), _one_spaced(row["Speaker"])
@@ -161,8 +174,8 @@ def read_utterances(path: Path) -> list[dict[str, str]]:
 def decode_text(data: bytes) -> str:
     """Decode a file of the release, whichever of its encodings it has.
 
-    The csv files of 2018 and 2019 are UTF-8 with C1 control characters, which are cp1252 bytes that were once read as latin-1; some copies are
-    plain cp1252.
+    The csv files of 2018 and 2019 are UTF-8 with C1 control characters, which are cp1252 bytes that were once read as
+    latin-1; some copies are plain cp1252.
     """
     try:
         text = data.decode("utf-8-sig")

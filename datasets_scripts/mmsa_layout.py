@@ -18,7 +18,10 @@ SPREADSHEET_DAMAGE = ("#NAME?", "#VALUE!", "#REF!")
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row of `label.csv`. Ids are text; scores of single modalities are None where they are empty, and so is the split of a row without one."""
+    """A row of `label.csv`.
+
+    Ids are text; scores of single modalities are None where they are empty, and so is the split of a row without one.
+    """
 
     video: str
     clip: str
@@ -51,7 +54,8 @@ def read_label_csv(
         pad: returns the clip id for (video_id, clip_id), for ids whose leading zeros a spreadsheet has removed.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many cells, a spreadsheet has damaged an id, or a label or split is invalid.
+        ValueError: a column is missing, a row has too few or too many cells, a spreadsheet has damaged an id, or a
+            label or split is invalid.
     """
     rows = [row for row in csv.reader(io.StringIO(decode_csv(path.read_bytes()), newline="")) if any(row)]
     if not rows:
@@ -62,7 +66,8 @@ def read_label_csv(
     if not needed <= set(header) or len(rows[0]) < len(header) - 1:
         absent = ", ".join(sorted(needed - set(header))) or "columns"
         raise ValueError(
-            f"{path} has no {absent}; its first row is {rows[0]}. Expected the columns {', '.join(COLUMNS)}, with or without a header."
+            f"{path} has no {absent}; its first row is {rows[0]}. Expected the columns {', '.join(COLUMNS)}, "
+            "with or without a header."
             + (
                 " The unsupervised part of CH-SIMS v2 has no labels and cannot be trained on."
                 if "mode" not in header
@@ -75,7 +80,8 @@ def read_label_csv(
         cells = dict(zip(header, row))
         if not needed <= cells.keys() or any(row[len(header) :]):
             raise ValueError(
-                f'{path}, row {number} has {len(row)} cells, {row[:4]} first; expected {", ".join(header)}. Text that holds a comma stands in quotes: "...".'
+                f"{path}, row {number} has {len(row)} cells, {row[:4]} first; expected {', '.join(header)}. "
+                'Text that holds a comma stands in quotes: "...".'
             )
         found.append(_label_row(path, number, cells, label_range, pad))
     return found
@@ -86,7 +92,8 @@ def _label_row(path: Path, number: int, cells: dict[str, str], label_range: tupl
     video, clip = cells["video_id"].strip(), cells["clip_id"].strip()
     if not video or not clip or video in SPREADSHEET_DAMAGE or clip in SPREADSHEET_DAMAGE:
         raise ValueError(
-            f"{place}: video_id {video!r} and clip_id {clip!r}; a spreadsheet has damaged them. Get the file again and do not open it in a spreadsheet."
+            f"{place}: video_id {video!r} and clip_id {clip!r}; a spreadsheet has damaged them. Get the file "
+            "again and do not open it in a spreadsheet."
         )
     split = split_name(cells["mode"])
     if split is None:
@@ -118,7 +125,10 @@ def score(cell: str, place: str, column: str, label_range: tuple[float, float]) 
 
 
 def raw_media(folder: Path, rows: Iterable[LabelRow]) -> dict[str, Path]:
-    """Return the media file by clip id; `folder` holds a folder for each video. Files that no row names have ids too."""
+    """Return the media file by clip id; `folder` holds a folder for each video.
+
+    Files that no row names have ids too.
+    """
     found = {(video, stem): path for video, stem, path in _files(folder)}
     media = {}
     for row in rows:
@@ -129,7 +139,9 @@ def raw_media(folder: Path, rows: Iterable[LabelRow]) -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Yield (video, name without ending, path) of each media file in the folders of `folder`, without the `._` files of macOS."""
+    """Yield (video, name without ending, path) of each media file in the folders of `folder`, without the `._` files of
+    macOS.
+    """
     for video in os.scandir(folder) if folder.is_dir() else ():
         if video.is_dir() and not video.name.startswith("."):
             for file in os.scandir(video.path):

@@ -30,8 +30,9 @@ class MoseiConfig(CorpusConfig):
     """One task of CMU-MOSEI.
 
     Args:
-        join: how entries of the SDK's label file are matched to clips: "time" (start and end as in the transcripts) or "sorted_ids" (entry k is the k-th
-            of the video's clip ids sorted as text; needs label.csv). None: by time where there are transcripts.
+        join: how entries of the SDK's label file are matched to clips: "time" (start and end as in the transcripts) or
+            "sorted_ids" (entry k is the k-th of the video's clip ids sorted as text; needs label.csv). None: by time
+            where there are transcripts.
     """
 
     join: str | None = None
@@ -39,7 +40,9 @@ class MoseiConfig(CorpusConfig):
 
 @dataclass(frozen=True)
 class Clip:
-    """A labelled clip: ids, text, split, sentiment, and where known the six emotions (6,) and the seconds in the full video."""
+    """A labelled clip: ids, text, split, sentiment, and where known the six emotions (6,) and the seconds in the full
+    video.
+    """
 
     video: str
     number: str
@@ -56,18 +59,22 @@ class Clip:
 
 
 class Mosei(CorpusBuilder):
-    """CMU-MOSEI: sentiment from -3 to 3 of 22,856 clips in 16,326 / 1,871 / 4,659 (`sentiment`), and which of six emotions are present (`emotion`).
+    """CMU-MOSEI: sentiment from -3 to 3 of 22,856 clips in 16,326 / 1,871 / 4,659 (`sentiment`), and which of six
+    emotions are present (`emotion`).
 
     `data_dir` holds one or more of
 
-        label.csv, Raw/<video_id>/<clip_id>.mp4     MMSA's layout (also inside MOSEI/): clips, texts, split and sentiment; or with CMU's videos
+        label.csv, Raw/<video_id>/<clip_id>.mp4     MMSA's layout (also inside MOSEI/), or with CMU's videos
         CMU_MOSEI_Labels.csd                        the SDK's label file: sentiment and emotions
-        Transcript/Segmented/Combined/<video>.txt   CMU's layout (also inside Raw/), with Videos/Segmented/Combined/<video>_<clip>.mp4 or
-                                                    Videos/Full/Combined/<video>.mp4, which is cut at the times, and Labels/*.csv (MTurk answers)
+        Transcript/Segmented/Combined/<video>.txt   CMU's layout (also inside Raw/), with
+                                                    Videos/Segmented/Combined/<video>_<clip>.mp4 or
+                                                    Videos/Full/Combined/<video>.mp4, which is cut at the times, and
+                                                    Labels/*.csv (MTurk answers)
 
-    Clips come from label.csv if it exists, otherwise from the label file or the MTurk answers, with the standard split by videos. Emotions come from
-    the label file, otherwise from the MTurk answers. An emotion is present where its mean rating is above 0; a clip may have several or none. Without
-    media the text can be used alone. A clip's id is `<video_id>_<clip_id>`; without label.csv and transcripts `<video_id>[k]`.
+    Clips come from label.csv if it exists, otherwise from the label file or the MTurk answers, with the standard split
+    by videos. Emotions come from the label file, otherwise from the MTurk answers. An emotion is present where its mean
+    rating is above 0; a clip may have several or none. Without media the text can be used alone. A clip's id is
+    `<video_id>_<clip_id>`; without label.csv and transcripts `<video_id>[k]`.
     """
 
     BUILDER_CONFIG_CLASS = MoseiConfig
@@ -150,7 +157,9 @@ class Mosei(CorpusBuilder):
             yield clip
 
     def dropped_clips(self, split) -> dict[str, str]:
-        """Return the clips without a label or with one out of range, and (under train) those of videos that are in no fold."""
+        """Return the clips without a label or with one out of range, and (under train) those of videos that are in no
+        fold.
+        """
         dropped = {}
         for row in self._clips:
             if row.split is None and split == "train":
@@ -175,7 +184,8 @@ def _check_join_option(join: str | None, annotations: dict[str, Path]) -> None:
     """Refuse a join for which a file is missing: it would match nothing, or would not be the requested one."""
     if join == "time" and not any(role.startswith("words of ") for role in annotations):
         raise FileNotFoundError(
-            f'mosei: join="time" compares times with the transcripts, and there are none; expected {TRANSCRIPTS[0]}/<video_id>.txt.'
+            'mosei: join="time" compares times with the transcripts, and there are none; expected '
+            f"{TRANSCRIPTS[0]}/<video_id>.txt."
         )
     if join == "sorted_ids" and "labels" not in annotations:
         raise FileNotFoundError('mosei: join="sorted_ids" sorts the clip ids of label.csv, and there is none.')
@@ -203,7 +213,9 @@ def read_lines(annotations: dict[str, Path]) -> dict[str, dict[str, Line]]:
 
 
 def read_clips(annotations: dict[str, Path], lines: dict[str, dict[str, Line]]) -> list[Clip]:
-    """Return the labelled clips from label.csv, otherwise from the SDK's label file or the MTurk answers; `lines` comes from `read_lines`."""
+    """Return the labelled clips from label.csv, otherwise from the SDK's label file or the MTurk answers; `lines` comes
+    from `read_lines`.
+    """
     if "labels" in annotations:
         return [_of_row(row, lines) for row in read_label_csv(annotations["labels"], SCORES)]
     folds, clips = standard_folds("mosei"), []
@@ -241,7 +253,9 @@ def _answers(annotations: dict[str, Path]) -> dict[tuple[str, str], np.ndarray]:
 def _with_emotions(
     clips: list[Clip], annotations: dict[str, Path], lines: dict[str, dict[str, Line]], join: str | None
 ) -> list[Clip]:
-    """Add the emotions of the label file or of the MTurk answers to the clips of label.csv; other clips have them already."""
+    """Add the emotions of the label file or of the MTurk answers to the clips of label.csv; other clips have them
+    already.
+    """
     if "labels" not in annotations:
         return clips
     if "csd" not in annotations:

@@ -1,4 +1,4 @@
-"""Labels of CMU-MOSEI (the SDK's label file, MTurk batches, transcripts with times), and how they are matched to clips."""
+"""Labels of CMU-MOSEI (the SDK's label file, MTurk batches, transcripts with times), and their match to clips."""
 
 import csv
 import math
@@ -63,14 +63,16 @@ def read_transcript(path: Path) -> list[Line]:
             int(clip)
         except (IndexError, ValueError):
             raise ValueError(
-                f"{path}, line {number}: {line[:80]!r}; expected {SEPARATOR.join(('video', 'clip', 'start', 'end', 'text'))}."
+                f"{path}, line {number}: {line[:80]!r}; expected "
+                f"{SEPARATOR.join(('video', 'clip', 'start', 'end', 'text'))}."
             ) from None
         lines.append(Line(clip, start, end, " ".join(fields[3].split()) if len(fields) > 3 else ""))
     return lines
 
 
 def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
-    """Return sentiment and six emotions (7,) by (video, clip), as means over the workers, from the files that are batches of answers; NaN without answers.
+    """Return sentiment and six emotions (7,) by (video, clip), as means over the workers, from the files that are
+    batches of answers; NaN without answers.
 
     Raises:
         ValueError: the number of a clip is not a number.
@@ -86,7 +88,8 @@ def read_mturk(paths: Iterable[Path]) -> dict[tuple[str, str], np.ndarray]:
                     clip = str(int(float(row["Input.CLIP"])))
                 except (TypeError, ValueError):
                     raise ValueError(
-                        f"{path}, line {reader.line_num}: Input.CLIP is {row['Input.CLIP']!r}; expected the number of a clip."
+                        f"{path}, line {reader.line_num}: Input.CLIP is {row['Input.CLIP']!r}; expected the "
+                        "number of a clip."
                     ) from None
                 video = row["Input.VIDEO_ID"].rpartition("/")[2].strip()
                 for column, name in zip(answers[video, clip], MTURK):
@@ -117,7 +120,8 @@ def by_time(entries: CsdVideo, times: Mapping[str, tuple[float, float]]) -> dict
 
 
 def by_sorted_ids(entries: CsdVideo, scores: Mapping[str, float]) -> dict[str, int]:
-    """Return the position of the entry of each clip, where entry k is the k-th of the video's labelled clips sorted as text ("10" before "2").
+    """Return the position of the entry of each clip, where entry k is the k-th of the video's labelled clips sorted as
+    text ("10" before "2").
 
     Where the file has more entries than there are clips, a clip takes the only entry with its score, or none.
 
@@ -147,7 +151,8 @@ def check_join(scores: Mapping[str, float], joined: Mapping[str, float], path: P
     differing = [id for id, value in joined.items() if abs(scores[id] - value) > SAME_SCORE]
     if len(differing) > MOST_DIFFERING * len(joined):
         raise ValueError(
-            f"{path}: joined to the clips, its sentiment differs from theirs for {len(differing)} of {len(joined)} ({', '.join(differing[:3])}); it belongs "
+            f"{path}: joined to the clips, its sentiment differs from theirs for {len(differing)} of "
+            f"{len(joined)} ({', '.join(differing[:3])}); it belongs "
             "to other clips, or the option join is the wrong one."
         )
 

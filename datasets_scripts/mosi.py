@@ -43,15 +43,23 @@ class Mosi(CorpusBuilder):
     `data_dir` holds one of
 
         label.csv, Raw/<video_id>/<n>.mp4              MMSA's layout (also inside MOSI/)
-        Labels/OpinionLevelSentiment.csv               CMU's layout (also inside Raw/ or CMU_MOSI_Raw/), with Transcript/Segmented/*.annotprocessed and
-                                                       Video/Segmented/<video_id>_<n>.mp4, or Video/Full/<video_id>.mp4, which is cut at the times
-        CMU_MOSI_Opinion_Labels.csd                    the SDK's, with CMU_MOSI_TimestampedWords.csd, and Video/Full/<video_id>.mp4
+        Labels/OpinionLevelSentiment.csv               CMU's layout (also inside Raw/ or CMU_MOSI_Raw/), with
+                                                       Transcript/Segmented/*.annotprocessed and
+                                                       Video/Segmented/<video_id>_<n>.mp4, or Video/Full/<video_id>.mp4,
+                                                       which is cut at the times
+        CMU_MOSI_Opinion_Labels.csd                    the SDK's, with CMU_MOSI_TimestampedWords.csd and
+                                                       Video/Full/<video_id>.mp4
 
-    Without media the text can be used alone. A clip's id is `<video_id>_<n>`, n from 1; in the SDK's layout `<video_id>[k]`, k from 0, because the order of
-    its entries is not documented. The split is the standard one by videos.
+    Without media the text can be used alone. A clip's id is `<video_id>_<n>`, n from 1; in the SDK's layout
+    `<video_id>[k]`, k from 0, because the order of its entries is not documented. The split is the standard one by
+    videos.
     """
 
-    BUILDER_CONFIGS = [CorpusConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORES, metrics="mosi"))]  # fmt: skip
+    BUILDER_CONFIGS = [
+        CorpusConfig(
+            name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORES, metrics="mosi")
+        )
+    ]
     TABLE_II = {"sentiment": {"train": 1284, "validation": 229, "test": 686}}
     TITLE = "CMU-MOSI"
     LANGUAGE = "en"
@@ -72,7 +80,8 @@ class Mosi(CorpusBuilder):
         layouts = {names: [name for name in names if (folder / name).is_file()] for names in (MMSA, CMU, CSD)}
         if layouts[MMSA] and layouts[CMU]:
             raise ValueError(
-                f"{folder} holds two layouts of CMU-MOSI, {layouts[MMSA][0]} and {layouts[CMU][0]}; give the folder of one of them."
+                f"{folder} holds two layouts of CMU-MOSI, {layouts[MMSA][0]} and {layouts[CMU][0]}; give the "
+                "folder of one of them."
             )
         if layouts[MMSA]:
             path = find_one(folder, MMSA, "labels of CMU-MOSI")

@@ -26,13 +26,15 @@ PLACES = ("", "data/", "mmsd_raw_data/")
 
 @dataclass
 class MustardConfig(CorpusConfig):
-    """The task of MUStARD and its split; without `fold` and `speaker_independent` a seeded stratified split 554 / 68 / 68.
+    """The task of MUStARD and its split; without `fold` and `speaker_independent` a seeded stratified split 554 / 68 /
+    68.
 
     Args:
-        fold: 0 to 4, the authors' speaker-dependent folds (552 / 138); needs their `split_indices.p`, or the same as JSON.
+        fold: 0 to 4, the authors' speaker-dependent folds (552 / 138); needs their `split_indices.p`, or the same as
+            JSON.
         speaker_independent: the authors' other setup: test on FRIENDS (356), train on all other shows (334).
-        split_seed: seed of the split; with `fold` and `speaker_independent` it draws the tenth of the training part that becomes validation
-            (55 of 552, 33 of 334).
+        split_seed: seed of the split; with `fold` and `speaker_independent` it draws the tenth of the training part
+            that becomes validation (55 of 552, 33 of 334).
         context: add the sentences before the utterance.
     """
 
@@ -45,10 +47,11 @@ class MustardConfig(CorpusConfig):
 class Mustard(CorpusBuilder):
     """MUStARD: 690 utterances, half of them sarcastic.
 
-    `data_dir` holds `sarcasm_data.json` (also inside `data/`), the authors' folds as `split_indices.p` or `split_indices.json` (a list of
-    `{"train": [...], "test": [...]}`, positions in `sarcasm_data.json`), and the unpacked clips in `utterances_final/` (also inside `data/` or
-    `mmsd_raw_data/`). Without clips the text can be used alone. The clips of the context, `context_final/<id>_c.mp4`, are not used:
-    the context is text. A clip's id is its key in `sarcasm_data.json`.
+    `data_dir` holds `sarcasm_data.json` (also inside `data/`), the authors' folds as `split_indices.p` or
+    `split_indices.json` (a list of `{"train": [...], "test": [...]}`, positions in `sarcasm_data.json`), and the
+    unpacked clips in `utterances_final/` (also inside `data/` or `mmsd_raw_data/`). Without clips the text can be used
+    alone. The clips of the context, `context_final/<id>_c.mp4`, are not used: the context is text. A clip's id is its
+    key in `sarcasm_data.json`.
 
     Two of the four shows leak the label: 39 of 40 clips of GOLDENGIRLS and all 14 of SARCASMOHOLICS are sarcastic.
     """
@@ -56,9 +59,10 @@ class Mustard(CorpusBuilder):
     BUILDER_CONFIG_CLASS = MustardConfig
     BUILDER_CONFIGS = [
         MustardConfig(
-            name="sarcasm", task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted")
+            name="sarcasm",
+            task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted"),
         )
-    ]  # fmt: skip
+    ]
 
     TABLE_II = {"sarcasm": {"train": 554, "validation": 68, "test": 68}}
     TITLE = "MUStARD"
@@ -68,7 +72,8 @@ class Mustard(CorpusBuilder):
     REDISTRIBUTION = False
     CITATION = """@inproceedings{castro2019mustard,
   title = {Towards Multimodal Sarcasm Detection (An {\\_Obviously\\_} Perfect Paper)},
-  author = {Castro, Santiago and Hazarika, Devamanyu and P{\\'e}rez-Rosas, Ver{\\'o}nica and Zimmermann, Roger and Mihalcea, Rada and
+  author = {Castro, Santiago and Hazarika, Devamanyu and P{\\'e}rez-Rosas, Ver{\\'o}nica and
+            Zimmermann, Roger and Mihalcea, Rada and
     Poria, Soujanya},
   booktitle = {Proceedings of the 57th Annual Meeting of the Association for Computational Linguistics},
   pages = {4619--4629},
@@ -99,9 +104,13 @@ class Mustard(CorpusBuilder):
                 raise ValueError(f"{path}: {clip} has sarcasm = {row.get('sarcasm')!r}; expected true or false.")
             context = [repair_text(sentence) for sentence in row["context"]] if self.config.context else []
             yield make_clip(
-                clip, CLASSES[row["sarcasm"]], repair_text(row["utterance"]), self.files.media.get(clip), speaker=row["speaker"],
+                clip,
+                CLASSES[row["sarcasm"]],
+                repair_text(row["utterance"]),
+                self.files.media.get(clip),
+                speaker=row["speaker"],
                 context=context,
-            )  # fmt: skip
+            )
 
     def _indices(self, rows: list[dict]) -> dict[str, list[int]]:
         """The positions in the file of the clips of each split."""
@@ -141,7 +150,8 @@ def read_folds(path: Path, num_clips: int) -> list[tuple[list[int], list[int]]]:
         whole = train.ndim == test.ndim == 1 and train.dtype.kind in "iu" and test.dtype.kind in "iu"
         if not whole or sorted(train.tolist() + test.tolist()) != list(range(num_clips)):
             raise ValueError(
-                f"{path}: fold {len(found)} does not divide the {num_clips} utterances of sarcasm_data.json into train and test."
+                f"{path}: fold {len(found)} does not divide the {num_clips} utterances of sarcasm_data.json "
+                "into train and test."
             )
         found.append((train.tolist(), test.tolist()))
     if len(found) != NUM_FOLDS:

@@ -1,4 +1,7 @@
-"""Write a corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads: `semanticmac corpus prepare CORPUS DATA_DIR OUT`."""
+"""Write a corpus as a dataset folder that plain `datasets.load_dataset(OUT, task)` loads:
+
+`semanticmac corpus prepare CORPUS DATA_DIR OUT`.
+"""
 
 import collections
 import os
@@ -19,7 +22,8 @@ BODY = """
 
 {description}
 
-One row an utterance: `text`, `context` (earlier utterances), `label`, `video_id`, `speaker`, and `media`: path below the corpus folder, cut in seconds,
+One row an utterance: `text`, `context` (earlier utterances), `label`, `video_id`, `speaker`, and `media`: path below the
+corpus folder, cut in seconds,
 half of the picture. {media}
 
 ```python
@@ -49,9 +53,14 @@ class TermsError(PermissionError):
 
 
 def prepare_corpus(
-    name: str, data_dir: str | os.PathLike, out: str | os.PathLike, tasks: Iterable[str] | None = None, embed_media: bool = False,
-    cache_dir=None, **options,
-) -> Path:  # fmt: skip
+    name: str,
+    data_dir: str | os.PathLike,
+    out: str | os.PathLike,
+    tasks: Iterable[str] | None = None,
+    embed_media: bool = False,
+    cache_dir=None,
+    **options,
+) -> Path:
     """Write a corpus as Parquet shards with a dataset card.
 
     Args:
@@ -61,7 +70,8 @@ def prepare_corpus(
         embed_media: add a column `video` with the bytes of each clip's file.
 
     Raises:
-        ValueError: media to embed are missing or shared by several clips; or no task is given for a corpus whose task depends on its table.
+        ValueError: media to embed are missing or shared by several clips; or no task is given for a corpus whose task
+            depends on its table.
     """
     out, builder_class = Path(out), corpus_builder(name)
     if tasks is None and builder_class.BUILDER_CONFIGS[0].task is None:
@@ -83,7 +93,13 @@ def prepare_corpus(
     return out
 
 
-def push_corpus(folder: str | os.PathLike, builder_class: type[CorpusBuilder], repo_id: str, private: bool = True, i_hold_the_rights: bool = False) -> str:  # fmt: skip
+def push_corpus(
+    folder: str | os.PathLike,
+    builder_class: type[CorpusBuilder],
+    repo_id: str,
+    private: bool = True,
+    i_hold_the_rights: bool = False,
+) -> str:
     """Upload what `prepare_corpus` wrote and return the address of the repository.
 
     Raises:
@@ -93,7 +109,8 @@ def push_corpus(folder: str | os.PathLike, builder_class: type[CorpusBuilder], r
 
     if not builder_class.REDISTRIBUTION and not i_hold_the_rights:
         raise TermsError(
-            f"the terms of {builder_class.corpus_name()} forbid to pass its transcripts or media on ({builder_class.TERMS}); nothing was uploaded. "
+            f"the terms of {builder_class.corpus_name()} forbid to pass its transcripts or media on "
+            f"({builder_class.TERMS}); nothing was uploaded. "
             "Say --i_hold_the_rights if you do."
         )
     api = HfApi()
@@ -117,11 +134,13 @@ def _with_media(clips: datasets.Dataset, name: str) -> datasets.Dataset:
     absent = [clip for clip, row in zip(clips["id"], media) if not row["path"]]
     if absent:
         raise ValueError(
-            f"--embed_media: {len(absent)} clips of {name} have no media file ({', '.join(absent[:5])}); leave --embed_media out or complete the corpus."
+            f"--embed_media: {len(absent)} clips of {name} have no media file ({', '.join(absent[:5])}); leave "
+            "--embed_media out or complete the corpus."
         )
     if any(row["start"] is not None for row in media):
         raise ValueError(
-            f"--embed_media: clips of {name} are cuts of longer files, which would be stored once a clip; leave it out and keep the files beside the rows."
+            f"--embed_media: clips of {name} are cuts of longer files, which would be stored once a clip; "
+            "leave it out and keep the files beside the rows."
         )
     paths = [row["path"] for row in media]
     clips = clips.add_column("video", paths).cast_column("video", datasets.Video())
@@ -142,7 +161,9 @@ def _write_shards(clips: datasets.Dataset, folder: Path, split: str) -> None:
             path.unlink()
 
 
-def _card(name: str, builder_class: type[CorpusBuilder], counts: dict, dropped: dict, embed_media: bool, example: str) -> str:  # fmt: skip
+def _card(
+    name: str, builder_class: type[CorpusBuilder], counts: dict, dropped: dict, embed_media: bool, example: str
+) -> str:
     configs = [
         {"config_name": task, "data_files": [{"split": split, "path": f"{task}/{split}-*.parquet"} for split in found]}
         for task, found in counts.items()

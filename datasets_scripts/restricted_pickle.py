@@ -12,7 +12,9 @@ _scalar = np.float64(0).__reduce__()[0]
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Decode bytes as Python 3 writes them in protocol 2; only latin1 is admitted, so nothing else can be called through it."""
+    """Decode bytes as Python 3 writes them in protocol 2; only latin1 is admitted, so nothing else can be called
+    through it.
+    """
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it requests bytes in {encoding!r}; only latin1 is read")
     return text.encode("latin1")
@@ -56,5 +58,6 @@ def load_restricted(path: Path):
             return RestrictedUnpickler(file, encoding="latin1").load()
         except Exception as error:  # a damaged pickle can raise nearly any exception
             raise ValueError(
-                f"{path} was not read: {error}. Nothing in it was run. Get the file from the corpus's authors, or export its content to JSON."
+                f"{path} was not read: {error}. Nothing in it was run. Get the file from the corpus's authors, "
+                "or export its content to JSON."
             ) from error

@@ -7,9 +7,17 @@ from pathlib import Path
 
 # The names that releases and papers' repositories use for a split.
 SPLIT_NAMES = {
-    "train": "train", "training": "train", "trn": "train", "validation": "validation", "valid": "validation", "val": "validation",
-    "dev": "validation", "test": "test", "testing": "test", "tst": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+}
 SPLITS = ("train", "validation", "test")
 NAMED = 5  # ids that a message lists
 
@@ -40,7 +48,8 @@ def split_list_files(path: Path) -> dict[str, Path]:
     if wrong:
         there = ", ".join(file.name for file in sorted(path.iterdir())) or "nothing"
         raise FileNotFoundError(
-            f"ids_file: {path} has not one .txt file for {', '.join(wrong)}; it holds {there}. Expected e.g. train_split.txt."
+            f"ids_file: {path} has not one .txt file for {', '.join(wrong)}; it holds {there}. Expected e.g. "
+            "train_split.txt."
         )
     return {f"ids of {split}": files[0] for split, files in found.items()}
 
@@ -49,8 +58,8 @@ def read_split_list(path: Path) -> dict[str, list[str]]:
     """Read a list and return the ids of each split as they are listed.
 
     Args:
-        path: JSON `{"train": [...], "validation": [...], "test": [...]}`; CSV with the columns `id` and `split`; or a folder with a text file for each
-            split, one id a line. "valid", "val" and "dev" are validation.
+        path: JSON `{"train": [...], "validation": [...], "test": [...]}`; CSV with the columns `id` and `split`; or a
+            folder with a text file for each split, one id a line. "valid", "val" and "dev" are validation.
 
     Raises:
         FileNotFoundError: raised by `split_list_files`.
@@ -101,7 +110,8 @@ def deal_out(
             spelled[clip] + (f" ({dropped[clip]})" if clip in dropped else "") for clip in unknown[:NAMED]
         )
         raise ValueError(
-            f"{path} lists {len(unknown)} ids that the corpus does not have: {first}; its ids are like {', '.join(list(clips)[:2]) or 'none'}."
+            f"{path} lists {len(unknown)} ids that the corpus does not have: {first}; its ids are like "
+            f"{', '.join(list(clips)[:2]) or 'none'}."
         )
     return {split: [clips[clip] for _, clip in ids] for split, ids in lists.items()}
 

@@ -5,10 +5,11 @@ from collections.abc import Hashable, Sequence
 
 
 def stratified_parts(labels: Sequence[Hashable], sizes: Sequence[int], seed: int) -> list[list[int]]:
-    """Split the indices of `labels` into parts of exactly the given sizes, with the class proportions of the whole to within one clip a class.
+    """Split the indices of `labels` into parts of exactly the given sizes, with the class proportions of the whole to
+    within one clip a class.
 
-    Every class is shuffled and spread evenly over one line; the parts are cut from that line. The result depends on the arguments only (Python's
-    generator shuffles the same way in every version). Each part is in ascending order.
+    Every class is shuffled and spread evenly over one line; the parts are cut from that line. The result depends on the
+    arguments only (Python's generator shuffles the same way in every version). Each part is in ascending order.
 
     Raises:
         ValueError: the sizes do not add up to the number of labels.
@@ -30,10 +31,11 @@ def stratified_parts(labels: Sequence[Hashable], sizes: Sequence[int], seed: int
 
 
 def grouped_parts(groups: Sequence[Hashable], shares: Sequence[float], seed: int) -> list[list[int]]:
-    """Split the indices of `groups` into parts of about the given shares; members of a group (a speaker, a video) stay together, no part is empty.
+    """Split the indices of `groups` into parts of about the given shares; members of a group (a speaker, a video) stay
+    together, no part is empty.
 
-    Groups are assigned from the largest on, groups of one size in a random order, each to the part that lacks most. The result depends on the
-    arguments only. Each part is in ascending order.
+    Groups are assigned from the largest on, groups of one size in a random order, each to the part that lacks most. The
+    result depends on the arguments only. Each part is in ascending order.
 
     Args:
         groups: the group of each clip.

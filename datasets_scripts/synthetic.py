@@ -1,11 +1,13 @@
-"""A synthetic corpus with a known answer: clips of a drawn face that speaks, with planted scores of words, voice and face.
+"""A synthetic corpus with a known answer: clips of a drawn face that speaks, with planted scores of words, voice and
+face.
 
-It consists of real MP4 files of 2 to 6 seconds, rendered from a seed, in which everything that a model should find is known. The scores of the
-three modalities agree in most clips and contradict each other in a stated share; the multimodal label is a stated function of the three
-(`synthetic_scores.py`), so neither words nor voice nor face alone explains it. Quickstart, tests and examples use it.
+It consists of real MP4 files of 2 to 6 seconds, rendered from a seed, in which everything that a model should find is
+known. The scores of the three modalities agree in most clips and contradict each other in a stated share; the
+multimodal label is a stated function of the three (`synthetic_scores.py`), so neither words nor voice nor face alone
+explains it. Quickstart, tests and examples use it.
 
-It shows no people: the face is a drawing, the voice babbles vowels unrelated to the words, the sentences come from six templates. A figure on it
-shows that the way from file to prediction works, and nothing about affect.
+It shows no people: the face is a drawing, the voice babbles vowels unrelated to the words, the sentences come from six
+templates. A figure on it shows that the way from file to prediction works, and nothing about affect.
 """
 
 import csv
@@ -55,14 +57,15 @@ COLUMNS = ("id", "split", "speaker", "text", "label_text", "label_audio", "label
 
 @dataclass
 class SyntheticConfig(CorpusConfig):
-    """One task of the synthetic corpus, and what to render. Options that are not given keep the value of the folder, or take the default in an empty one.
+    """One task of the synthetic corpus, and what to render. Options that are not given keep the value of the folder, or
+    take the default in an empty one.
 
     Args:
         train, validation, test: numbers of clips; default 240, 60, 60.
         seed: seed of everything; default 0.
         contradiction_share: share of clips in which one modality contradicts the other two; default 1/3.
-        label_weights: weights of words, voice and face in the label of task sentiment, which add up to 1; default 0.45, 0.30, 0.25. They change the
-            labels, not the clips.
+        label_weights: weights of words, voice and face in the label of task sentiment, which add up to 1; default 0.45,
+            0.30, 0.25. They change the labels, not the clips.
         num_proc: number of rendering processes; see [`render`].
     """
 
@@ -76,10 +79,11 @@ class SyntheticConfig(CorpusConfig):
 
 
 class Synthetic(CorpusBuilder):
-    """Drawn faces that speak. `data_dir` is rendered if it is empty, completed if rendering was interrupted, and read otherwise.
+    """Drawn faces that speak. `data_dir` is rendered if it is empty, completed if rendering was interrupted, and read
+    otherwise.
 
-    `label` is the multimodal label of the task; `label_text`, `label_audio`, `label_vision` are the planted scores in [-3, 3]. Each speaker has
-    six clips, all in one split.
+    `label` is the multimodal label of the task; `label_text`, `label_audio`, `label_vision` are the planted scores in
+    [-3, 3]. Each speaker has six clips, all in one split.
     """
 
     BUILDER_CONFIG_CLASS = SyntheticConfig
@@ -87,10 +91,18 @@ class Synthetic(CorpusBuilder):
     LANGUAGE = "en"
     PEOPLE = "Nobody: the faces are drawn, the voices computed, the sentences made of a word list."
     BUILDER_CONFIGS = [
-        SyntheticConfig(name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORE_RANGE, "mosi")),
-        SyntheticConfig(name="emotion", task=TaskSpecification("emotion", "multi_label_classification", EMOTIONS, metrics="multi_label")),
-        SyntheticConfig(name="sarcasm", task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted")),
-    ]  # fmt: skip
+        SyntheticConfig(
+            name="sentiment", task=TaskSpecification("sentiment", "regression", ("sentiment",), SCORE_RANGE, "mosi")
+        ),
+        SyntheticConfig(
+            name="emotion",
+            task=TaskSpecification("emotion", "multi_label_classification", EMOTIONS, metrics="multi_label"),
+        ),
+        SyntheticConfig(
+            name="sarcasm",
+            task=TaskSpecification("sarcasm", "single_label_classification", CLASSES, metrics="weighted"),
+        ),
+    ]
 
     @classmethod
     def find_files(cls, folder, config):
@@ -117,12 +129,13 @@ class Synthetic(CorpusBuilder):
 def render(data_dir: str | os.PathLike, num_proc: int | None = None, **settings) -> Path:
     """Render the corpus into a folder, or what is missing from it.
 
-    Writes `clips/<id>.mp4`, and `clips.csv` with the planted scores. The same settings make the same clips: clip i of a split does not depend on the
-    number of clips.
+    Writes `clips/<id>.mp4`, and `clips.csv` with the planted scores. The same settings make the same clips: clip i of a
+    split does not depend on the number of clips.
 
     Args:
         num_proc: number of processes; None: one for each core, at most 8.
-        settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, `label_weights`, see [`SyntheticConfig`].
+        settings: `train`, `validation`, `test`, `seed`, `contradiction_share`, `label_weights`, see
+            [`SyntheticConfig`].
 
     Raises:
         ValueError: the folder holds something else, or the settings are invalid.
@@ -154,7 +167,9 @@ def plant_corpus(settings: dict) -> list[dict]:
 
 
 def _settle(folder: Path, asked: dict) -> dict:
-    """Return the settings of a folder: those that it holds, which must agree with the requested ones, or new ones, which are written first."""
+    """Return the settings of a folder: those that it holds, which must agree with the requested ones, or new ones,
+    which are written first.
+    """
     unknown = asked.keys() - DEFAULTS.keys()
     if unknown:
         raise ValueError(
@@ -166,7 +181,8 @@ def _settle(folder: Path, asked: dict) -> dict:
         for name, value in {**asked, "rendering": RENDERING}.items():
             if held.get(name) != value:
                 raise ValueError(
-                    f"{folder} holds a synthetic corpus with {name}={held.get(name)}; requested {name}={value}. Give another folder, or delete "
+                    f"{folder} holds a synthetic corpus with {name}={held.get(name)}; requested "
+                    f"{name}={value}. Give another folder, or delete "
                     "this one."
                 )
         return held
@@ -175,13 +191,15 @@ def _settle(folder: Path, asked: dict) -> dict:
         return _settle(folder, asked)
     if others:
         raise ValueError(
-            f"{folder} is not empty and does not hold a synthetic corpus ({', '.join(sorted(others)[:5])}); give an empty folder."
+            f"{folder} is not empty and does not hold a synthetic corpus ({', '.join(sorted(others)[:5])}); "
+            "give an empty folder."
         )
     settings = {**DEFAULTS, **asked, "rendering": RENDERING}
     sizes = [settings[split] for split in SPLITS]
     if any(not isinstance(size, int) or size < 1 for size in sizes) or settings["seed"] < 0:
         raise ValueError(
-            f"train, validation, test are {sizes} and the seed is {settings['seed']}; expected at least 1 clip each and a seed >= 0."
+            f"train, validation, test are {sizes} and the seed is {settings['seed']}; expected at least 1 clip "
+            "each and a seed >= 0."
         )
     if not 0 <= settings["contradiction_share"] <= 1:
         raise ValueError(f"contradiction_share is {settings['contradiction_share']}; expected a share from 0 to 1.")

@@ -46,8 +46,9 @@ class Expression:
     """State of the face in one frame.
 
     Args:
-        score: from -3 to 3. The mouth's corners go from down to up, the brows from low and knitted to high and arched, the lids open, the
-            head goes from bowed (much hair, the face low) to raised, the body from leaning back (small) to leaning in (large).
+        score: from -3 to 3. The mouth's corners go from down to up, the brows from low and knitted to high and arched,
+            the lids open, the head goes from bowed (much hair, the face low) to raised, the body from leaning back
+            (small) to leaning in (large).
         opening: opening of the mouth, 0 to 1.
         nod: rotation of the head in radians, and its rise.
         blink: whether the lids are closed.
@@ -152,7 +153,9 @@ def _draw_eyes(canvas: _Canvas, head: Head, expression: Expression, score: float
 
 
 def _draw_mouth(canvas: _Canvas, opening: float, score: float, y: float, shade) -> None:
-    """Draw the mouth: corners down at -1, up at 1; wider and with more teeth in a smile; open in proportion to the loudness of the voice."""
+    """Draw the mouth: corners down at -1, up at 1; wider and with more teeth in a smile; open in proportion to the
+    loudness of the voice.
+    """
     width = 0.42 + 0.10 * score
     curve = 0.30 * score * (0.4 - _ACROSS**2)  # y grows downward: the corners of a smile are above its middle
     round_off = 1 - _ACROSS**2

@@ -33,7 +33,8 @@ def render_clip(path: Path, scores: tuple[float, float, float], speaker_seed: li
 
 
 def perform(score: float, envelope: np.ndarray, num_frames: int, generator: np.random.Generator) -> list[Expression]:
-    """Yield the expression of each frame: it varies a little around the score, the mouth follows the voice, the head nods, the eyes blink.
+    """Yield the expression of each frame: it varies a little around the score, the mouth follows the voice, the head
+    nods, the eyes blink.
 
     Args:
         envelope: envelope of the voice, one value for each sample.

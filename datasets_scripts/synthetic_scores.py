@@ -1,4 +1,6 @@
-"""Scores planted in the clips of the synthetic corpus, the words that carry one of them, and the labels computed from them."""
+"""Scores planted in the clips of the synthetic corpus, the words that carry one of them, and the labels computed from
+them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,8 +55,9 @@ class PlantedClip:
 def plant_clip(generator: np.random.Generator, contradiction_share: float) -> PlantedClip:
     """Draw a clip from a generator.
 
-    Its mood u is uniform in [-3, 3]; each score is u plus noise (0.5). In `contradiction_share` of the clips one of the three, each equally
-    often, is drawn again on the other side of zero, uniform in [0.75, 3] there. The score of the text is then that of the chosen words.
+    Its mood u is uniform in [-3, 3]; each score is u plus noise (0.5). In `contradiction_share` of the clips one of the
+    three, each equally often, is drawn again on the other side of zero, uniform in [0.75, 3] there. The score of the
+    text is then that of the chosen words.
     """
     mood = generator.uniform(*SCORE_RANGE)
     scores = mood + SPREAD * generator.standard_normal(3)
@@ -69,12 +72,13 @@ def plant_clip(generator: np.random.Generator, contradiction_share: float) -> Pl
 
 
 def write_text(score: float, generator: np.random.Generator) -> tuple[str, float]:
-    """Return a sentence whose graded words come close to `score`, and their mean valence, which is its planted score."""
+    """Return a sentence whose graded words come close to `score`, and their mean valence: its planted score."""
     template = TEMPLATES[generator.integers(len(TEMPLATES))]
     count = 3 if "{c}" in template else 2
     valences: list[int] = []
     for left in range(count, 0, -1):
-        # The average that the remaining words must have, off by up to one step, so that a text does not repeat one word.
+        # The average that the remaining words must have, off by up to one step, so that a text does not repeat one
+        # word.
         needed = (count * score - sum(valences)) / left
         wobble = generator.uniform(-1, 1) if left > 1 else 0.0
         valences.append(int(np.clip(np.rint(needed + wobble), *SCORE_RANGE)))

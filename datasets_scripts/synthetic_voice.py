@@ -34,11 +34,12 @@ def draw_voice(generator: np.random.Generator) -> Voice:
 def speak(score: float, voice: Voice, seconds: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the sound of a speaker with a planted score.
 
-    From score -3 to 3 the pitch rises by 0.8 octaves, the tempo from 2 to 5.6 syllables a second, the loudness by 24 dB, and the effort: the
-    overtones fall off less. A constant noise at -62 dB stands for the room.
+    From score -3 to 3 the pitch rises by 0.8 octaves, the tempo from 2 to 5.6 syllables a second, the loudness by 24
+    dB, and the effort: the overtones fall off less. A constant noise at -62 dB stands for the room.
 
     Returns:
-        Samples in [-1, 1], float32 (seconds * SAMPLING_RATE,), and the envelope in [0, 1] of the same length, which opens the mouth.
+        Samples in [-1, 1], float32 (seconds * SAMPLING_RATE,), and the envelope in [0, 1] of the same length, which
+        opens the mouth.
     """
     length = round(seconds * SAMPLING_RATE)
     sound, envelope = np.zeros(length), np.zeros(length)
@@ -66,11 +67,14 @@ def speak(score: float, voice: Voice, seconds: float, generator: np.random.Gener
 
 
 def _vowel(phases: np.ndarray, pitch: float, formants: np.ndarray, tilt: float) -> np.ndarray:
-    """Return a vowel as a sum of harmonics k with the gain of three resonances and k^-tilt: phases of the fundamental (n,) -> (n,)."""
+    """Return a vowel as a sum of harmonics k with the gain of three resonances and k^-tilt: phases of the fundamental
+    (n,) -> (n,).
+    """
     harmonics = np.arange(1, min(MAX_HARMONICS, int(0.45 * SAMPLING_RATE / pitch)) + 1)
     distance = (harmonics[:, None] * pitch - formants) / BANDWIDTHS  # (K, 3)
     gains = (0.05 + (1 / (1 + distance**2)).sum(axis=1)) * harmonics**-tilt  # (K,)
-    # sin(k x) by the recurrence sin(k x) = 2 cos(x) sin((k-1) x) - sin((k-2) x): one multiplication a sample instead of a sine.
+    # sin(k x) by the recurrence sin(k x) = 2 cos(x) sin((k-1) x) - sin((k-2) x): one multiplication a sample instead of
+    # a sine.
     twice_cosine = 2 * np.cos(phases)
     before, current = np.zeros_like(phases), np.sin(phases)
     sound = gains[0] * current

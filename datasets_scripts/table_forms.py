@@ -1,4 +1,6 @@
-"""The forms in which people save a table: which character parts the cells, which columns only look like columns, MMSA's own header."""
+"""The forms in which people save a table: which character parts the cells, which columns only look like columns, MMSA's
+own header.
+"""
 
 import csv
 import io
@@ -14,8 +16,9 @@ MMSA_COLUMNS = ("video_id", "clip_id", "label", "mode")
 def csv_records(text: str, known: Iterable[str]) -> tuple[list[list[str]], list[int], str]:
     """Split CSV text into records.
 
-    A first line `sep=;`, which spreadsheets write and read, names the delimiter. Otherwise it is the one of comma, semicolon and tab that finds the most known
-    names in the header; a spreadsheet set to a language with decimal commas writes semicolons.
+    A first line `sep=;`, which spreadsheets write and read, names the delimiter. Otherwise it is the one of comma,
+    semicolon and tab that finds the most known names in the header; a spreadsheet set to a language with decimal commas
+    writes semicolons.
 
     Args:
         text: the content of the file.
@@ -68,7 +71,8 @@ def _running(cells: list[str], first: int) -> list[str]:
 
 
 def from_mmsa(folder: Path, cells: dict) -> dict:
-    """Rename the cells of a row with MMSA's header (`video_id`, `clip_id`, `mode`, `label_T`, ...) to the columns of a table of clips.
+    """Rename the cells of a row with MMSA's header (`video_id`, `clip_id`, `mode`, `label_T`, ...) to the columns of a
+    table of clips.
 
     The media file is `Raw/<video_id>/<clip_id>` with the ending that is there; `.mp4` where none is.
     """

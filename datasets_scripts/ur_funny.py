@@ -40,12 +40,14 @@ class UrFunnyConfig(CorpusConfig):
 class UrFunny(CorpusBuilder):
     """UR-FUNNY v2: 9,588 punchlines in 7,614 / 980 / 994, about half of them humorous, no speaker in two splits.
 
-    `data_dir` holds `data_folds.pkl`, `humor_label_sdk.pkl` and `language_sdk.pkl` (also inside `sdk_features/`), or their export to JSON under
-    the same names (`python -m datasets_scripts.ur_funny FOLDER` writes it), and the clips `urfunny2_videos/<id>.mp4`. Without clips the text
-    can be used alone. Pickles are read without running code in them. Only the text is read: how the release names its word features
-    (`punchline_embedding_indexes` or `punchline_features`) does not matter.
+    `data_dir` holds `data_folds.pkl`, `humor_label_sdk.pkl` and `language_sdk.pkl` (also inside `sdk_features/`), or
+    their export to JSON under the same names (`python -m datasets_scripts.ur_funny FOLDER` writes it), and the clips
+    `urfunny2_videos/<id>.mp4`. Without clips the text can be used alone. Pickles are read without running code in them.
+    Only the text is read: how the release names its word features (`punchline_embedding_indexes` or
+    `punchline_features`) does not matter.
 
-    A clip's text is the punchline, its context the sentences before it. Its media show both, because the start of the punchline is not published.
+    A clip's text is the punchline, its context the sentences before it. Its media show both, because the start of the
+    punchline is not published.
     """
 
     BUILDER_CONFIG_CLASS = UrFunnyConfig
@@ -63,7 +65,8 @@ class UrFunny(CorpusBuilder):
     REDISTRIBUTION = False
     CITATION = """@inproceedings{hasan2019urfunny,
   title = {{UR-FUNNY}: A Multimodal Language Dataset for Understanding Humor},
-  author = {Hasan, Md Kamrul and Rahman, Wasifur and Bagher Zadeh, AmirAli and Zhong, Jianyuan and Tanveer, Md Iftekhar and
+  author = {Hasan, Md Kamrul and Rahman, Wasifur and Bagher Zadeh, AmirAli and Zhong, Jianyuan and
+            Tanveer, Md Iftekhar and
     Morency, Louis-Philippe and Hoque, Mohammed (Ehsan)},
   booktitle = {Proceedings of EMNLP-IJCNLP},
   pages = {2046--2056},
@@ -123,7 +126,8 @@ def find_annotation(folder: Path, role: str) -> Path:
     old = [place + FIRST_VERSION for place in PLACES if (folder / place / FIRST_VERSION).is_file()]
     if not first and old:
         raise ValueError(
-            f"{folder / old[0]} belongs to the first version of UR-FUNNY, which has neither words nor videos; get version 2 (ROC-HCI/UR-FUNNY)."
+            f"{folder / old[0]} belongs to the first version of UR-FUNNY, which has neither words nor videos; "
+            "get version 2 (ROC-HCI/UR-FUNNY)."
         )
     return find_one(folder, first or names, f"{role} of UR-FUNNY v2")
 
@@ -169,7 +173,8 @@ def read_language(path: Path) -> dict[str, dict]:
         if not isinstance(entry, Mapping) or PUNCHLINE not in entry or CONTEXT not in entry:
             has = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
             raise ValueError(
-                f"{path}: {id} has {has}; expected {PUNCHLINE} and {CONTEXT}. The first version of UR-FUNNY has no words: get version 2."
+                f"{path}: {id} has {has}; expected {PUNCHLINE} and {CONTEXT}. The first version of UR-FUNNY "
+                "has no words: get version 2."
             )
         context = entry[CONTEXT]
         sentences = [context] if isinstance(context, str) else context or []

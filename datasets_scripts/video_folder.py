@@ -30,7 +30,8 @@ class VideoFolderConfig(CorpusConfig):
     Args:
         label_range: (lowest, highest) score of `sentiment`; other labels are an error. None: (-3, 3).
         label_names: the classes of `emotion` in the order of their ids; None: those of the table, sorted.
-        multi_label: `emotion`: whether a clip may have several classes or none; None: whether a label of the table holds a `|`.
+        multi_label: `emotion`: whether a clip may have several classes or none; None: whether a label of the table
+            holds a `|`.
         split_seed: seed of the split 80/10/10, by speaker where every row names one, otherwise by video.
         context: add the earlier utterances of the column `context`.
     """
@@ -43,13 +44,15 @@ class VideoFolderConfig(CorpusConfig):
 
 
 class VideoFolder(CorpusBuilder):
-    """Your own clips: media files and one table, `clips.csv`, `metadata.csv`, the same as `.jsonl`, or the only such file in the folder.
+    """Your own clips: media files and one table, `clips.csv`, `metadata.csv`, the same as `.jsonl`, or the only such
+    file in the folder.
 
     A row is a clip. Columns, of which `label` and one of `file` and `text` are needed; an empty cell is absent:
 
         file        path of the media file below the folder; several rows may be cuts of one file
         text        what is said
-        label       a score; a class, or several with | between them; 0, 1, true, false or the class for humor and sarcasm
+        label       a score; a class, or several with | between them; 0, 1, true, false or the class (humor,
+                    sarcasm)
         start, end  seconds of the cut
         split       train, validation (val, valid, dev) or test, in every row or in none
         speaker     who speaks: a drawn split never divides a speaker
@@ -76,7 +79,8 @@ class VideoFolder(CorpusBuilder):
         """Return the configuration of a task; the classes are read from the table in `data_dir`.
 
         Raises:
-            ValueError: an unknown task, an option of another task, or no `data_dir` for a task whose classes are in the table.
+            ValueError: an unknown task, an option of another task, or no `data_dir` for a task whose classes are in the
+                table.
         """
         config = super().task_config(task)
         rows = read_table(find_table(Path(data_dir).expanduser())) if data_dir is not None else None
@@ -150,7 +154,8 @@ class VideoFolder(CorpusBuilder):
 
 
 def cut_of(row: Row) -> dict:
-    """Return `start` and `end` (seconds) and `crop` (left or right) of the row's cut of its file; None for an empty cell.
+    """Return `start` and `end` (seconds) and `crop` (left or right) of the row's cut of its file; None for an empty
+    cell.
 
     Raises:
         ValueError: a cell holds something else.
@@ -188,7 +193,8 @@ def media_path(folder: Path, row: Row) -> Path | None:
 
 
 def check_seconds(rows: list[Row]) -> None:
-    """Refuse a table whose cuts look like milliseconds: all times are whole numbers, and the median cut lasts over ten minutes.
+    """Refuse a table whose cuts look like milliseconds: all times are whole numbers, and the median cut lasts over ten
+    minutes.
 
     Read as seconds, the first cut of each file would be the whole file.
 
@@ -206,12 +212,15 @@ def check_seconds(rows: list[Row]) -> None:
         if length > LONGEST_CUT:
             raise cuts[0][2].error(
                 "end",
-                f"seconds; the median cut of this table would last {length:g} s, which looks like milliseconds: divide start and end by 1000",
+                f"seconds; the median cut of this table would last {length:g} s, which looks like "
+                "milliseconds: divide start and end by 1000",
             )
 
 
 def clip_id(row: Row, number: int) -> str:
-    """Return the id of the row, or else the name of the file without ending and the start of the cut; for text alone the number of the row."""
+    """Return the id of the row, or else the name of the file without ending and the start of the cut; for text alone
+    the number of the row.
+    """
     file = str(row.cells.get("file", "")).strip()
     name = Path(file).with_suffix("").as_posix() if file else f"row_{number}"
     start = row.number("start", "seconds from 0 on", lowest=0.0)
@@ -224,7 +233,8 @@ def video_of(row: Row, id: str) -> str:
 
 
 def draw_split(rows: list[Row], seed: int) -> list[list[int]]:
-    """Draw the split 80/10/10 without dividing a speaker, or else a video, and return the indices of the rows in train, validation and test.
+    """Draw the split 80/10/10 without dividing a speaker, or else a video, and return the indices of the rows in train,
+    validation and test.
 
     Raises:
         ValueError: there are fewer than three of them.
@@ -234,7 +244,8 @@ def draw_split(rows: list[Row], seed: int) -> list[list[int]]:
     kind = "speaker" if by_speaker else "video"
     if len(set(groups)) < len(SHARES):
         raise ValueError(
-            f"the {len(rows)} clips have {len(set(groups))} different values of {kind}, of which none goes into two splits; give the column split, "
+            f"the {len(rows)} clips have {len(set(groups))} different values of {kind}, of which none goes "
+            "into two splits; give the column split, "
             f"or clips of at least three: {', '.join(sorted(set(groups)))}."
         )
     logger.info("video_folder: the split is drawn by %s with split_seed %d", kind, seed)

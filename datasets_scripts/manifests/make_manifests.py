@@ -3,8 +3,8 @@
     python -m datasets_scripts.manifests.make_manifests counts CORPUS DATA_DIR [--options JSON] [--source WHERE]
     python -m datasets_scripts.manifests.make_manifests folds mosi FOLDER_OF_LISTS --source WHERE
 
-`counts` writes `<corpus>.json`: clips of each task and split, labels, known bad media. `folds` writes `<corpus>_folds.json`: the videos of each split, from
-three text files of ids. They hold no text and no media.
+`counts` writes `<corpus>.json`: clips of each task and split, labels, known bad media. `folds` writes
+`<corpus>_folds.json`: the videos of each split, from three text files of ids. They hold no text and no media.
 """
 
 import argparse

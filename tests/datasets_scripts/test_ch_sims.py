@@ -45,14 +45,23 @@ def test_the_unsupervised_part_is_refused(tmp_path, load):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (["#NAME?", "0001", "x", 0.0, "", "", "", "", "train"], "row 8: video_id '#NAME\\?' .* a spreadsheet has damaged them"),
-        (["video_9", "0001", "x", 1.2, "", "", "", "", "train"], "row 8: label is '1.2'; expected a score from -1 to 1"),
+        (
+            ["#NAME?", "0001", "x", 0.0, "", "", "", "", "train"],
+            "row 8: video_id '#NAME\\?' .* a spreadsheet has damaged them",
+        ),
+        (
+            ["video_9", "0001", "x", 1.2, "", "", "", "", "train"],
+            "row 8: label is '1.2'; expected a score from -1 to 1",
+        ),
         (["video_9", "0001", "x", 0.2, "", "", "", "", "all"], "row 8: mode is 'all'; expected train, valid or test"),
         (["video_9", "0001", "x", "", "", "", "", "", "train"], "row 8: there is no label"),
         (["video_9", "0001", "x", 0.2], "row 8 has 4 cells, .* expected video_id, clip_id"),
-        (["video_9", "0001", "x", "y", 0.2, "", "", "", "", "train"], "row 8 has 10 cells, .* a comma stands in quotes"),
+        (
+            ["video_9", "0001", "x", "y", 0.2, "", "", "", "", "train"],
+            "row 8 has 10 cells, .* a comma stands in quotes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_damaged_rows_are_named(tmp_path, load, row, message):
     folder = write_ch_sims(tmp_path / "sims")
     with open(folder / "label.csv", "a", encoding="utf-8") as file:
@@ -68,10 +77,18 @@ def test_damaged_rows_are_named(tmp_path, load, row, message):
         ("train_index", "index\nx\n", "train_index.csv: index 'x'; the tables have 7 rows"),
         ("train_index", "index\n7\n", "train_index.csv: index '7'; the tables have 7 rows"),
         ("train_index", "index\n0\n1\n2\n3\n4\n5\n6\n", "val_index.csv: index . is in train already"),
-        ("sentiment/label_A", "video_id,clip_id,label\nvideo_0001,1,0.0\n", "label_A.csv lists other clips than .*label_M.csv"),
-        ("sentiment/label_M", "video_id,clip_id\n", "label_M.csv: its columns are .*; expected video_id, clip_id, label"),
+        (
+            "sentiment/label_A",
+            "video_id,clip_id,label\nvideo_0001,1,0.0\n",
+            "label_A.csv lists other clips than .*label_M.csv",
+        ),
+        (
+            "sentiment/label_M",
+            "video_id,clip_id\n",
+            "label_M.csv: its columns are .*; expected video_id, clip_id, label",
+        ),
     ],
-)  # fmt: skip
+)
 def test_tables_that_contradict_each_other(tmp_path, load, table, content, message):
     folder = write_ch_sims(tmp_path / "sims", "metadata")
     (folder / f"metadata/{table}.csv").write_text(content)
@@ -96,13 +113,25 @@ def test_rows_in_no_split_are_told(tmp_path, load):
     ("change", "message"),
     [
         (lambda parts: [], "part 'all' holds list; expected train, valid and test"),
-        (lambda parts: {"train": {}}, "part 'train' holds dict; expected train, valid and test, each with as many id, raw_text"),
-        (lambda parts: {"other": parts["train"]}, "part 'other' holds 3 lists of .3, 3, 3.; expected train, valid and test"),
+        (
+            lambda parts: {"train": {}},
+            "part 'train' holds dict; expected train, valid and test, each with as many id, raw_text",
+        ),
+        (
+            lambda parts: {"other": parts["train"]},
+            "part 'other' holds 3 lists of .3, 3, 3.; expected train, valid and test",
+        ),
         (lambda parts: {"train": parts["train"] | {"raw_text": ["a"]}}, "part 'train' holds 3 lists of .3, 1, 3."),
-        (lambda parts: {"train": parts["train"] | {"id": ["a", "b", "c"]}}, "train 0: id 'a'; expected <video_id>._.<clip_id>"),
-        (lambda parts: {"train": parts["train"] | {"regression_labels_T": [1, 2, 0]}}, "train 1: label_T is '2'; expected a score"),
+        (
+            lambda parts: {"train": parts["train"] | {"id": ["a", "b", "c"]}},
+            "train 0: id 'a'; expected <video_id>._.<clip_id>",
+        ),
+        (
+            lambda parts: {"train": parts["train"] | {"regression_labels_T": [1, 2, 0]}},
+            "train 1: label_T is '2'; expected a score",
+        ),
     ],
-)  # fmt: skip
+)
 def test_pickles_of_another_form(tmp_path, load, change, message):
     path = write_ch_sims(tmp_path / "sims", "pickle") / "Processed/unaligned_39.pkl"
     path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))

@@ -1,4 +1,6 @@
-"""`check` tells what was planted in the folder of each corpus, no more and no less; `prepare` makes what `load_dataset` loads."""
+"""`check` tells what was planted in the folder of each corpus, no more and no less; `prepare` makes what `load_dataset`
+loads.
+"""
 
 import json
 
@@ -27,23 +29,63 @@ ZERO = f"{MOSI[1][0]}_2"
 CASES = {
     "mosi": ("mosi", lambda f: write_mosi(f, "mmsa"), None, {}, {SIZE: ALL}),
     "mosi, full videos": ("mosi", lambda f: write_mosi(f, "full"), None, {}, {SIZE: ALL, "cuts of no length": [ZERO]}),
-    "mosei": ("mosei", lambda f: write_mosei(f, "mmsa+csd"), "emotion", {},
-              {SIZE: ALL, "rows that are not clips: no emotion labels in the label file": [f"{UNMATCHED}_1"]}),
-    "mosei, full videos": ("mosei", lambda f: write_mosei(f, "full"), "sentiment", {}, {SIZE: ALL, "cuts that begin before their file": [f"{DASH}_2"]}),
+    "mosei": (
+        "mosei",
+        lambda f: write_mosei(f, "mmsa+csd"),
+        "emotion",
+        {},
+        {SIZE: ALL, "rows that are not clips: no emotion labels in the label file": [f"{UNMATCHED}_1"]},
+    ),
+    "mosei, full videos": (
+        "mosei",
+        lambda f: write_mosei(f, "full"),
+        "sentiment",
+        {},
+        {SIZE: ALL, "cuts that begin before their file": [f"{DASH}_2"]},
+    ),
     "ch_sims": ("ch_sims", write_ch_sims, None, {}, {SIZE: ALL, SHARED: ["video_0001", "video_0002", "video_0003"]}),
-    "ch_sims_v2": ("ch_sims_v2", write_ch_sims_v2, None, {}, {SIZE: ALL, SHARED: ["video_0001", "video_0002", "video_0003"]}),
-    "iemocap": ("iemocap", write_iemocap, "emotion", {}, {
-        SIZE: ALL, "cuts of no length": ["Ses01F_impro01_F002"],
-        "rows that are not clips: emotion code oth is not a class of the task": ["Ses02F_impro02_M000"],
-        "rows that are not clips: emotion code sur is not a class of the task": ["Ses05M_script03_2_M000"],
-        "rows that are not clips: emotion code xxx is not a class of the task": ["Ses01F_impro01_F001"],
-        "rows that are not clips: transcribed but not evaluated": ["Ses01M_script01_1_FXX0"],
-        "rows that are not clips: transcribed without an id": ["Ses01M_script01_1, line 3"]}),
-    "meld": ("meld", write_meld, "emotion", {}, {
-        SIZE: ALL, "clips without a media file": ["dev_dia0_utt0"], "media files without a clip": ["test_dia108_utt1", "test_dia93_utt5"]}),
-    "mustard": ("mustard", write_mustard, None, {"fold": 0}, {"clips without a media file": ["1_0"], "speakers in more than one split": ["X"]}),
+    "ch_sims_v2": (
+        "ch_sims_v2",
+        write_ch_sims_v2,
+        None,
+        {},
+        {SIZE: ALL, SHARED: ["video_0001", "video_0002", "video_0003"]},
+    ),
+    "iemocap": (
+        "iemocap",
+        write_iemocap,
+        "emotion",
+        {},
+        {
+            SIZE: ALL,
+            "cuts of no length": ["Ses01F_impro01_F002"],
+            "rows that are not clips: emotion code oth is not a class of the task": ["Ses02F_impro02_M000"],
+            "rows that are not clips: emotion code sur is not a class of the task": ["Ses05M_script03_2_M000"],
+            "rows that are not clips: emotion code xxx is not a class of the task": ["Ses01F_impro01_F001"],
+            "rows that are not clips: transcribed but not evaluated": ["Ses01M_script01_1_FXX0"],
+            "rows that are not clips: transcribed without an id": ["Ses01M_script01_1, line 3"],
+        },
+    ),
+    "meld": (
+        "meld",
+        write_meld,
+        "emotion",
+        {},
+        {
+            SIZE: ALL,
+            "clips without a media file": ["dev_dia0_utt0"],
+            "media files without a clip": ["test_dia108_utt1", "test_dia93_utt5"],
+        },
+    ),
+    "mustard": (
+        "mustard",
+        write_mustard,
+        None,
+        {"fold": 0},
+        {"clips without a media file": ["1_0"], "speakers in more than one split": ["X"]},
+    ),
     "ur_funny": ("ur_funny", write_ur_funny, None, {}, {SIZE: ALL, "media files without a clip": ["999"]}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -46,10 +46,16 @@ def test_a_clip_has_every_column_and_no_other():
     [
         (lambda: task_specification("mled"), "unknown corpus 'mled'; known: ch_sims, .* Did you mean .meld."),
         (lambda: load_corpus("x", "."), "unknown corpus .x.; known: ch_sims, "),
-        (lambda: task_specification("meld", "emotions"), "unknown task 'emotions' of meld; known: emotion, sentiment. Did you"),
-        (lambda: load_corpus("mustard", ".", flod=1), "unknown option 'flod' of mustard; known: context, fold, .*mean 'fold'"),
+        (
+            lambda: task_specification("meld", "emotions"),
+            "unknown task 'emotions' of meld; known: emotion, sentiment. Did you",
+        ),
+        (
+            lambda: load_corpus("mustard", ".", flod=1),
+            "unknown option 'flod' of mustard; known: context, fold, .*mean 'fold'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_unknown_names_are_refused_with_the_known_ones(call, message):
     with pytest.raises(ValueError, match=message):
         call()
@@ -165,9 +171,13 @@ class Twins(CorpusBuilder):
     [
         (["a", "a"], ["b"], "clip id 'a' occurs twice in train; ids are unique"),
         (["a", "c"], ["b"], "clip id 'c' occurs in train and in test; ids are unique"),
-        (["a"], [], "a split has no clips .train 1, validation 0, test 1.; .* rows that are not clips: 1 .it has no label."),
+        (
+            ["a"],
+            [],
+            "a split has no clips .train 1, validation 0, test 1.; .* rows that are not clips: 1 .it has no label.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_splits_that_cannot_be_used(tmp_path, monkeypatch, train, validation, message):
     """A clip of two splits would be trained on and tested on."""
     monkeypatch.setattr(Twins, "IDS", {"train": train, "validation": validation, "test": ["c"]})

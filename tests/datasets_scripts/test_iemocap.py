@@ -152,7 +152,9 @@ def mean_colour(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_right_actor_comes_out_of_the_processor(tmp_path, load):
-    """From the avi through the reader to pixel_values: the red left actor has the letter of the dialogue, the blue one the other."""
+    """From the avi through the reader to pixel_values: the red left actor has the letter of the dialogue, the blue one
+    the other.
+    """
     corpus = load(write_iemocap(tmp_path / "iemocap", with_media=True))
     processor = SemanticMACProcessor(ImageBindImageProcessor(), ImageBindFeatureExtractor(), word_tokenizer())
     for clip in corpus["test"]:
@@ -164,7 +166,9 @@ def test_the_right_actor_comes_out_of_the_processor(tmp_path, load):
 
 
 def test_the_published_ids_make_the_papers_test_split(mesm, tmp_path, load):
-    """All 7,380 utterances of the six classes by their public ids; their sessions are what is split, their emotions are made up."""
+    """All 7,380 utterances of the six classes by their public ids; their sessions are what is split, their emotions are
+    made up.
+    """
     ids = sorted(id for listed in mesm.values() for id in listed)
     corpus = load(write_listed(tmp_path / "iemocap", ids))
     assert sorted(id for clips in corpus.values() for id in clips["id"]) == ids and len(ids) == 7380

@@ -68,7 +68,9 @@ def test_a_clip_without_emotions_is_told(tmp_path):
 
 
 def test_more_entries_than_clips_are_told_apart_by_their_score(tmp_path, load):
-    """The sparse video has three entries; its one clip is the second of them in order of ids, the first in order of its own ids."""
+    """The sparse video has three entries; its one clip is the second of them in order of ids, the first in order of its
+    own ids.
+    """
     found = rows_of(load(write_mosei(tmp_path / "mosei", "mmsa+csd"), "emotion", join="sorted_ids"))
     assert found[f"{SPARSE}_1"]["label"] == [0, 0, 1, 0, 1, 0]
 
@@ -220,7 +222,7 @@ def test_the_real_annotation_and_its_speed(real, load):
 
 
 def test_the_real_ids_get_16322_emotions(real, load):
-    """Join by sorted ids, four videos by their scores; the four clips of a video that the label file lacks are dropped."""
+    """Join by sorted ids, four videos by their scores; the four clips of a video without labels are dropped."""
     corpus = load(real[0], "emotion")
     assert {split: len(corpus[split]) for split in SPLITS} == {"train": 16322, "validation": 1871, "test": 4659}
     builder = corpus_builder("mosei")("emotion", real[0])

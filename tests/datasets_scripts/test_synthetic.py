@@ -152,7 +152,10 @@ def explained(train, test, train_scores, test_scores) -> float:
 
 
 def test_a_random_frozen_tower_finds_the_score_of_the_face():
-    """Random towers know nothing of positions: what they see is how much there is of what. The face must show its score that way too."""
+    """Random towers know nothing of positions: what they see is how much there is of what.
+
+    The face must show its score that way too.
+    """
     torch.manual_seed(0)
     model = ImageBindVisionModel(ImageBindVisionConfig(**TOWER)).eval()
     generator = np.random.default_rng(0)

@@ -1,4 +1,6 @@
-"""Tables of your own clips as programs and people save them: delimiters, unnamed columns, MMSA's layout, labels, file names, times."""
+"""Tables of your own clips as programs and people save them: delimiters, unnamed columns, MMSA's layout, labels, file
+names, times.
+"""
 
 import pytest
 
@@ -60,7 +62,10 @@ def test_an_unnamed_column_with_content_is_refused(tmp_path, load):
 
 
 def test_the_table_of_mmsa(tmp_path, load):
-    """Its header and layout, for clips that are no corpus: `Raw/<video>/<clip>`, the split and the scores of single modalities under its names."""
+    """Its header and layout, for clips that are no corpus:
+
+    `Raw/<video>/<clip>`, the split and the scores of single modalities under its names.
+    """
     header = "video_id,clip_id,text,label,label_T,label_A,label_V,annotation,mode\n"
     rows = ["v_1,1,fine,1,0.5,,-1,Positive,train", "v_1,2,bad,-1,,,,Negative,valid", "v_2,1,,0,,,,Neutral,test"]
     for name in ("v_1/1.mp4", "v_1/2.mkv", "v_2/1.mp4"):
@@ -138,7 +143,7 @@ NAMES = ["CAFE\u0301.MP4", "caf\u00e9.mp4", "cafe\u0301", "sub\\caf\u00e9.mp4", 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_file_is_found_under_the_spelling_of_another_system(tmp_path, load, name):
-    """On disk the accent is one letter; the table has it as two, in capitals, with backslashes or without the ending."""
+    """On disk the accent is one letter; the table has it as two, in capitals, with backslashes or without ending."""
     place = tmp_path / "sub" if "sub" in name.lower() else tmp_path
     place.mkdir(exist_ok=True)
     (place / "caf\u00e9.mp4").touch()

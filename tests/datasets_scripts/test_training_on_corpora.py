@@ -1,4 +1,6 @@
-"""One epoch of `run_mac.py` on every corpus, from a folder in its release's layout with real media to predictions for every test clip."""
+"""One epoch of `run_mac.py` on every corpus, from a folder in its release's layout with real media to predictions for
+every test clip.
+"""
 
 import csv
 import json
@@ -19,8 +21,20 @@ from tests.helpers.video_folder_folder import write_video_folder
 # name -> corpus, task, writer, options, a metric of the task
 CASES = {
     "mosi": ("mosi", "sentiment", write_mosi, {}, "test_acc2_neg_pos"),
-    "mosi, cut from full videos": ("mosi", "sentiment", lambda f, with_media: write_mosi(f, "full", with_media), {}, "test_mae"),
-    "mosei emotion": ("mosei", "emotion", lambda f, with_media: write_mosei(f, "mmsa+csd", with_media), {}, "test_w_f1"),
+    "mosi, cut from full videos": (
+        "mosi",
+        "sentiment",
+        lambda f, with_media: write_mosi(f, "full", with_media),
+        {},
+        "test_mae",
+    ),
+    "mosei emotion": (
+        "mosei",
+        "emotion",
+        lambda f, with_media: write_mosei(f, "mmsa+csd", with_media),
+        {},
+        "test_w_f1",
+    ),
     "ch_sims": ("ch_sims", "sentiment", write_ch_sims, {}, "test_sims_acc2"),
     "ch_sims_v2": ("ch_sims_v2", "sentiment", write_ch_sims_v2, {}, "test_sims_acc5"),
     "iemocap": ("iemocap", "emotion", write_iemocap, {}, "test_w_f1"),
@@ -28,18 +42,40 @@ CASES = {
     "ur_funny": ("ur_funny", "humor", write_ur_funny, {}, "test_w_f1"),
     "mustard": ("mustard", "sarcasm", write_mustard, {"fold": 1}, "test_w_f1"),
     "own videos": ("video_folder", "sentiment", write_video_folder, {}, "test_mae"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_epoch(tmp_path, models, case):
     corpus, task, write, options, metric = CASES[case]
     write(tmp_path / "corpus", with_media=True)
-    train_command.main([
-        RECIPE, "--corpus", corpus, "--task", task, "--data_dir", str(tmp_path / "corpus"), "--corpus_options", json.dumps(options), *models,
-        "--on_error", "mask", "--num_train_epochs", "1", "--per_device_train_batch_size", "8", "--extraction_workers", "0", "--disable_tqdm", "true",
-        "--use_cpu", "--output_dir", str(tmp_path / "run"),
-    ])  # fmt: skip
+    train_command.main(
+        [
+            RECIPE,
+            "--corpus",
+            corpus,
+            "--task",
+            task,
+            "--data_dir",
+            str(tmp_path / "corpus"),
+            "--corpus_options",
+            json.dumps(options),
+            *models,
+            "--on_error",
+            "mask",
+            "--num_train_epochs",
+            "1",
+            "--per_device_train_batch_size",
+            "8",
+            "--extraction_workers",
+            "0",
+            "--disable_tqdm",
+            "true",
+            "--use_cpu",
+            "--output_dir",
+            str(tmp_path / "run"),
+        ]
+    )
     results = json.loads((tmp_path / "run/all_results.json").read_text())
     assert metric in results and results["train_loss"] > 0
     with open(tmp_path / "run/predictions_test.csv", newline="", encoding="utf-8") as file:

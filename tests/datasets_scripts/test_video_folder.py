@@ -1,4 +1,6 @@
-"""Clips of one's own: every column, the forms of the table, the tasks, the drawn split, and messages that name the cell."""
+"""Clips of one's own: every column, the forms of the table, the tasks, the drawn split, and messages that name the
+cell.
+"""
 
 import csv
 import json
@@ -110,7 +112,9 @@ def test_classes_in_an_order_of_ones_own(tmp_path, load):
     assert load(folder, "emotion", **options)["train"][0]["label"] == [0, 1, 0]
 
 
-@pytest.mark.parametrize("task, yes, no", [("humor", "humorous", "Not humorous"), ("sarcasm", "SARCASTIC", "not-sarcastic")])  # fmt: skip
+@pytest.mark.parametrize(
+    "task, yes, no", [("humor", "humorous", "Not humorous"), ("sarcasm", "SARCASTIC", "not-sarcastic")]
+)
 def test_yes_and_no_in_every_form(tmp_path, load, task, yes, no):
     words = ["1", "true", yes, "0", "FALSE", no, "1.0"]
     rows = [{**row, "label": word} for row, word in zip(labelled(), words)]
@@ -202,7 +206,11 @@ def test_grouped_parts():
     parts = grouped_parts(groups, (0.8, 0.1, 0.1), seed=5)
     assert sorted(sum(parts, [])) == list(range(100))
     # By hand: a and b fill train (80); c goes to validation, then d and e to test, which lacks 10 and 4.
-    assert [Counter(groups[index] for index in part) for part in parts] == [{"a": 50, "b": 30}, {"c": 10}, {"d": 6, "e": 4}]  # fmt: skip
+    assert [Counter(groups[index] for index in part) for part in parts] == [
+        {"a": 50, "b": 30},
+        {"c": 10},
+        {"d": 6, "e": 4},
+    ]
     assert [len(part) for part in grouped_parts("abc", (0.8, 0.1, 0.1), 0)] == [1, 1, 1]
     assert grouped_parts(list(range(30)), (0.8, 0.1, 0.1), 1) != grouped_parts(list(range(30)), (0.8, 0.1, 0.1), 2)
     with pytest.raises(ValueError, match="2 groups cannot make 3 parts"):
@@ -217,18 +225,33 @@ def test_grouped_parts():
         ("sentiment", 2, {"start": "0:12"}, "row 4, column start: found '0:12'; expected seconds from 0 on"),
         ("sentiment", 1, {"end": "0.1"}, "row 3, column end: found '0.1'; expected seconds from the start on"),
         ("sentiment", 0, {"file": "b.avi"}, "row 2, column file: found 'b.avi'; expected a file below"),
-        ("sentiment", 2, {"file": "../clips/b.mp4"}, "row 4, column file: found '../clips/b.mp4'; expected a file below"),
+        (
+            "sentiment",
+            2,
+            {"file": "../clips/b.mp4"},
+            "row 4, column file: found '../clips/b.mp4'; expected a file below",
+        ),
         ("sentiment", 5, {"text": ""}, "row 7, column file: found an empty cell; expected a media file, or else words"),
         ("sentiment", 2, {"crop": "middle"}, "row 4, column crop: found 'middle'; expected left, right or nothing"),
-        ("sentiment", 0, {"split": "train"}, "row 3, column split: found an empty cell; expected train, validation or test"),
+        (
+            "sentiment",
+            0,
+            {"split": "train"},
+            "row 3, column split: found an empty cell; expected train, validation or test",
+        ),
         ("sentiment", 3, {"id": "last"}, "row 6, column id: found 'last'; expected another one than 'last', which"),
-        ("sentiment", 2, {"start": "0.4", "file": "a.mp4"}, "row 4, column id: found an empty cell; expected another one"),
+        (
+            "sentiment",
+            2,
+            {"start": "0.4", "file": "a.mp4"},
+            "row 4, column id: found an empty cell; expected another one",
+        ),
         ("sentiment", 2, {"label_text": "7"}, "row 4, column label_text: found '7'; expected a number from -3 to 3"),
         ("humor", 0, {"label": "9" * 400}, "(402 characters); expected 0, 1, true, false or one of"),
         ("humor", 0, {"label": "funny"}, "row 2, column label: found 'funny'; expected 0, 1, true, false or one of"),
         ("humor", 0, {"label_text": "1"}, "row 2, column label_text: found '1'; expected nothing: humor has classes"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_cell_is_named(tmp_path, load, task, row, cells, message):
     rows = labelled() if task == "sentiment" else [{**row, "label": "1"} for row in labelled()]
     write_table(tmp_path / "clips", rows)  # the media files
@@ -246,11 +269,15 @@ def test_a_bad_cell_is_named(tmp_path, load, task, row, cells, message):
     [
         (["joy", "", "joy", "fear"], {}, "row 3, column label: found an empty cell; expected one of fear, joy"),
         (["joy", "a|b", "joy", "fear"], {"multi_label": False}, "row 3, column label: found 'a|b'; expected one of"),
-        (["joy", "rage", "joy"], {"label_names": ["joy", "fear"]}, "row 3, column label: found 'rage'; expected one of joy, fear"),
+        (
+            ["joy", "rage", "joy"],
+            {"label_names": ["joy", "fear"]},
+            "row 3, column label: found 'rage'; expected one of joy, fear",
+        ),
         (["joy", "joy|rage", "joy"], {"label_names": ["joy", "fear"]}, "found 'joy|rage'; expected some of joy, fear"),
         (["joy"] * 4, {}, "at least two label names"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_emotion_is_named(fail, labels, options, message):
     rows = [{"text": f"t{index}", "label": label} for index, label in enumerate(labels)]
     assert message in fail(rows, "emotion", **options)
@@ -263,14 +290,17 @@ def test_a_bad_emotion_is_named(fail, labels, options, message):
         (b"file,text,label\n", "has no rows"),
         (b"file|text|label\na.mp4|x|1\n", "expected label, and file or text or both. Cells are parted by commas"),
         (b"file,text,lable\na.mp4,x,1\n", "has the column 'lable'; did you mean 'label'?"),
-        (b"file,text,label\na.mp4,well, yes,1\n", "row 2 has 4 cells, the header 3; put text that holds a comma in quotes"),
+        (
+            b"file,text,label\na.mp4,well, yes,1\n",
+            "row 2 has 4 cells, the header 3; put text that holds a comma in quotes",
+        ),
         (b'text,label\n"' + b"x" * 200_000 + b'",1\n', "line 2 is not CSV: field larger than field limit"),
         (b"text,label\n" + b"x,1," * 50_000, "cells, the header 2"),
         (b"file,label\n" + b"a" * 300 + b",1\n", "a ... (302 characters); expected a file below"),
         (b"text,label,label\nx,1,1\n", "expected names that differ"),
         ("text,label\ncaf\u00e9,1\n".encode("latin-1"), "is not UTF-8 at byte 14; save it as"),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_is_none(tmp_path, load, content, message):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/clips.csv").write_bytes(content)
@@ -336,7 +366,7 @@ def test_an_edited_table_is_seen(tmp_path, load):
 
 
 def test_the_walk_of_the_documentation(tmp_path):
-    """The five clips of docs/corpora.md: table and media files, training, the saved model, a prediction from the file."""
+    """The five clips of docs/corpora.md: table and media files, training, the saved model, a prediction."""
     table = re.search("```csv\n(.*?)```", (PROJECT / "docs/corpora.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     folder, run, tiny = tmp_path / "my_clips", tmp_path / "my_run", tmp_path / "tiny"
     folder.mkdir()
@@ -346,11 +376,29 @@ def test_the_walk_of_the_documentation(tmp_path):
         write_media(folder / row["file"], 0.6, 25, lambda number: numbered(number, 64, 48), tone(200 + 100 * place))
     vision, audio = save_tiny_towers(tiny)
     words = save_tiny_language_model(tiny / "words", table.splitlines())
-    train_command.main([
-        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--corpus", "video_folder", "--task", "sentiment", "--data_dir", str(folder),
-        "--output_dir", str(run), "--language_model", str(words), "--vision_encoder", str(vision), "--audio_encoder", str(audio),
-        "--num_train_epochs", "1", "--extraction_workers", "0",
-    ])  # fmt: skip
+    train_command.main(
+        [
+            str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"),
+            "--corpus",
+            "video_folder",
+            "--task",
+            "sentiment",
+            "--data_dir",
+            str(folder),
+            "--output_dir",
+            str(run),
+            "--language_model",
+            str(words),
+            "--vision_encoder",
+            str(vision),
+            "--audio_encoder",
+            str(audio),
+            "--num_train_epochs",
+            "1",
+            "--extraction_workers",
+            "0",
+        ]
+    )
     with open(run / "predictions_test.csv", newline="", encoding="utf-8") as file:
         (expected,) = csv.DictReader(file)
     (row,) = [row for row in rows if row["file"] == f"{expected['id']}.mp4"]

@@ -22,11 +22,14 @@ def video_of(corpus: str, split: str, like=lambda video: True) -> str:
 
 # video, segment, start, end, score, words; segment 2 of the first video has no length
 MOSI = [
-    (video_of("mosi", "train"), 1, 0.0, 0.3, -1.8, "A BAD FILM"), (video_of("mosi", "train"), 2, 0.3, 0.3, 0.0, "IT WAS"),
-    (video_of("mosi", "train"), 10, 0.3, 0.9, 2.4, "GREAT, REALLY"), (video_of("mosi", "validation"), 1, 0.0, 0.4, 0.25, "FINE"),
-    (video_of("mosi", "validation"), 2, 0.4, 0.8, -3.0, "AWFUL"), (video_of("mosi", "test"), 1, 0.1, 0.5, 1.0, "GOOD"),
+    (video_of("mosi", "train"), 1, 0.0, 0.3, -1.8, "A BAD FILM"),
+    (video_of("mosi", "train"), 2, 0.3, 0.3, 0.0, "IT WAS"),
+    (video_of("mosi", "train"), 10, 0.3, 0.9, 2.4, "GREAT, REALLY"),
+    (video_of("mosi", "validation"), 1, 0.0, 0.4, 0.25, "FINE"),
+    (video_of("mosi", "validation"), 2, 0.4, 0.8, -3.0, "AWFUL"),
+    (video_of("mosi", "test"), 1, 0.1, 0.5, 1.0, "GOOD"),
     (video_of("mosi", "test"), 2, 0.5, 0.9, 0.0, "WELL"),
-]  # fmt: skip
+]
 
 DASH = video_of("mosei", "train", lambda video: video.startswith("-") and video != UNMATCHED)
 DIGITS = video_of("mosei", "train", str.isdecimal)
@@ -35,15 +38,21 @@ SPARSE = video_of(
 )  # three entries in the label file, one clip in label.csv
 # video, clip, start, end, sentiment, emotions (happy sad anger surprise disgust fear), words
 MOSEI = [
-    (DASH, 2, -0.2, 0.3, 1.0, (1.0, 0, 0, 0, 0, 0), "I liked it, 'very' much"), (DASH, 10, 0.3, 0.6, -0.3333, (0, 0.6667, 0, 0, 0, 0.3333), "ten"),
-    (DASH, 13, 0.6, 0.9, 0.0, (0, 0, 0, 0, 0, 0), "thirteen ___ and more"), (DIGITS, 0, 0.0, 0.5, 2.0, (3.0, 0, 0, 1.0, 0, 0), "digits"),
+    (DASH, 2, -0.2, 0.3, 1.0, (1.0, 0, 0, 0, 0, 0), "I liked it, 'very' much"),
+    (DASH, 10, 0.3, 0.6, -0.3333, (0, 0.6667, 0, 0, 0, 0.3333), "ten"),
+    (DASH, 13, 0.6, 0.9, 0.0, (0, 0, 0, 0, 0, 0), "thirteen ___ and more"),
+    (DIGITS, 0, 0.0, 0.5, 2.0, (3.0, 0, 0, 1.0, 0, 0), "digits"),
     (SPARSE, 1, 0.0, 0.3, -2.0, (0, 0, 2.0, 0, 1.0, 0), "only I am in the table"),
     (video_of("mosei", "validation"), 0, 0.0, 0.4, 0.6667, (0, 0, 0, 0.3333, 0, 0), "valid"),
     (video_of("mosei", "validation"), 1, 0.4, 0.8, -1.0, (0, 1.0, 0, 0, 0, 0), "again"),
-    (video_of("mosei", "test"), 3, 0.1, 0.5, 3.0, (2.0, 0, 0, 0, 0, 0), "test"), (video_of("mosei", "test"), 4, 0.5, 0.9, -3.0, (0, 0, 0, 0, 3.0, 0), "end"),
-]  # fmt: skip
+    (video_of("mosei", "test"), 3, 0.1, 0.5, 3.0, (2.0, 0, 0, 0, 0, 0), "test"),
+    (video_of("mosei", "test"), 4, 0.5, 0.9, -3.0, (0, 0, 0, 0, 3.0, 0), "end"),
+]
 # Entries of the label file that label.csv lacks.
-ONLY_IN_FILE = [(SPARSE, 0, 0.3, 0.6, 1.0, (1.0, 0, 0, 0, 0, 0), "zero"), (SPARSE, 2, 0.6, 0.9, 0.5, (1.0, 0, 0, 0, 0, 0), "two")]  # fmt: skip
+ONLY_IN_FILE = [
+    (SPARSE, 0, 0.3, 0.6, 1.0, (1.0, 0, 0, 0, 0, 0), "zero"),
+    (SPARSE, 2, 0.6, 0.9, 0.5, (1.0, 0, 0, 0, 0, 0), "two"),
+]
 
 
 def _annotation(score: float) -> str:
@@ -83,8 +92,17 @@ def write_mosi(folder: Path, layout: str = "mmsa", with_media: bool = False) -> 
     folds, folder = standard_folds("mosi"), Path(folder)
     videos = sorted({row[0] for row in MOSI})
     if layout == "mmsa":
-        rows = [{"video_id": v, "clip_id": n, "text": text, "label": score, "annotation": _annotation(score), "mode": SPLITS[folds[v]]}
-                for v, n, _, _, score, text in MOSI]  # fmt: skip
+        rows = [
+            {
+                "video_id": v,
+                "clip_id": n,
+                "text": text,
+                "label": score,
+                "annotation": _annotation(score),
+                "mode": SPLITS[folds[v]],
+            }
+            for v, n, _, _, score, text in MOSI
+        ]
         _label_csv(folder / "label.csv", HEADER, rows)
         for video, segment, *_ in MOSI:
             _media(folder / "Raw" / video / f"{segment}.mp4", with_media)
@@ -130,15 +148,26 @@ def write_mosi(folder: Path, layout: str = "mmsa", with_media: bool = False) -> 
 
 
 def write_mosei(folder: Path, layout: str = "mmsa", with_media: bool = False) -> Path:
-    """Layouts: "mmsa" (sentiment only), "mmsa+csd", "mmsa+csd+transcripts", "csd", "csd+transcripts", "full" (these with full videos), "mturk"."""
+    """Layouts: "mmsa" (sentiment only), "mmsa+csd", "mmsa+csd+transcripts", "csd", "csd+transcripts", "full" (these
+    with full videos), "mturk".
+    """
     folds, folder = standard_folds("mosei"), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     entries = [
         (v, n, start, end, (score, *emotions)) for v, n, start, end, score, emotions, _ in [*MOSEI, *ONLY_IN_FILE]
     ]
     if layout.startswith("mmsa"):
-        rows = [{"video_id": v, "clip_id": n, "text": text, "label": score, "annotation": _annotation(score), "mode": SPLITS[folds[v]]}
-                for v, n, _, _, score, _, text in MOSEI]  # fmt: skip
+        rows = [
+            {
+                "video_id": v,
+                "clip_id": n,
+                "text": text,
+                "label": score,
+                "annotation": _annotation(score),
+                "mode": SPLITS[folds[v]],
+            }
+            for v, n, _, _, score, _, text in MOSEI
+        ]
         rows.append(
             {
                 "video_id": UNMATCHED,

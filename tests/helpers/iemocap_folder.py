@@ -1,4 +1,6 @@
-"""A small IEMOCAP as it lies on disk, all five sessions, with what is odd in the release; and the tree of a list of utterance ids."""
+"""A small IEMOCAP as it lies on disk, all five sessions, with what is odd in the release; and the tree of a list of
+utterance ids.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -37,7 +39,9 @@ def _two_actors(number: int) -> np.ndarray:
 
 
 def write_iemocap(folder: Path, with_media: bool = False) -> Path:
-    """Write the tree of `DIALOGUES`; with media the avi of each dialogue, a red left half and a blue right one, else empty files for them."""
+    """Write the tree of `DIALOGUES`; with media the avi of each dialogue, a red left half and a blue right one, else
+    empty files for them.
+    """
     for dialogue, turns in DIALOGUES.items():
         root = folder / f"IEMOCAP_full_release/Session{dialogue[4]}/dialog"
         write_dialogue(root, dialogue, turns)

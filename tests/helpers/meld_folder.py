@@ -1,4 +1,6 @@
-"""A small MELD as it lies on disk: csv files in any of their encodings, and clips (empty files) in any of the known layouts."""
+"""A small MELD as it lies on disk: csv files in any of their encodings, and clips (empty files) in any of the known
+layouts.
+"""
 
 import csv
 import io
@@ -58,7 +60,8 @@ def add_clip(folder: Path, place: str, name: str) -> Path:
 
 
 def write_meld(folder: Path, with_media: bool = False) -> Path:
-    """The release of 2018 with its clips one level down: one test utterance has a corrected clip beside the wrong one, and two clips have no row.
+    """The release of 2018 with its clips one level down: one test utterance has a corrected clip beside the wrong one,
+    and two clips have no row.
 
     With media each clip is a real one; without, they are empty files, and one of validation is missing.
     """

@@ -1,4 +1,6 @@
-"""A small MUStARD as it lies on disk: the annotation with its damaged texts, the folds as pickle and as JSON, clips, and litter of macOS."""
+"""A small MUStARD as it lies on disk: the annotation with its damaged texts, the folds as pickle and as JSON, clips,
+and litter of macOS.
+"""
 
 import json
 from pathlib import Path
@@ -14,14 +16,20 @@ REPAIRED = {0: "Don\u2019t you see?", 1: "We\u2019re here\u2026"}
 
 
 def write_mustard(folder: Path, with_media: bool = False, count: int = 20) -> Path:
-    """Write `count` utterances, half of them sarcastic, five folds and the clips; without media empty files, one of them missing."""
+    """Write `count` utterances, half of them sarcastic, five folds and the clips; without media empty files, one of
+    them missing.
+    """
     rows = {
         f"1_{index}": {
-            "utterance": DAMAGED.get(index, f"Hey {index}."), "speaker": "X", "context": ["a"], "context_speakers": ["Y"],
-            "show": SHOWS[index % 2], "sarcasm": index % 4 > 1,
+            "utterance": DAMAGED.get(index, f"Hey {index}."),
+            "speaker": "X",
+            "context": ["a"],
+            "context_speakers": ["Y"],
+            "show": SHOWS[index % 2],
+            "sarcasm": index % 4 > 1,
         }
         for index in range(count)
-    }  # fmt: skip
+    }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sarcasm_data.json").write_text(json.dumps(rows))  # ASCII with \u escapes, as in the release
     parts = [list(range(fold, count, 5)) for fold in range(5)]

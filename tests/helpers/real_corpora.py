@@ -45,7 +45,8 @@ def write_real_mosei(shared: Path, folder: Path) -> Path:
 
 
 def write_real_mosei_csd(shared: Path, folder: Path) -> dict[str, float]:
-    """A label file with the real videos and times; sentiments are the real ones where they are known, happiness is made up from the clip's place.
+    """A label file with the real videos and times; sentiments are the real ones where they are known, happiness is made
+    up from the clip's place.
 
     Returns:
         Clip id -> happiness, by the times of the joined list.

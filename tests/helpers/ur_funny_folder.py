@@ -1,4 +1,6 @@
-"""A small UR-FUNNY v2 as it lies on disk: pickles of protocol 2 with integer ids, their fields spelled in the ways that the release describes."""
+"""A small UR-FUNNY v2 as it lies on disk: pickles of protocol 2 with integer ids, their fields spelled in the ways that
+the release describes.
+"""
 
 from pathlib import Path
 
@@ -29,13 +31,19 @@ def entry(id: int) -> dict:
     punchline, context = words_of(id)
     feature = "embedding_indexes" if id % 2 else "features"
     return {
-        f"punchline_{feature}": [1, 2, 3], f"context_{feature}": [[4]], "punchline_sentence": punchline, "context_sentences": context,
-        "punchline_intervals": [np.array([0.0, 0.5])], "context_intervals": [np.zeros((2, 2))],
-    }  # fmt: skip
+        f"punchline_{feature}": [1, 2, 3],
+        f"context_{feature}": [[4]],
+        "punchline_sentence": punchline,
+        "context_sentences": context,
+        "punchline_intervals": [np.array([0.0, 0.5])],
+        "context_intervals": [np.zeros((2, 2))],
+    }
 
 
 def write_ur_funny(folder: Path, with_media: bool = False, place: str = "sdk_features") -> Path:
-    """Write the three pickles below `place` and the clips; without media empty files for them, among them one that no fold has, and litter."""
+    """Write the three pickles below `place` and the clips; without media empty files for them, among them one that no
+    fold has, and litter.
+    """
     ids = [id for fold in FOLDS.values() for id in fold]
     write_pickle(folder / place / "data_folds.pkl", FOLDS)
     write_pickle(folder / place / "humor_label_sdk.pkl", {id: np.int64(id in HUMOROUS) for id in ids})

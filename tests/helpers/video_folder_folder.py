@@ -10,14 +10,38 @@ from tests.helpers.media_files import numbered, tone, write_media
 SECONDS = 0.8
 # Three cuts of one file, clips in a sub-folder, words alone; scores and emotions of each.
 ROWS = [
-    {"file": "a.mp4", "text": "I love it, really", "label": "2.5", "emotion": "joy", "start": "0", "end": "0.4", "speaker": "Ann"},
-    {"file": "a.mp4", "text": "so  much", "label": "1", "emotion": "joy|surprise", "start": "0.4", "end": "0.8", "speaker": "Ann", "context": "I love it, really"},
+    {
+        "file": "a.mp4",
+        "text": "I love it, really",
+        "label": "2.5",
+        "emotion": "joy",
+        "start": "0",
+        "end": "0.4",
+        "speaker": "Ann",
+    },
+    {
+        "file": "a.mp4",
+        "text": "so  much",
+        "label": "1",
+        "emotion": "joy|surprise",
+        "start": "0.4",
+        "end": "0.8",
+        "speaker": "Ann",
+        "context": "I love it, really",
+    },
     {"file": "b.mp4", "text": "it is fine", "label": "0", "emotion": "", "speaker": "Ben", "crop": "left"},
-    {"file": "more/c.mp4", "text": "caf\u00e9?", "label": "-1.5", "emotion": "anger", "speaker": "Cem", "context": "one | two"},
+    {
+        "file": "more/c.mp4",
+        "text": "caf\u00e9?",
+        "label": "-1.5",
+        "emotion": "anger",
+        "speaker": "Cem",
+        "context": "one | two",
+    },
     {"file": "more/d.mp4", "label": "-3", "emotion": "anger|joy", "speaker": "Dana", "id": "last"},
     {"text": "words alone", "label": "-0.2", "emotion": "surprise", "speaker": "Eve"},
     {"file": "e.mp4", "text": "end", "label": "0.4", "emotion": "joy", "speaker": "Fay"},
-]  # fmt: skip
+]
 COLUMNS = ("file", "text", "label", "start", "end", "speaker", "context", "crop", "id")
 
 
@@ -41,7 +65,9 @@ def json_lines(rows: list[dict]) -> bytes:
 
 
 def write_table(folder: Path, rows: list[dict], name: str = "clips.csv") -> Path:
-    """The table, with every column that some row has, and an empty file for each media file that is not there; returns the folder."""
+    """The table, with every column that some row has, and an empty file for each media file that is not there; returns
+    the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     columns = tuple(dict.fromkeys(column for row in rows for column in row))
     (folder / name).write_bytes(json_lines(rows) if name.endswith("jsonl") else csv_bytes(rows, columns))
@@ -54,8 +80,9 @@ def write_table(folder: Path, rows: list[dict], name: str = "clips.csv") -> Path
 
 
 def write_video_folder(folder: Path, with_media: bool = False, copies: int = 3, column: str = "label") -> Path:
-    """Write the clips of `ROWS` so many times, each with speakers of its own, so that the drawn split has clips everywhere; with media, those that
-    have a file."""
+    """Write the clips of `ROWS` so many times, each with speakers of its own, so that the drawn split has clips
+    everywhere; with media, those that have a file.
+    """
     rows = []
     for copy in range(copies):
         for row in labelled(column):
