@@ -1,5 +1,5 @@
 """The corpora: builders over the raw releases as researchers have them on disk."""
 
-from .corpus import load_corpus, task_specification
+from .loading import load_corpus, task_specification
 
 __all__ = ["load_corpus", "task_specification"]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from .check import MEDIA, check_corpus
-from .corpus import corpus_builder
+from .loading import corpus_builder
 from .prepare import TermsError, prepare_corpus, push_corpus
 from .synthetic import DEFAULTS, render
 

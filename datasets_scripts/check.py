@@ -3,20 +3,16 @@
 import collections
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import datasets
-from tqdm.auto import tqdm
 
-from modeling_semanticmac.media_decoding import MediaError, open_media
-
-from .corpus import SPLITS, CorpusBuilder, clips_without_media, corpus_builder
+from .corpus import SPLITS, CorpusBuilder
+from .loading import clips_without_media, corpus_builder
+from .media_probe import probe_media
 
 SHOWN = 8  # examples of a finding in the printed table; the JSON has all
-CUT_TOLERANCE = 0.1  # seconds by which a cut may end after its file
-NAMES = {"video": "picture", "audio": "sound"}
 MEDIA = ("auto", "required", "optional")
 
 
@@ -143,7 +139,9 @@ def check_corpus(
         *_duplicates(corpus),
     ]
     if probe:
-        found += _probe(corpus, result.media)
+        found += [
+            Finding(kind, clips, "run over" not in kind) for kind, clips in probe_media(corpus, result.media).items()
+        ]
     result.findings = found
     return result
 
@@ -282,49 +280,4 @@ def _duplicates(corpus: datasets.DatasetDict) -> list[Finding]:
     return [Finding("groups of clips with the same media and cut", same)] if same else []
 
 
-def probe_file(path: str) -> tuple[str, dict | None, str]:
-    """Open a media file; return its path, its duration and streams (None where it cannot be read), and its notes or the
-    reason.
-    """
-    try:
-        with open_media(path) as media:
-            info = media.info
-            kinds = [kind for kind in ("video", "audio") if getattr(info, kind) is not None]
-            return path, {"duration": info.duration, "streams": kinds}, "; ".join(info.notes)
-    except MediaError as error:
-        return path, None, error.reason
-
-
-def _probe(corpus: datasets.DatasetDict, summary: dict[str, float]) -> list[Finding]:
-    """Open each file once, on all cores, and fill `summary`."""
-    cuts = collections.defaultdict(list)
-    for clips in corpus.values():
-        for clip, media in zip(clips["id"], clips["media"]):
-            if media["path"]:
-                cuts[media["path"]].append((clip, media["end"] if media["start"] is not None else None))
-    findings: dict[str, list[str]] = collections.defaultdict(list)
-    durations = []
-    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        results = pool.map(probe_file, sorted(cuts), chunksize=8)
-        for path, info, trouble in tqdm(results, total=len(cuts), unit="file", desc="opening media"):
-            ids = [clip for clip, _ in cuts[path]]
-            if info is None:
-                findings[f"media that cannot be read: {trouble}"] += ids
-                continue
-            durations.append(info["duration"])
-            if trouble:
-                findings[f"media with damage: {trouble}"] += ids
-            for kind in {"video", "audio"} - set(info["streams"]):
-                findings[f"media without {NAMES[kind]}"] += ids
-            beyond = [clip for clip, end in cuts[path] if end is not None and end > info["duration"] + CUT_TOLERANCE]
-            findings["cuts that run over the end of their file"] += beyond
-    summary |= {"files opened": len(cuts), "seconds of media": round(sum(durations), 1)}
-    if durations:
-        summary |= {
-            "shortest file in seconds": round(min(durations), 2),
-            "longest file in seconds": round(max(durations), 2),
-        }
-    return [Finding(kind, clips, "run over" not in kind) for kind, clips in sorted(findings.items()) if clips]
-
-
-__all__ = ["CorpusCheck", "Finding", "check_corpus", "label_histogram", "probe_file", "split_counts"]
+__all__ = ["CorpusCheck", "Finding", "check_corpus", "label_histogram", "split_counts"]

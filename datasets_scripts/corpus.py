@@ -1,12 +1,11 @@
-"""Base class of the corpus builders, and `load_corpus` and `task_specification`, which users call.
+"""Base class of the corpus builders and of their configurations.
 
 A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its
-tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS`.
+tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS` of `loading.py`.
 """
 
 import collections
 import difflib
-import importlib
 import json
 import logging
 import os
@@ -16,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 import datasets
-import pyarrow.compute as pc
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
@@ -26,20 +24,6 @@ from .split_list import SPLITS, deal_out, split_list_files
 
 logger = logging.getLogger(__name__)
 
-# Name of a corpus, which is the name of its module, and its builder class.
-BUILDERS = {
-    "ch_sims": "ChSims",
-    "ch_sims_v2": "ChSimsV2",
-    "iemocap": "Iemocap",
-    "meld": "Meld",
-    "mosei": "Mosei",
-    "mosi": "Mosi",
-    "mustard": "Mustard",
-    "synthetic": "Synthetic",
-    "ur_funny": "UrFunny",
-    "video_folder": "VideoFolder",
-}
-NAMED = 5  # clips that a message lists
 # Options that replace the splits of a corpus: with them the counts of the public files do not apply.
 SPLIT_OPTIONS = ("ids_file", "fold", "speaker_independent", "split_seed")
 
@@ -112,7 +96,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         defaults = self.BUILDER_CONFIG_CLASS.option_defaults()
         for name in options:
             if name not in defaults:
-                raise ValueError(_unknown("option", name, defaults, f" of {self.corpus_name()}"))
+                raise ValueError(unknown_name("option", name, defaults, f" of {self.corpus_name()}"))
         options = {name: value for name, value in options.items() if value not in (None, defaults[name])}
         config = self.task_config(task, data_dir=folder, **options)
         if "ids_file" in options:
@@ -147,7 +131,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """
         tasks = {config.name: config for config in cls.BUILDER_CONFIGS}
         if task is not None and task not in tasks:
-            raise ValueError(_unknown("task", task, tasks, f" of {cls.corpus_name()}"))
+            raise ValueError(unknown_name("task", task, tasks, f" of {cls.corpus_name()}"))
         return tasks[task] if task is not None else cls.BUILDER_CONFIGS[0]
 
     @classmethod
@@ -270,111 +254,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return listed
 
 
-def corpus_builder(name: str) -> type[CorpusBuilder]:
-    """Return the builder class of a corpus."""
-    if name not in BUILDERS:
-        raise ValueError(_unknown("corpus", name, BUILDERS))
-    # Imported on first use, because the builders import this module.
-    return getattr(importlib.import_module(f".{name}", __package__), BUILDERS[name])
-
-
-def load_corpus(
-    name: str,
-    data_dir: str | os.PathLike,
-    task: str | None = None,
-    cache_dir: str | os.PathLike | None = None,
-    media: str = "optional",
-    **options,
-) -> datasets.DatasetDict:
-    """Load the clips of a corpus on disk, in the splits "train", "validation" and "test".
-
-    Args:
-        name: one of `BUILDERS`.
-        data_dir: folder of the corpus as its authors released it.
-        task: e.g. "sentiment", "emotion"; None: the corpus's first.
-        cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
-        media: "optional": clips without a media file keep their text; "required": they are an error, except those whose
-            media are known to be missing or damaged in the release.
-        options: options of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all
-            corpora share.
-
-    Returns:
-        A `DatasetDict` with one row a clip; the columns are those of `clip_schema.clip_features`.
-
-    Raises:
-        ValueError: an unknown corpus, task or option, or annotation files that contradict themselves.
-        FileNotFoundError: files are missing.
-    """
-    if media not in ("optional", "required"):
-        raise ValueError(f'media is {media!r}; expected "optional" or "required".')
-    builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
-    corpus = builder.build()
-    if media == "required" and not builder.TEXT_ALONE_IS_MEANT:
-        _require_media(builder, corpus)
-    counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())
-    logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus))
-    return corpus
-
-
-def task_specification(name: str, task: str | None = None, **options) -> TaskSpecification:
-    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`, with
-    `data_dir` and its options).
-
-    Raises:
-        ValueError: unknown corpus or task.
-    """
-    options.pop("media", None)  # an option of `load_corpus` that does not change the task
-    return corpus_builder(name).task_config(task, **options).task
-
-
-def clips_without_media(corpus: datasets.DatasetDict) -> list[str]:
-    """Return the ids of the clips without a media file."""
-    silent = []
-    for clips in corpus.values():
-        table = clips.data.table
-        absent = pc.equal(pc.struct_field(table.column("media"), "path"), "")
-        silent += table.column("id").filter(absent).to_pylist()
-    return silent
-
-
-def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None:
-    missing = [clip for clip in clips_without_media(corpus) if clip not in builder.KNOWN_BAD_MEDIA]
-    if missing:
-        raise FileNotFoundError(
-            f"{builder.corpus_name()}: {len(missing)} of {sum(map(len, corpus.values()))} clips have no media "
-            f"file ({', '.join(missing[:NAMED])}); "
-            f'complete {builder.config.data_dir}, or say media="optional" to use their text alone.'
-        )
-
-
-def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
-    """Say how many clips have no media file, and list them where they are few."""
-    silent = clips_without_media(corpus)
-    if not silent:
-        return ""
-    total = sum(map(len, corpus.values()))
-    which = "" if len(silent) > 10 else f" ({', '.join(silent)})"
-    known = sum(clip in builder.KNOWN_BAD_MEDIA for clip in silent) if len(silent) < total else 0
-    reason = f", {known} of them known to be missing or bad in the release" if known else ""
-    return f"; {len(silent)} of {total} have no media file{which}{reason}: only their text can be used"
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str:
+def unknown_name(kind: str, name: str, known: Iterable[str], where: str = "") -> str:
+    """Return the message about a name that does not exist, with the known ones and the nearest."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}{where}; known: {', '.join(known) or 'none'}.{hint}"
 
 
-__all__ = [
-    "BUILDERS",
-    "SPLITS",
-    "CorpusBuilder",
-    "CorpusConfig",
-    "clip_features",
-    "clips_without_media",
-    "corpus_builder",
-    "load_corpus",
-    "make_clip",
-    "task_specification",
-]
+__all__ = ["SPLITS", "CorpusBuilder", "CorpusConfig", "clip_features", "make_clip", "unknown_name"]

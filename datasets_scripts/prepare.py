@@ -14,7 +14,8 @@ from datasets.table import embed_table_storage
 
 from modeling_semanticmac.files.atomic_files import write_text, write_whole
 
-from .corpus import CorpusBuilder, corpus_builder
+from .corpus import CorpusBuilder
+from .loading import corpus_builder
 
 SHARD_BYTES = 500 * 2**20  # the size that the Hub's viewer handles well
 BODY = """

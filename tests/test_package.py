@@ -21,7 +21,7 @@ ON_FIRST_USE = {
     "SemanticMACCollator": "modeling_semanticmac.training.collator",
     "SemanticMACTrainer": "modeling_semanticmac.training.trainer",
     "SemanticMACTrainingArguments": "modeling_semanticmac.training.training_args",
-    "load_corpus": "datasets_scripts.corpus",
+    "load_corpus": "datasets_scripts.loading",
 }
 EXTRAS = ("matplotlib", "mpl_toolkits", "scipy", "sklearn", "gradio", "gradio_client", "optuna", "ray", "h5py", "faiss")
 

@@ -142,7 +142,7 @@ def _datasets(args: ExtractionArguments) -> dict:
     """The clips by the name of their split, or of what was given."""
     if args.media is not None:
         return {"media": media_clips(args.media)}
-    from datasets_scripts.corpus import load_corpus  # here: not everybody who extracts has a corpus
+    from datasets_scripts.loading import load_corpus  # here: not everybody who extracts has a corpus
 
     options = json.loads(args.corpus_options) if args.corpus_options else {}
     corpus = load_corpus(args.corpus, args.data_dir, args.task, **options)

@@ -11,7 +11,7 @@ from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy
 
 from datasets_scripts.check import split_counts
-from datasets_scripts.corpus import corpus_builder
+from datasets_scripts.loading import corpus_builder
 
 from ..files.atomic_files import write_json
 from ..metrics import class_scores, compute_metrics, tune_thresholds

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from datasets_scripts import load_corpus
-from datasets_scripts.corpus import corpus_builder
+from datasets_scripts.loading import corpus_builder
 from modeling_semanticmac.metrics import compute_metrics
 from tests.helpers.real_corpora import SPLITS, rows_of, write_real_sims
 from tests.helpers.sims_folder import SIMS, V2, write_ch_sims, write_ch_sims_v2

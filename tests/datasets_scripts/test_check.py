@@ -10,7 +10,7 @@ import pytest
 from datasets_scripts import load_corpus
 from datasets_scripts.__main__ import main
 from datasets_scripts.check import check_corpus, split_counts
-from datasets_scripts.corpus import BUILDERS, corpus_builder
+from datasets_scripts.loading import BUILDERS, corpus_builder
 from tests.helpers.cmu_folder import DASH, MOSI, UNMATCHED, write_mosei, write_mosi
 from tests.helpers.iemocap_folder import write_iemocap
 from tests.helpers.media_files import write_media

@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from datasets_scripts import load_corpus
-from datasets_scripts.corpus import corpus_builder
+from datasets_scripts.loading import corpus_builder
 from datasets_scripts.mosei_labels import EMOTIONS, by_sorted_ids, read_transcript
 from tests.helpers.cmu_folder import DASH, DIGITS, MOSEI, ONLY_IN_FILE, SPARSE, UNMATCHED, write_mosei
 from tests.helpers.real_corpora import SPLITS, rows_of, write_real_mosei, write_real_mosei_csd

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from datasets_scripts import load_corpus
-from datasets_scripts.corpus import corpus_builder
+from datasets_scripts.loading import corpus_builder
 from datasets_scripts.mosi import read_scores, read_transcript
 from tests.helpers.cmu_folder import MOSI, write_mosi
 from tests.helpers.real_corpora import SPLITS, rows_of, write_real_mosi

@@ -306,9 +306,9 @@ def test_who_looks_while_another_begins_waits_for_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"seed": 1}, "holds a synthetic corpus with seed=0; asked for seed=1"),
-        ({"train": 8}, "with train=7; asked for train=8"),
-        ({"contradiction_share": 0.5}, "asked for contradiction_share=0.5"),
+        ({"seed": 1}, "holds a synthetic corpus with seed=0; requested seed=1"),
+        ({"train": 8}, "with train=7; requested train=8"),
+        ({"contradiction_share": 0.5}, "requested contradiction_share=0.5"),
         ({"sed": 1}, "unknown option 'sed' of synthetic; known: .*Did you mean 'seed'"),
     ],
 )
@@ -328,7 +328,7 @@ def test_settings_that_cannot_be(tmp_path):
         with pytest.raises(ValueError, match=message):
             render(tmp_path, num_proc=1, **settings)
     (tmp_path / "thesis.doc").touch()
-    with pytest.raises(ValueError, match="is not empty and holds no synthetic corpus .thesis.doc."):
+    with pytest.raises(ValueError, match="is not empty and does not hold a synthetic corpus .thesis.doc."):
         render(tmp_path, num_proc=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
 
@@ -355,7 +355,7 @@ def test_label_weights_change_the_labels_and_no_clip(folder, tmp_path):
             assert clip["label"] == pytest.approx(0.25 * clip["label_audio"] + 0.75 * clip["label_vision"])
             assert {**before, "label": None} == {**clip, "label": None}
         assert usual[split]["label"] != other[split]["label"]
-    with pytest.raises(ValueError, match="asked for label_weights"):
+    with pytest.raises(ValueError, match="requested label_weights"):
         load_corpus("synthetic", tmp_path / "corpus", cache_dir=tmp_path / "cache", label_weights=[1.0, 0.0, 0.0])
 
 
@@ -365,4 +365,4 @@ def test_command_line(tmp_path, capsys):
     assert json.loads((tmp_path / "corpus" / "corpus.json").read_text())["label_weights"] == [0.2, 0.2, 0.6]
     assert "holds the corpus" in capsys.readouterr().out and len(list((tmp_path / "corpus/clips").iterdir())) == 3
     assert main(["synthetic", str(tmp_path / "corpus"), "--seed", "7"]) == 2
-    assert "asked for seed=7" in capsys.readouterr().err
+    assert "requested seed=7" in capsys.readouterr().err

@@ -117,7 +117,7 @@ def test_a_corpus(towers, tmp_path, monkeypatch, capsys):
         asked.append((args, options))
         return {"train": rows[:1], "validation": rows[1:], "test": None}
 
-    monkeypatch.setattr("datasets_scripts.corpus.load_corpus", load_corpus)
+    monkeypatch.setattr("datasets_scripts.loading.load_corpus", load_corpus)
     words = [
         "--corpus=meld",
         "--data_dir=MELD",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import classification_report, confusion_matrix
 
-from datasets_scripts.corpus import corpus_builder
+from datasets_scripts.loading import corpus_builder
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from modeling_semanticmac.files.atomic_files import write_json
 from modeling_semanticmac.metrics import prediction_metrics
