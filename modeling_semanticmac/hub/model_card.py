@@ -11,11 +11,11 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult
 
-from .. import metrics
 from ..configuration_semanticmac import SemanticMACConfig
 from ..files.atomic_files import write_text
 from ..files.local_paths import without_local_paths
 from ..files.markdown_tables import format_number, markdown_table, mean_and_deviation
+from ..metrics.definitions import definition
 from ..runs.folder import RunFolder, split_results
 from .model_card_text import (
     CITATION,
@@ -188,21 +188,6 @@ def metric_type(name: str) -> str:
         if ending in name:
             return kind
     return name
-
-
-def definition(name: str) -> str:
-    """What a key of `compute_metrics` means: the first line of its function's docstring, and what follows the function's name."""
-    known = [known for known in metrics.__all__ if name == known or name.startswith(f"{known}_")]
-    if not known:
-        return (
-            f"F1 of the class {name.removeprefix('f1_')}"
-            if name.startswith("f1_")
-            else "see docs/metrics.md of the package"
-        )
-    base = max(known, key=len)
-    text = (getattr(metrics, base).__doc__ or "").strip().splitlines()[0].rstrip(".").replace("`", "")
-    rest = name.removeprefix(base).strip("_")
-    return f"{text} ({rest.replace('tuned_', 'tuned, ')})" if rest else text
 
 
 def _sentence(text: str) -> str:

@@ -1,16 +1,15 @@
 """The sections of a run's report: each reads a run folder and gives its text and the same as data."""
 
-import inspect
 import shlex
 
 import numpy as np
 
 from datasets_scripts.split_list import SPLITS
 
-from .. import metrics
 from ..configuration_semanticmac import SUBTASKS
 from ..embedding_extraction.report import ON_ERROR
 from ..files.markdown_tables import format_number, markdown_table
+from ..metrics.definitions import definition, is_of_one_class, selection_metric
 from ..runs.folder import RunFolder, split_results
 from .paper_figures import paper_row
 from .pictures import pseudo_label_picture, training_picture
@@ -27,7 +26,6 @@ ORDER = (
     "sims_acc2", "sims_f1", "sims_acc3", "sims_acc5", "sims_mae", "sims_pearson",
     "w_acc", "w_precision", "w_recall", "w_f1", "macro_f1", "n_acc", "s_acc", "b_f1",
 )  # fmt: skip
-OTHER_DEFINITIONS = {"loss": "of sub-task M, mean over the clips: absolute error of scores, cross entropy of classes"}
 
 
 def clips_section(run: RunFolder) -> Section:
@@ -88,7 +86,7 @@ def metrics_section(run: RunFolder) -> Section:
     validation, test = (split_results(run.results, split) for split in ("eval", "test"))
     row, same_model = paper_row(run.record["data"]["corpus"], run.task.name, run.language_model)
     printed = row.metrics if row else {}
-    names = sorted((name for name in validation | test if definition(name)), key=_place)
+    names = sorted((name for name in validation | test if definition(name) and not is_of_one_class(name)), key=_place)
     header = ["metric", "validation", "test", *(["the paper"] if row else []), "definition"]
     rows = [
         [
@@ -145,26 +143,22 @@ def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
     return " ".join([*words, *([row.note] if row.note else [])])
 
 
-def definition(name: str) -> str:
-    """What a metric is, from its docstring: the first sentence and the formula; empty for a figure of one class and for what is no metric."""
-    plain = name.removesuffix("_tuned")
-    if plain in OTHER_DEFINITIONS:
-        return OTHER_DEFINITIONS[plain]
-    if plain not in metrics.__all__:
-        return ""
-    lines = inspect.getdoc(getattr(metrics, plain)).partition("\nArgs:")[0].splitlines()
-    sentence = lines[0].split(". ")[0].rstrip(".")
-    formula = " ".join(" ".join(line.split()) for line in lines if line.startswith("    "))
-    return (
-        sentence + (f": {formula}" if formula else "") + ("; thresholds tuned on validation" if name != plain else "")
-    )
+def _selected_by(run: RunFolder) -> str:
+    """Return the validation figure that chose the model.
+
+    Version 0.1 recorded "loss" where it took the figure of the task; the best value in the state of the Trainer tells the two apart.
+    """
+    recorded = str(run.record["training"].get("metric_for_best_model")).removeprefix("eval_")
+    if recorded == "None":
+        return selection_metric(run.task)
+    losses = [row["eval_loss"] for row in run.history if "eval_loss" in row]
+    best = run.state.get("best_metric")
+    return selection_metric(run.task) if recorded == "loss" and best is not None and best not in losses else recorded
 
 
 def training_section(run: RunFolder) -> Section | None:
     """Curves, and the last logged figures of every epoch."""
-    metric = (run.record["training"].get("metric_for_best_model") or "loss").removeprefix("eval_")
-    if metric == "loss" and not run.task.minimize:
-        metric = "w_f1"  # recorded before the Trainer makes the task's own choice
+    metric = _selected_by(run)
     best = run.state.get("best_global_step")
     chosen = next((row["epoch"] for row in run.history if row["step"] == best), None)
     if training_picture(run.path / PICTURES / "training", run.history, chosen, metric) is None:

@@ -16,7 +16,6 @@ from modeling_semanticmac.metrics import prediction_metrics
 from modeling_semanticmac.report import main, write_report
 from modeling_semanticmac.report.paper_figures import LANGUAGE_MODELS, ROWS, paper_row
 from modeling_semanticmac.report.pictures import confusion_picture, label_picture
-from modeling_semanticmac.report.sections import definition
 from modeling_semanticmac.runs.folder import RunFolder, split_results
 from modeling_semanticmac.runs.record import prediction_arrays
 from tests.helpers.run_folders import one_hot, write_run
@@ -290,13 +289,6 @@ def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
         "68 clips, this run's 2",
     ):
         assert part in told
-
-
-def test_definitions_come_with_their_formula_and_classes_have_none():
-    assert definition("acc7") == "Seven-class accuracy of CMU-MOSI / MOSEI: mean [rint(clip(p, 3)) = rint(clip(y, 3))]"
-    assert "(TP N / P + TN) / (2 N)" in definition("n_acc") and "Args" not in definition("n_acc")
-    assert definition("b_f1_tuned").endswith("thresholds tuned on validation")
-    assert not definition("f1_joy") and not definition("n_acc_happy") and not definition("threshold_happy")
 
 
 def test_the_command(tmp_path, capsys):
