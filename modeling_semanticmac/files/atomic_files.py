@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import stat
 import threading
@@ -40,8 +41,20 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object], durabl
 
 
 def write_json(path: str | os.PathLike, value) -> None:
-    """Write a value as JSON, completely or not at all; objects that JSON does not know are written as their `str`."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+    """Write a value as JSON, completely or not at all.
+
+    Objects that JSON does not know are written as their `str`; NaN and infinity, for which JSON has no word, as null.
+    """
+    text = json.dumps(_without_non_finite(value), indent=2, sort_keys=True, default=str, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _without_non_finite(value):
+    if isinstance(value, dict):
+        return {name: _without_non_finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

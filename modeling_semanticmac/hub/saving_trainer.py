@@ -1,5 +1,6 @@
-"""A Trainer that saves safetensors and JSON only, and pushes what others can use."""
+"""A Trainer that saves safetensors and JSON only, and pushes the files that others can use."""
 
+import json
 import os
 
 from transformers import Trainer
@@ -11,34 +12,59 @@ from .upload import push_run
 
 
 class SavingTrainer(Trainer):
-    """What the library's Trainer leaves on disk and on the Hub, as this package has it; how to learn is no matter here."""
+    """Trainer with this package's way of saving and pushing only; training lives in `SemanticMACTrainer`."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             # The library pickles the arguments; a checkpoint here is safetensors and JSON, which anyone may open.
-            folder = output_dir if output_dir is not None else self.args.output_dir
+            folder = output_dir if output_dir is not None else str(self.args.output_dir)
             os.remove(os.path.join(folder, "training_args.bin"))
             write_json(os.path.join(folder, "training_args.json"), hide_secrets(self.args.to_sanitized_dict()))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As in the library, which would also push here: before there are results to put into the card."""
+        """Save the model as the library does, but without pushing: the model card is made from results that come later."""
         super().save_model(output_dir, _internal_call=True)
 
-    def create_model_card(self, model_name: str | None = None, **kwargs) -> None:
-        """Write `README.md` from what the run left in its folder; the library's arguments for its own draft are not used."""
+    def save_metrics(self, split: str, metrics: dict[str, float], combined: bool = True) -> None:
+        """Write `<split>_results.json` and add the figures to `all_results.json`; undefined ones are null, as JSON has no NaN.
+
+        Args:
+            split: "train", "eval", "test" or "all".
+            metrics: name -> figure.
+            combined: whether to add the figures to `all_results.json`.
+        """
+        if not self.is_world_process_zero():
+            return
+        folder = str(self.args.output_dir)
+        write_json(os.path.join(folder, f"{split}_results.json"), metrics)
+        if combined:
+            path = os.path.join(folder, "all_results.json")
+            before = {}
+            if os.path.isfile(path):
+                with open(path, encoding="utf-8") as file:
+                    before = json.load(file)
+            write_json(path, {**before, **metrics})
+
+    def create_model_card(self, model_name: str | None = None, **kwargs) -> None:  # type: ignore[override]
+        """Write `README.md` from the files of the run; the arguments for the library's own draft are not used."""
         if self.is_world_process_zero():
-            name = self.hub_model_id or self.args.hub_model_id or model_name or os.path.basename(self.args.output_dir)
-            write_model_card(self.args.output_dir, name)
+            folder = str(self.args.output_dir)
+            name = self.hub_model_id or self.args.hub_model_id or model_name or os.path.basename(folder)
+            write_model_card(folder, name)
 
     def push_to_hub(
         self, commit_message: str | None = "End of training", blocking: bool = True, token: str | None = None,
         revision: str | None = None, private: bool | None = None, **kwargs,
     ):  # fmt: skip
-        """Save the model and push the run as `hub_upload.push_run` does: the library would upload the whole folder, embeddings and predictions with it.
+        """Save the model and push the run by `push_run`; the library would upload the whole folder, with embeddings and predictions.
 
         Args:
-            blocking, kwargs: of the library's method; the upload is always waited for, the card is made from the run.
+            commit_message: subject line of the commit.
+            token: access token of the Hub; None: `hub_token`, or the one of `hf auth login`.
+            revision: branch; None: `hub_revision`.
+            private: whether a new repository is visible to you only.
+            blocking, kwargs: arguments of the library's method without effect; the upload is always waited for.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         token = token if token is not None else self.args.hub_token
@@ -49,7 +75,7 @@ class SavingTrainer(Trainer):
             return None
         revision = revision if revision is not None else self.args.hub_revision
         return push_run(
-            self.args.output_dir, self.hub_model_id, token=token, revision=revision, commit_message=commit_message or "End of training"
+            str(self.args.output_dir), str(self.hub_model_id), token=token, revision=revision, commit_message=commit_message or "End of training"
         )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ semanticmac compare RUN RUN ...   differences, with intervals of a paired bootst
 """
 
 import argparse
-import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def write_report(folder: Path | str) -> str:
     title, summary = _head(run)
     text = f"# {title}\n\n{summary}\n" + "".join(f"\n## {section.title}\n\n{section.text}" for section in sections)
     data = {"corpus": run.record["data"]["corpus"], "task": run.record["task"], "summary": summary}
-    write_json(run.path / "report.json", _no_nan(data | {section.name: section.data for section in sections}))
+    write_json(run.path / "report.json", data | {section.name: section.data for section in sections})
     write_text(run.path / "report.md", text)
     return text
 
@@ -82,15 +81,6 @@ def _head(run: RunFolder) -> tuple[str, str]:
     lacking = covered_clips(run)[1]
     warning = f" **{lacking.partition('. ')[0]}.**" if lacking else ""
     return f"{data['corpus']}, {task.name}", " ".join(words) + options + warning
-
-
-def _no_nan(value):
-    """The same with None for what is not a finite number: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _no_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_no_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main(argv: list[str] | None = None) -> int:

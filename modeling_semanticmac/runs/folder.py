@@ -30,9 +30,11 @@ def split_results(results: dict, split: str) -> dict[str, float]:
         split: as the Trainer calls it: "train", "eval" (validation) or "test".
     """
     return {
-        name.removeprefix(f"{split}_"): value
+        name.removeprefix(f"{split}_"): math.nan
+        if value is None
+        else value  # JSON has null where a figure is undefined
         for name, value in results.items()
-        if name.startswith(f"{split}_") and not name.endswith(TIMINGS) and isinstance(value, int | float)
+        if name.startswith(f"{split}_") and not name.endswith(TIMINGS) and isinstance(value, int | float | None)
     }
 
 

@@ -58,3 +58,12 @@ def test_the_umask_decides_who_may_read(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("x.safetensors", "x.json")] == [mode, mode]
+
+
+def test_json_has_no_nan(tmp_path):
+    """What is undefined is null: a reader in another language refuses a bare NaN."""
+    write_json(
+        tmp_path / "x.json", {"pearson": float("nan"), "rows": [1.5, float("inf"), {"a": -float("inf")}], "n": 3}
+    )
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"pearson": None, "rows": [1.5, None, {"a": None}], "n": 3}
