@@ -10,13 +10,14 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitInfo, CommitOperation, CommitOperationAdd, CommitOperationDelete, HfApi
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..files.local_paths import hide_paths, local_paths, without_local_names, without_local_paths
 from ..files.secrets import hide_secrets
 from .model_card import write_model_card
 
-# Nothing else goes up: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels and predictions of single clips.
+# Nothing else is uploaded: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels and predictions of single clips.
 CHECKPOINT = (
     "config.json",
     "model*.safetensors",
@@ -38,8 +39,8 @@ TOWERS = tuple(
     f"{tower}/*{ending}" for tower in ("vision_encoder", "audio_encoder") for ending in (".json", ".safetensors")
 )
 RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report/*.png", "report/*.svg")
-UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "*.py", "README.md", *RECORD)
-# Parts of a checkpoint that must go where the new one has no such file, or they would be loaded.
+UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "README.md", *RECORD)
+# Parts of an earlier checkpoint that are deleted where the new one has no such file; they would be loaded otherwise.
 REPLACED = ("model*.safetensors", "model.safetensors.index.json", "vision_encoder/*", "audio_encoder/*")
 
 
@@ -47,19 +48,21 @@ def push_run(
     folder: str | os.PathLike, repo_id: str, *, private: bool | None = None, token: str | None = None, revision: str | None = None,
     commit_message: str = "Upload a run of SemanticMAC",
 ) -> CommitInfo:  # fmt: skip
-    """Write the card of a run, and upload what of the run others can use; a second push replaces the first.
+    """Write the card of a run and upload the files that others can use; a second push replaces the first.
 
-    Absolute paths in text and JSON files are cut down to their last part on the way; the files in the folder stay as they are.
+    Absolute paths in text and JSON files are shortened to their last part in the upload; the files in the folder stay as they are.
 
     Args:
         folder: output folder of a run, or of `save_pretrained`.
         repo_id: org/name.
-        private: whether only you see a repository that is made now.
-        revision: branch, made where it is not there; None: main.
+        private: whether a new repository is visible to you only.
+        token: access token of the Hub; None: the one of `hf auth login`.
+        revision: branch, created where it is absent; None: main.
+        commit_message: subject line of the commit.
 
     Raises:
-        FileNotFoundError: no model in the folder.
-        ValueError: a tower lies in another folder of this machine, where nobody else can load it.
+        FileNotFoundError: the folder holds no model.
+        ValueError: a file to upload is a symbolic link, or a tower lies in another folder of this machine, where nobody else can load it.
     """
     folder = Path(folder)
     write_model_card(folder, repo_id)
@@ -71,33 +74,83 @@ def push_run(
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     there = api.list_repo_files(repo_id, revision=revision)
     old = [name for name in there if name not in files and any(fnmatch(name, pattern) for pattern in REPLACED)]
-    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+    operations: list[CommitOperation] = [CommitOperationAdd(name, content) for name, content in files.items()]
     operations += [CommitOperationDelete(name) for name in old]
     return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
 
 
 def files_to_upload(folder: Path) -> dict[str, str | bytes]:
-    """Name in the repository -> path, or the bytes of a text file without the folders of this machine."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files: dict[str, str | bytes] = {}
+    """Return the files of a run that are uploaded: those on the list, and the code that the checkpoint names.
+
+    Returns:
+        Name in the repository -> path, or the bytes of a text file without the folders of this machine.
+
+    Raises:
+        ValueError: one of the files is a symbolic link, or lies in a linked folder: its target may be anything.
+    """
+    below, code = _names_below(folder), checkpoint_code(folder)
+    # Patterns without a folder match at the top only: a training checkpoint has the same files one level below.
+    names = [name for name in below if name in code or any(_matches(name, pattern) for pattern in UPLOADED)]
+    folders = {pattern.partition("/")[0] for pattern in UPLOADED if "/" in pattern}
+    links = [name for name in below if (name in names or name in folders) and (folder / name).is_symlink()]
+    if links:
+        raise ValueError(
+            f"{', '.join(links)} in {folder}: symbolic links are not uploaded, since a target may be any file of this machine; nothing was uploaded. Put "
+            "copies of the files in their place."
+        )
     paths = _local_paths(folder)
-    for name in names:
-        # Patterns without a folder are of the top alone: a checkpoint's own files lie one below.
-        if any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in UPLOADED):
-            path = folder / name
-            if name in RECORD and name.endswith(".json"):
-                files[name] = _json_bytes(without_local_paths(hide_secrets(_json(path))))
-            elif name.endswith("config.json"):
-                files[name] = _json_bytes(without_local_names(_json(path)))
-            elif name.endswith(".md"):
-                files[name] = hide_paths(hide_secrets(path.read_text(encoding="utf-8")), paths).encode()
-            else:
-                files[name] = str(path)
-    return files
+    return {name: _content(folder / name, name, paths) for name in names}
+
+
+def checkpoint_code(folder: Path) -> set[str]:
+    """Return the Python files at the top of a checkpoint that its `auto_map` names, and the siblings that they import."""
+    found: set[str] = set()
+    for name in ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        config = _json(path)
+        pipelines = config.get("custom_pipelines") or {}
+        references = [*(config.get("auto_map") or {}).values(), *(entry.get("impl") for entry in pipelines.values())]
+        for reference in references:
+            for target in reference if isinstance(reference, list | tuple) else [reference]:
+                found |= _with_siblings(folder, f"{target}".partition(".")[0])
+    return found
+
+
+def _with_siblings(folder: Path, module: str) -> set[str]:
+    path = folder / f"{module}.py"
+    if not path.is_file():
+        return set()
+    return {path.name, *(Path(name).name for name in get_relative_import_files(path))}
+
+
+def _names_below(folder: Path) -> list[str]:
+    """Return the files below a folder and the linked folders, which are not entered, relative to it and sorted."""
+    found = []
+    for root, folders, files in os.walk(folder):
+        linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        found += [Path(root, name).relative_to(folder).as_posix() for name in (*files, *linked)]
+    return sorted(found)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch(name, pattern) and name.count("/") == pattern.count("/")
+
+
+def _content(path: Path, name: str, paths: set[str]) -> str | bytes:
+    """Return what is uploaded of a file: its path, or the bytes of a text without secrets and without the folders of this machine."""
+    if name in RECORD and name.endswith(".json"):
+        return _json_bytes(without_local_paths(hide_secrets(_json(path))))
+    if name.endswith("config.json"):
+        return _json_bytes(without_local_names(_json(path)))
+    if name.endswith(".md"):
+        return hide_paths(hide_secrets(path.read_text(encoding="utf-8")), paths).encode()
+    return str(path)
 
 
 def _local_paths(folder: Path) -> set[str]:
-    """The absolute paths that the run was given, as they may stand in its report."""
+    """Return the absolute paths among the arguments of a run, which its report may show."""
     path = folder / "run.json"
     return local_paths(_json(path)) if path.is_file() else set()
 

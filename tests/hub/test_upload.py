@@ -6,28 +6,62 @@ import pytest
 
 from modeling_semanticmac.commands import train
 from modeling_semanticmac.hub import upload as hub_upload
-from modeling_semanticmac.hub.upload import files_to_upload, main, push_run
+from modeling_semanticmac.hub.upload import checkpoint_code, files_to_upload, main, push_run
 from modeling_semanticmac.training import seed_runs
 from modeling_semanticmac.training.training_args import SemanticMACTrainingArguments
 from tests.helpers.tiny import tiny_config
+from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 GOES_UP = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "README.md",
            "run.json", "all_results.json", "report.md", "report.json", "report/training.png", "report/training.svg", "modeling_semanticmac.py",
-           "vision_encoder/config.json", "vision_encoder/model.safetensors"]  # fmt: skip
+           "sibling.py", "vision_encoder/config.json", "vision_encoder/model.safetensors"]  # fmt: skip
 STAYS = ["optimizer.pt", "training_args.bin", "training_args.json", "trainer_state.json", "splits.json", "predictions_test.csv", "label_state.safetensors",
          "representations.safetensors", "checkpoint-3/model.safetensors", "checkpoint-3/config.json", "checkpoint-3/modeling_semanticmac.py",
-         "report/scores.csv", "embeddings/shards/a.safetensors", "embeddings/index/a.parquet", "before/all_results.json", ".env", "notes.txt"]  # fmt: skip
+         "report/scores.csv", "embeddings/shards/a.safetensors", "embeddings/index/a.parquet", "before/all_results.json", ".env", "notes.txt", "my_secrets.py", "conftest.py"]  # fmt: skip
 
 
 def fill(folder, names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"{}" if name.endswith(".json") else b"content")
+        (folder / name).write_bytes(b"{}" if name.endswith(".json") else b"# content")
+    (folder / "config.json").write_text(
+        json.dumps({"auto_map": {"AutoModel": "modeling_semanticmac.SemanticMACModel"}})
+    )
+    (folder / "modeling_semanticmac.py").write_text("from .sibling import something\n")
 
 
 def test_what_goes_up_and_what_stays(tmp_path):
     fill(tmp_path, GOES_UP + STAYS)
     assert sorted(files_to_upload(tmp_path)) == sorted(GOES_UP)
+
+
+def test_symbolic_links_are_refused_and_others_ignored(tmp_path):
+    """A link may lead to any file of this machine: a private key under an innocent name, or a folder of media."""
+    run, secret = tmp_path / "run", tmp_path / "id_rsa"
+    fill(run, [*GOES_UP, "keys/id_rsa", "keys/config.json"])
+    secret.write_text("PRIVATE KEY")
+    (run / "notes.txt").symlink_to(secret)
+    (run / "embeddings").symlink_to(run / "keys")
+    assert sorted(files_to_upload(run)) == sorted(GOES_UP)  # what is not on the list may be a link
+    (tmp_path / "linked").symlink_to(run)
+    assert sorted(files_to_upload(tmp_path / "linked")) == sorted(GOES_UP)  # and so may the run's own folder
+    for name in ("README.md", "tokenizer.model", "modeling_semanticmac.py", "report/more.png"):
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(secret)
+        with pytest.raises(ValueError, match=f"{name} in .*: symbolic links are not uploaded.*nothing was uploaded"):
+            files_to_upload(run)
+        (run / name).unlink()
+        fill(run, GOES_UP)
+    (run / "audio_encoder").symlink_to(run / "keys")
+    with pytest.raises(ValueError, match="audio_encoder in .*: symbolic links are not uploaded"):
+        files_to_upload(run)
+
+
+def test_the_code_of_a_checkpoint_is_what_it_names(tmp_path):
+    """Of a saved model: the modules of `auto_map` with their siblings, the pipeline's among them."""
+    folder = save_tiny_checkpoint(tmp_path)
+    (folder / "my_secrets.py").write_text("TOKEN = 'x'")
+    assert checkpoint_code(folder) == {path.name for path in folder.glob("*.py")} - {"my_secrets.py"}
 
 
 def test_texts_go_up_without_folders_and_stay_as_they_are_here(tmp_path):
