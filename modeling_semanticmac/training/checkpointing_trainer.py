@@ -19,20 +19,21 @@ class CheckpointingTrainer(SavingTrainer):
         self._unfinished: Path | None = None  # set while a checkpoint is saved
         super().__init__(*args, **kwargs)
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+    def train(self, resume_from_checkpoint: str | bool | None = None, trial=None, ignore_keys_for_eval=None):
         """Train as the library does; resume only from a whole checkpoint.
 
         Args:
             resume_from_checkpoint: folder of a checkpoint; "last" or True for the newest whole one in the output folder.
+            trial, ignore_keys_for_eval: as in the library.
 
         Raises:
             FileNotFoundError: the checkpoint, or a part of it, is absent.
             ValueError: the checkpoint is damaged, or was saved by another number of processes.
         """
-        checkpoint = requested_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        checkpoint = requested_checkpoint(resume_from_checkpoint, str(self.args.output_dir))
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.args.world_size)
-        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint=checkpoint, trial=trial, ignore_keys_for_eval=ignore_keys_for_eval)
 
     def _get_output_dir(self, trial) -> str:
         return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)

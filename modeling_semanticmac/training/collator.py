@@ -1,4 +1,4 @@
-"""Clips of a dataset to a padded batch."""
+"""Convert clips of a dataset to a padded batch."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from ..processing_semanticmac import pad_streams
 
 
 class SemanticMACCollator:
-    """Rows of a corpus (the clip schema of docs/architecture.md) to the tensors that the model takes.
+    """Collator from rows of a corpus (the clip schema of docs/architecture.md) to the tensors that the model takes.
 
         input_ids, attention_mask (, token_type_ids)   (B, L)
         audio_embeds (B, T_a, D_a), audio_mask (B, T_a);  vision_embeds (B, T_v, D_v), vision_mask (B, T_v)
         labels (B,) or (B, C);  clip_index (B,) where the rows have it
 
-    A modality that a clip lacks (no text, no embeddings in the store) is an all-zero row of its mask; one that the whole batch lacks is left
+    A modality that a clip lacks (no text, no embeddings in the store) is an all-zero row of its mask; a modality that the whole batch lacks is left
     out.
 
     Args:
-        processor: gives `encode_text`.
-        task: what the labels are; every batch is checked against it.
-        store: embeddings by clip id (`embedding_store.EmbeddingStore`); None for text alone.
+        processor: a `SemanticMACProcessor`; its `encode_text` is used.
+        task: the task specification; the labels of every batch are checked against it.
+        store: embeddings by clip id (an `EmbeddingStore`); None for text alone.
         modalities: which of "text", "audio", "vision" to use.
-        use_context: put the earlier utterances before the text.
+        use_context: whether the earlier utterances precede the text.
         max_length: longest text in tokens; None: the processor's.
 
     Raises:

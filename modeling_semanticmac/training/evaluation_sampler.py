@@ -1,4 +1,4 @@
-"""The order of clips in evaluation: theirs, in batches that are all whole."""
+"""The order of clips in evaluation: that of the dataset, in batches that are all complete."""
 
 from collections.abc import Iterator, Sized
 
@@ -6,11 +6,11 @@ from torch.utils.data import Sampler
 
 
 class WholeBatches(Sampler[int]):
-    """The rows 0 ... n - 1 in order, then from 0 on until the last batch is whole.
+    """Sampler of the rows 0 ... n - 1 in order, then of those from 0 on until the last batch is complete.
 
-    Accelerate fills up the last batches of several processes in this way, so that each has as many, and takes what was added out of the gathered
-    predictions; a single process would compute its last batch in another shape, which moves its last digits. With this sampler every process computes a
-    batch that one process alone computes too: the same predictions and metrics, to the last digit, at the same batch size a process.
+    Accelerate fills up the last batches of several processes in this way, so that each process has the same number, and removes the added rows from the
+    gathered predictions. A single process would compute its last batch in another shape, which changes the last digits. With this sampler every process
+    computes a batch that a single process computes too: predictions and metrics are equal to the last digit at the same batch size per process.
 
     Args:
         dataset: n rows.

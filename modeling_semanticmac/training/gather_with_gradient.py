@@ -1,4 +1,4 @@
-"""The rows of all processes in one tensor, through which gradients flow back to the process that made them."""
+"""Gather the rows of all processes in one tensor, with gradients that return to the process of each row."""
 
 import torch
 import torch.distributed as dist
@@ -13,17 +13,17 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        # Every process's loss depends on these rows; the sum of what they say belongs to the process that made them.
+        # The loss of every process depends on these rows; the sum of their gradients belongs to the process of the rows.
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of all processes in order of their rank, (B, ...) -> (G, ...).
+    """Return the rows of all processes in order of their rank, (B, ...) -> (G, ...).
 
-    The gradient of a row is the sum over the losses of all processes; with the averaging of `DistributedDataParallel` it becomes that of the mean. Every
-    process must give as many rows and run the backward pass.
+    The gradient of a row is the sum over the losses of all processes; the averaging of `DistributedDataParallel` turns it into that of the mean. Every
+    process must give the same number of rows and run the backward pass.
     """
     return _GatherRows.apply(rows)
 

@@ -1,7 +1,7 @@
-"""What label generation used and made in each epoch of a run, kept on disk for the analyses: `RUN/label_history/`.
+"""Pseudo labels of each epoch of a run and their neighbours, stored for the analyses in `RUN/label_history/`.
 
 - `clips.json`: ids of the training set in order, `start_epoch` n_0 and `momentum` of eq. (15);
-- `epoch_<n>.safetensors`, n counted from 1: `labels` (4, N, C) float32 that epoch n learns from, of the sub-tasks S, T, A, V; `neighbors` (4, N, K)
+- `epoch_<n>.safetensors`, n counted from 1: `labels` (4, N, C) float32 of the sub-tasks S, T, A, V in epoch n; `neighbors` (4, N, K)
   int32, the rows of the training set that they were made from, nearest first, -1 where none; `distances` (4, N, K) float32, the D of eq. (13),
   infinity where none. Up to epoch n_0 the labels are the ground truth and there are no neighbours.
 """
@@ -22,26 +22,28 @@ LABEL_HISTORY = "label_history"
 
 
 class LabelHistoryWriter:
-    """Keeps the labels of each epoch of one run. A resumed run goes on after the epoch that it stopped in, another run begins anew: what an earlier
-    run left of later epochs in the same folder goes away.
+    """Writer of the labels of each epoch of one run.
+
+    A resumed run continues after the epoch that it stopped in; another run starts from the beginning and deletes the later epochs that an earlier run
+    left in the folder.
 
     Args:
         run_folder: output folder of the run; nothing is written before the first `keep`.
-        ids: of the training set, in order.
-        state: the labels to keep.
+        ids: clips of the training set, in order.
+        state: the labels to write.
     """
 
     def __init__(self, run_folder: str | os.PathLike, ids: list[str], state: SemanticLabels):
         self.folder, self.ids, self.state = Path(run_folder) / LABEL_HISTORY, list(ids), state
-        self.epoch = 0  # the last one that is kept
+        self.epoch = 0  # the last one written
 
     def resume(self) -> None:
-        """Go on after the epoch of the restored state: its labels were kept before the run stopped."""
+        """Continue after the epoch of the restored state, whose labels were written before the run stopped."""
         self.epoch = self.state.epoch
         self._begin()
 
     def keep(self) -> None:
-        """Write the labels of the state's epoch, whole or not at all; a second call for the same epoch does nothing."""
+        """Write the labels of the state's epoch, completely or not at all; a second call for the same epoch does nothing."""
         if self.state.epoch <= self.epoch:
             return
         if self.epoch == 0:
@@ -60,12 +62,12 @@ class LabelHistoryWriter:
 
 @dataclass(frozen=True)
 class LabelHistory:
-    """The labels of a run, read epoch by epoch.
+    """The labels of a run, read by epoch.
 
     Args:
         folder: `RUN/label_history`.
-        ids: of the training set, N in order.
-        epochs: those that are kept, ascending.
+        ids: clips of the training set, N in order.
+        epochs: stored epochs, ascending.
         start_epoch: n_0, the last epoch with the ground truth.
         momentum: False where labels have no history.
     """
@@ -77,20 +79,20 @@ class LabelHistory:
     momentum: bool
 
     def labels(self, epoch: int) -> np.ndarray:
-        """Labels of sub-tasks S, T, A, V that the epoch learns from: float32 (4, N, C)."""
+        """Return the labels of sub-tasks S, T, A, V in an epoch: float32 (4, N, C)."""
         return self._read(epoch, "labels")
 
     def neighbors(self, epoch: int) -> np.ndarray:
-        """Rows of the training set that these labels were made from: int32 (4, N, K), nearest first, -1 where none."""
+        """Return the rows of the training set that these labels were made from: int32 (4, N, K), nearest first, -1 where none."""
         return self._read(epoch, "neighbors")
 
     def distances(self, epoch: int) -> np.ndarray:
-        """D of eq. (13) to these neighbours: float32 (4, N, K), infinity where none. Their weight is exp(-D^2)."""
+        """Return the D of eq. (13) to these neighbours: float32 (4, N, K), infinity where none. Their weight is exp(-D^2)."""
         return self._read(epoch, "distances")
 
     @property
     def ground_truth(self) -> np.ndarray:
-        """y_M as vectors, float32 (N, C): the score, the one-hot class or the multi-hot labels."""
+        """Return y_M as vectors, float32 (N, C): the score, the one-hot class or the multi-hot labels."""
         return self.labels(1)[0]
 
     def _read(self, epoch: int, name: str) -> np.ndarray:
@@ -102,13 +104,13 @@ class LabelHistory:
 
 
 def read_label_history(run_folder: str | os.PathLike) -> LabelHistory:
-    """The label history of a run.
+    """Return the label history of a run.
 
     Args:
         run_folder: output folder of the run, or its `label_history`.
 
     Raises:
-        FileNotFoundError: the run kept none.
+        FileNotFoundError: the run has none.
     """
     folder = Path(run_folder)
     folder = folder if folder.name == LABEL_HISTORY else folder / LABEL_HISTORY

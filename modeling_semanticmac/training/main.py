@@ -33,7 +33,7 @@ def train(trainer: SemanticMACTrainer, run: Run, checkpoint: str | None = None) 
     Args:
         checkpoint: that the training resumes; None: it starts from the beginning.
     """
-    args = run.training_args
+    args = trainer.args
     result = trainer.train(resume_from_checkpoint=checkpoint)
     run.choice = "the model of the last step, chosen without looking at any split"
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:

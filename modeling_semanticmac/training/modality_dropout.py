@@ -1,4 +1,4 @@
-"""Modality dropout: clips of a training batch lose modalities at random, so that the model learns to answer from what is left (not in the paper)."""
+"""Modality dropout: clips of a training batch lose modalities at random, so that the model learns to predict from the others (not in the paper)."""
 
 import torch
 
@@ -6,19 +6,19 @@ MASKS = ("attention_mask", "audio_mask", "vision_mask")  # of text, audio, visio
 
 
 def drop_modalities(batch: dict[str, torch.Tensor], probability: float) -> dict[str, torch.Tensor]:
-    """The batch in which each modality of each clip is missing with a probability, but never all of a clip's.
+    """Return the batch with each modality of each clip missing with a probability, but never all modalities of a clip.
 
-    What is dropped is an all-zero row of its mask: for this step the clip does not have it. Where the draw would take everything that a clip has,
-    one of its modalities, each as likely, stays. So of a clip with k modalities each is dropped with probability p - p^k / k.
+    A dropped modality is an all-zero row of its mask: the clip lacks it for this step. Where the draw would drop all modalities of a clip, one of them,
+    chosen uniformly, stays. Each of the k modalities of a clip is thus dropped with probability p - p^k / k.
 
-    The draws come from torch's default generator on the CPU, whatever the batch's device: its state is part of every training checkpoint.
+    The draws come from torch's default generator on the CPU on every device: its state is part of every training checkpoint.
 
     Args:
-        batch: as `SemanticMACCollator` gives it; left as it is.
+        batch: from `SemanticMACCollator`; it is not changed.
         probability: p in [0, 1). With 0 nothing is drawn.
 
     Returns:
-        The same batch but for the masks.
+        The batch with other masks.
     """
     names = [name for name in MASKS if name in batch]
     if not probability or not names:
@@ -27,7 +27,9 @@ def drop_modalities(batch: dict[str, torch.Tensor], probability: float) -> dict[
     draws = torch.rand(present.shape).to(present.device).masked_fill(~present, -1.0)
     dropped = draws < probability
     gone = dropped.all(dim=1).nonzero().flatten()
-    dropped[gone, draws[gone].argmax(dim=1)] = False  # where all fall below p, each is the largest equally often
+    dropped[gone, draws[gone].argmax(dim=1)] = (
+        False  # where all fall below p, each is the largest with the same probability
+    )
     kept = {name: batch[name] * ~dropped[:, column, None] for column, name in enumerate(names)}
     return {**batch, **kept}
 

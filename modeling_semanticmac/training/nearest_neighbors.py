@@ -1,28 +1,31 @@
 """Exact k-nearest neighbours of every row among all other rows (eq. 13), in bounded memory, the same on every machine.
 
-Fast single-precision blocks find a few candidates too many; their distances are then computed anew in double precision, and ties go to the lower
-index. Rows for which rounding could have hidden a neighbour are searched once more exactly. So neither the blocks nor the device nor the number of
+Fast single-precision blocks find a few candidates more than needed; their distances are then computed again in double precision, and ties go to the
+lower index. Rows for which rounding could have hidden a neighbour are searched again exactly. Neither the blocks nor the device nor the number of
 processes can change the result.
 """
 
 import torch
 
+from .full_precision import full_precision
+
 SPARE = 6  # candidates beyond k
 CACHE_BYTES = 2**21
-GROUP = 16  # columns whose minimum is looked at first; a power of two
+GROUP = 16  # columns whose minimum is compared first; a power of two
 
 
+@full_precision
 def nearest_neighbors(
     features: torch.Tensor, num_neighbors: int, memory_bytes: int = 128 * 2**20
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The K nearest other rows of each row by Euclidean distance, nearest first, ties to the lower index.
+    """Return the K nearest other rows of each row by Euclidean distance, nearest first, ties to the lower index.
 
     Each block of distances serves both its rows and its columns, so half of the matrix is computed.
 
     Args:
         features: (n, d).
-        num_neighbors: K; with n <= K rows the other n - 1 are given.
-        memory_bytes: what the search may take beside its result, roughly.
+        num_neighbors: K; with n <= K rows the other n - 1 are returned.
+        memory_bytes: approximate memory of the search beside its result.
 
     Returns:
         Euclidean distances (n, k), float64, and row indices (n, k), k = min(K, n - 1).
@@ -55,7 +58,7 @@ def nearest_neighbors(
 
 
 def _candidates(rows: torch.Tensor, wanted: int, memory_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Approximate squared distance of the last candidate (n,) and the candidates (n, wanted) of each row, in no order."""
+    """Return the approximate squared distance of the last candidate (n,) and the candidates (n, wanted) of each row, unordered."""
     count = len(rows)
     # A block of float32 distances, its minima and the candidates of both sides.
     size = int((memory_bytes / 12) ** 0.5) // GROUP * GROUP
@@ -64,7 +67,7 @@ def _candidates(rows: torch.Tensor, wanted: int, memory_bytes: int) -> tuple[tor
     best = rows.new_full((count, wanted), float("inf"))
     index = torch.zeros(count, wanted, dtype=torch.long, device=rows.device)
     blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    # The diagonal first: with some neighbours known for every row, most of what follows can be passed over.
+    # The diagonal first: with some neighbours known for every row, most of the following values can be skipped.
     pairs = [(here, here) for here in blocks]
     pairs += [(here, there) for i, here in enumerate(blocks) for there in blocks[i + 1 :]]
     for here, there in pairs:
@@ -79,7 +82,7 @@ def _candidates(rows: torch.Tensor, wanted: int, memory_bytes: int) -> tuple[tor
 
 
 def _merge(block: torch.Tensor, offset: int, best: torch.Tensor, index: torch.Tensor) -> None:
-    """Fold the distances (r, c) to the columns from `offset` on into the best so far (r, wanted), in place."""
+    """Merge the distances (r, c) to the columns from `offset` on into the best so far (r, wanted), in place."""
     limit = best.amax(dim=1)  # (r,)
     if block.shape[1] % GROUP or torch.isinf(limit).any():
         values, columns = block.topk(min(best.shape[1], block.shape[1]), dim=1, largest=False, sorted=False)
@@ -117,7 +120,7 @@ def _below(block: torch.Tensor, limit: torch.Tensor) -> tuple[torch.Tensor, torc
 def _exact(
     features: torch.Tensor, candidates: torch.Tensor, kept: int, memory_bytes: int, rows: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `kept` nearest among the candidates (r, m) of the given rows (all by default), by differences in double precision."""
+    """Return the `kept` nearest candidates (r, m) of the given rows (all by default), by differences in double precision."""
     rows = torch.arange(len(features), device=features.device) if rows is None else rows
     candidates = candidates.sort(dim=1).values  # so that a stable sort by distance leaves ties in order of index
     # Pieces that stay in the processor's cache: several times as fast as pieces that fill the memory allowed.

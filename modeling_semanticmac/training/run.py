@@ -21,8 +21,8 @@ from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
 from ..runs.settings import clip_digests, digest, effective_arguments
 from .argument_checks import check_best_metric
+from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
-from .objectives import own_class_weight
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")

@@ -4,28 +4,32 @@ import torch
 from torch.nn import functional as F
 
 from ..configuration_semanticmac import TaskSpecification
+from .full_precision import full_precision
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """On the unit hypersphere, in float32 at least: exponentials of similarities over small temperatures need it."""
+    """Project onto the unit hypersphere, in float32 at least: exponentials of similarities over small temperatures need it."""
     return F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=-1)
 
 
+@full_precision
 def intra_sample_loss(
     specific: torch.Tensor, shared: torch.Tensor, modality_mask: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Eq. (16)-(17), InfoNCE within each sample (sums inside the logarithm and all nine mixed pairs: our reading).
+    """Compute InfoNCE within each sample, eq. (16)-(17) (sums inside the logarithm and all nine mixed pairs: our reading).
 
         pos_i = sum_{m < n} exp(C_m . C_n / tau)
         neg_i = sum_{m < n} exp(S_m . S_n / tau) + sum_{m, n} exp(S_m . C_n / tau)
         L_i   = -log(pos_i / (pos_i + neg_i))
 
-    Shared representations of different modalities attract, specific ones repel each other and the shared ones. All on the unit hypersphere, in
-    float32. Pairs with a modality that the sample lacks are left out; a sample with fewer than two modalities has no positive pair and gives 0.
+    Shared representations of different modalities attract each other; specific ones repel each other and the shared ones. All lie on the unit
+    hypersphere, in float32. Pairs with a modality that the sample lacks are left out; the loss of a sample with fewer than two modalities, which has no
+    positive pair, is 0.
 
     Args:
         specific, shared: pooled representations (B, 3, d).
         modality_mask: which modalities each sample has, bool (B, 3).
+        temperature: tau.
 
     Returns:
         (B,) losses.
@@ -45,6 +49,7 @@ def intra_sample_loss(
     return losses.masked_fill(modality_mask.sum(dim=1) < 2, 0.0)
 
 
+@full_precision
 def inter_sample_loss(
     anchors: torch.Tensor,
     others: torch.Tensor,
@@ -52,17 +57,18 @@ def inter_sample_loss(
     excluded: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Eq. (18), the supervised contrastive loss between samples.
+    """Compute the supervised contrastive loss between samples, eq. (18).
 
         L_i = -(1 / |P(i)|) sum_{p in P(i)} log( exp(F_i . F_p / tau) / sum_{a != i} exp(F_i . F_a / tau) )
 
-    On the unit hypersphere, in float32. An anchor without positives gives 0, and so does a batch of one.
+    All representations lie on the unit hypersphere, in float32. The loss of an anchor without positives is 0, also in a batch of one.
 
     Args:
         anchors: F_M of this process's samples, (B, d).
         others: F_M of the global batch, (G, d), these samples among them.
-        positives: bool (B, G), who shares the anchor's label.
-        excluded: bool (B, G), who does not count: the anchor itself.
+        positives: bool (B, G), the samples that share the anchor's label.
+        excluded: bool (B, G), the samples that do not count: the anchor itself, and those that only fill up the batch.
+        temperature: tau.
 
     Returns:
         (B,) losses.
@@ -77,14 +83,16 @@ def inter_sample_loss(
 def shares_label(
     labels: torch.Tensor, other_labels: torch.Tensor, task: TaskSpecification, sentiment_threshold: float = 0.0
 ) -> torch.Tensor:
-    """Which pairs of samples are positives of eq. (18).
+    """Return which pairs of samples are positives of eq. (18).
 
-    Scores: the same of negative, neutral, positive, neutral being up to `sentiment_threshold` points from the middle of the scale (three classes by
-    polarity: our reading). Single label: the same class. Multi-label: at least one label in common, so that a sample without any has no positives.
+    Scores: the same polarity, negative, neutral or positive, where neutral is up to `sentiment_threshold` points from the middle of the scale (our
+    reading). Single label: the same class. Multi-label: at least one label in common, so that a sample without any has no positives.
 
     Args:
         labels: ground truth of the anchors, (B,) or (B, C).
         other_labels: ground truth of the global batch, (G,) or (G, C).
+        task: the task specification.
+        sentiment_threshold: half the width of the neutral range; scores only.
 
     Returns:
         bool (B, G).

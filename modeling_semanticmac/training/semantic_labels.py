@@ -5,22 +5,22 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from ..configuration_semanticmac import SUBTASKS, TaskSpecification
+from ..configuration_semanticmac import MODALITIES, SUBTASK_NAMES, SUBTASKS, TaskSpecification
 from .nearest_neighbors import nearest_neighbors
 
-# The modality that a sub-task needs, as a column of the modality mask; the shared one exists for every clip.
-_NEEDS = {"S": None, "T": 0, "A": 1, "V": 2}
+# Column of the modality mask that a semantic-specific sub-task needs; M and S answer from whatever is present.
+SUBTASK_MODALITY = {subtask: MODALITIES.index(name) for subtask, name in SUBTASK_NAMES.items() if name in MODALITIES}
 
 
 def label_vectors(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
-    """Labels as float32 vectors (n, C): the score, the one-hot class, or the multi-hot labels."""
+    """Return labels as float32 vectors (n, C): the score, the one-hot class, or the multi-hot labels."""
     if task.is_regression or task.is_multi_label:
         return labels.float().reshape(len(labels), task.num_labels)
     return F.one_hot(labels.long(), task.num_labels).float()
 
 
 class LabelMovement(NamedTuple):
-    """What `label_movement` finds for n clips with k = min(K, n - 1) neighbours.
+    """Result of `label_movement` for n clips with k = min(K, n - 1) neighbours.
 
     Args:
         movement: Delta y (n, C).
@@ -38,17 +38,19 @@ class LabelMovement(NamedTuple):
 def label_movement(
     features: torch.Tensor, labels: torch.Tensor, num_neighbors: int, memory_bytes: int
 ) -> LabelMovement:
-    """Eq. (13)-(14): how far each clip's label moves toward the ground truth of its neighbours in feature space.
+    """Compute how far each clip's label moves toward the ground truth of its neighbours in feature space, eq. (13)-(14).
 
         D_ij = ||z_i - z_j||_2 / sqrt(d)
         Delta y_i = (1 / K) sum_{j in N_K(i)} exp(-D_ij^2) (y_j - y_i)
 
-    With weights of at most 1 and the divisor K, y + Delta y stays in the convex hull of the labels: in the range, on the simplex. The square root of
-    d and the divisor are our reading.
+    With weights of at most 1 and the divisor K, y + Delta y stays in the convex hull of the labels, i.e. in the range or on the simplex. The square
+    root of d and the divisor are our reading.
 
     Args:
         features: (n, d).
         labels: ground truth (n, C).
+        num_neighbors: K.
+        memory_bytes: bound of the neighbour search.
 
     Returns:
         Movement and mean weight, both zero where there is no other clip, and the neighbours with their distances.
@@ -70,21 +72,22 @@ class SemanticLabels:
         y_s^(n) = y_M                                                      n <= n_0
         y_s^(n) = (n - 1) / (n + 1) y_s^(n-1) + 2 / (n + 1) (y_M + Delta y_s^(n))    n > n_0
 
-    n is the epoch, counted from 1 (eq. 15; what the second term multiplies is our reading). The bank holds one detached row a clip and sub-task,
-    written as batches pass; the labels of epoch n are made before it starts, from the rows of the epoch before. A clip that lacks a modality, or
-    was not seen yet, has no row there: it is nobody's neighbour and keeps its label.
+    n is the epoch, counted from 1 (eq. 15; the factor of the second term is our reading). The bank holds one detached row per clip and sub-task, written
+    in every training step; the labels of epoch n are made before it starts, from the rows of the epoch before. A clip that lacks a modality, or was not
+    seen yet, has no row there: it is not a neighbour of any clip and keeps its label.
 
-    `neighbors` (4, N, K) and `distances` (4, N, K) tell what the newest labels were made from: rows of the training set and the D of eq. (13), -1 and
+    `neighbors` (4, N, K) and `distances` (4, N, K) record the neighbours of the newest labels: rows of the training set and the D of eq. (13), -1 and
     infinity where there is none. The next labels do not depend on them, so `state_dict` leaves them out.
 
     Args:
-        labels: ground truth of the training set, as the corpus gives it: (N,) or (N, C).
+        labels: ground truth of the training set, as the corpus stores it: (N,) or (N, C).
         task: the task specification.
         width: d of the representations.
         num_neighbors: K.
         start_epoch: n_0, the last epoch with the ground truth.
         momentum: False leaves out the history: y_M + Delta y_s.
         memory_bytes: bound of the neighbour search.
+        device: device of the state.
     """
 
     def __init__(
@@ -115,21 +118,25 @@ class SemanticLabels:
         self.epoch = 1
 
     def write(self, clip_index: torch.Tensor, embeds: dict[str, torch.Tensor], modality_mask: torch.Tensor) -> None:
-        """Keep the representations of a batch.
+        """Write the representations of a batch into the bank.
 
         Args:
             clip_index: rows of the training set (B,).
-            embeds: sub-task -> pooled representation (B, d), as `subtask_embeds` gives.
+            embeds: sub-task -> pooled representation (B, d), as `subtask_embeds` returns.
             modality_mask: bool (B, 3).
         """
         for position, subtask in enumerate(SUBTASKS):
-            has = modality_mask.any(dim=1) if _NEEDS[subtask] is None else modality_mask[:, _NEEDS[subtask]]
+            needed = SUBTASK_MODALITY.get(subtask)
+            has = modality_mask.any(dim=1) if needed is None else modality_mask[:, needed]
             rows = clip_index[has]
             self.features[position, rows] = embeds[subtask].detach()[has].to(self.features.dtype)
             self.present[position, rows] = True
 
     def advance(self, epoch: int) -> dict[str, float]:
-        """Make the labels of the epoch (from 1); a second call for the same epoch does nothing.
+        """Make the labels of an epoch; a second call for the same epoch does nothing.
+
+        Args:
+            epoch: counted from 1.
 
         Returns:
             For each sub-task `weight_s` (mean neighbour weight), `movement_s` (mean |y_M + Delta - y_M|) and `differs_s` (share of labels whose sign or
@@ -169,14 +176,14 @@ class SemanticLabels:
         return labels.argmax(dim=1) != truth.argmax(dim=1)
 
     def targets(self, clip_index: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Pseudo labels of a batch, sub-task -> (B,) scores or (B, C), in the form that `task_loss` takes."""
+        """Return the pseudo labels of a batch, sub-task -> (B,) scores or (B, C), in the form that `task_loss` takes."""
         found = self.labels[:, clip_index]  # (4, B, C)
         if self.task.is_regression:
             found = found.squeeze(-1)
         return dict(zip(SUBTASKS, found))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything that the next epoch's labels depend on, as tensors."""
+        """Return everything that the labels of the next epoch depend on, as tensors."""
         epoch = torch.tensor(self.epoch)
         return {
             "labels": self.labels,
@@ -187,7 +194,7 @@ class SemanticLabels:
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: the state is that of another training set or another width.

@@ -1,8 +1,10 @@
 """Arguments of a training run: transformers' own, with the method's fields and the field's defaults."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from transformers import TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import HubStrategy
 
 from ..affect_heads import REGRESSION_LOSSES
@@ -73,13 +75,15 @@ class SemanticMACTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
     def __post_init__(self):
-        # The library takes an evaluation strategy for a wish to evaluate; the strategy here has a default, the wish is the user's.
-        asked = self.do_eval
-        if self.greater_is_better is None and self.metric_for_best_model is not None:
-            # The library takes everything that is not called a loss for better when it is higher.
-            self.greater_is_better = not self.metric_for_best_model.endswith(LOWER_IS_BETTER)
+        # The library sets do_eval wherever there is an evaluation strategy; here the strategy has a default, and do_eval is the user's.
+        # It also sets an absent metric to the loss; here an absent metric stays absent, and the Trainer takes that of the task.
+        given = {name: getattr(self, name) for name in ("do_eval", "metric_for_best_model", "greater_is_better")}
         super().__post_init__()
-        self.do_eval = asked
+        for name, value in given.items():
+            setattr(self, name, value)
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            # The library takes every metric whose name does not end in "loss" for better when it is higher.
+            self.greater_is_better = not self.metric_for_best_model.endswith(LOWER_IS_BETTER)
         if self.push_to_hub and self.hub_strategy != HubStrategy.END:
             raise ValueError(
                 f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished run."
@@ -105,6 +109,18 @@ class SemanticMACTrainingArguments(TrainingArguments):
             raise ValueError(f"modality_dropout is {self.modality_dropout}; expected a probability in [0, 1).")
         if self.warmup_epochs < 0:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
+        # Every process sees whole batches of the same size, in an order that follows from the seed and the epoch.
+        loading = cast(AcceleratorConfig, self.accelerator_config)  # the library has converted it
+        for name, expected in {"split_batches": False, "even_batches": True, "use_seedable_sampler": True}.items():
+            if getattr(loading, name) != expected:
+                raise ValueError(
+                    f"accelerator_config has {name}={not expected}; expected {expected}: the loss between samples gathers equal batches from all "
+                    "processes, and a resumed run repeats the order of the clips."
+                )
+        if loading.dispatch_batches:
+            raise ValueError(
+                "accelerator_config has dispatch_batches=True; expected False or None: every process makes its own batches."
+            )
         if self.remove_unused_columns:
             raise ValueError(
                 "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not take."

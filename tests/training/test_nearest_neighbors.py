@@ -75,3 +75,27 @@ def test_too_few_rows_and_bad_input():
         nearest_neighbors(torch.tensor([[float("nan")], [0.0]]), 1)
     with pytest.raises(ValueError, match="at least 1"):
         nearest_neighbors(torch.randn(3, 3), 0)
+
+
+def test_reduced_precision_changes_no_neighbour():
+    """Rows in clusters, where bfloat16 products take other neighbours (1039 of 6000 here); within autocast they must not."""
+    generator = torch.Generator().manual_seed(0)
+    centres = 3 * torch.randn(10, 16, generator=generator)
+    features = centres[torch.arange(600) % 10] + 0.3 * torch.randn(600, 16, generator=generator)
+    expected = by_scikit_learn(features, 10)[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, indices = nearest_neighbors(features, 10)
+    np.testing.assert_array_equal(indices.numpy(), expected)
+
+
+def test_settings_of_the_matrix_units_are_given_back():
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        nearest_neighbors(torch.randn(20, 3), 2)
+        assert torch.get_float32_matmul_precision() == "medium"
+        with pytest.raises(ValueError, match="diverged"):
+            nearest_neighbors(torch.full((3, 2), float("nan")), 1)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -4,7 +4,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from modeling_semanticmac.affect_heads import SemanticMACForAffectOutput
-from modeling_semanticmac.training.objectives import balanced_class_weight, own_class_weight, subtask_losses
+from modeling_semanticmac.training.class_weights import balanced_class_weight, own_class_weight
+from modeling_semanticmac.training.objectives import subtask_losses
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 

@@ -141,3 +141,15 @@ def test_positives_of_scores_classes_and_label_sets():
     assert shares_label(classes[:2], classes, SARCASM).int().tolist() == [[1, 0, 1], [0, 1, 0]]
     sets = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 0]])
     assert shares_label(sets, sets, EMOTIONS).int().tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_both_losses_stay_in_float32_within_autocast():
+    """bfloat16 has no room for the lowest float32, and too few digits for similarities over a small temperature."""
+    generator = torch.Generator().manual_seed(0)
+    specific, shared, features = (torch.randn(shape, generator=generator) for shape in ((6, 3, 8), (6, 3, 8), (6, 8)))
+    positives = torch.arange(6)[:, None] % 2 == torch.arange(6)[None] % 2
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        intra, between = intra_sample_loss(specific, shared, every(6), 0.1), inter(features, positives, 0.1)
+    assert intra.dtype == between.dtype == torch.float32
+    assert intra.tolist() == pytest.approx(intra_loop(specific, shared, every(6), 0.1), rel=1e-5)
+    assert between.tolist() == pytest.approx(inter_loop(features, positives, 0.1), rel=1e-5)

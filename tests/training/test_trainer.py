@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from modeling_semanticmac import SemanticMACForAffect
+from modeling_semanticmac.runs.folder import split_results
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from modeling_semanticmac.training.objectives import subtask_losses
 from modeling_semanticmac.training.semantic_contrast import inter_sample_loss, intra_sample_loss
@@ -95,7 +96,10 @@ def test_without_warm_up_epochs_the_steps_given_count(tmp_path):
 
 @pytest.mark.parametrize(
     ("task", "asked", "metric", "greater"),
-    [(SENTIMENT, None, "loss", False), (SARCASM, None, "w_f1", True), (EMOTIONS, None, "w_f1", True), (SENTIMENT, "mae", "mae", False), (SENTIMENT, "pearson", "pearson", True)],
+    [
+        (SENTIMENT, None, "loss", False), (SARCASM, None, "w_f1", True), (EMOTIONS, None, "w_f1", True), (SENTIMENT, "mae", "mae", False),
+        (SENTIMENT, "pearson", "pearson", True), (SENTIMENT, "loss", "loss", False), (SARCASM, "loss", "loss", False), (EMOTIONS, "loss", "loss", False),
+    ],
 )  # fmt: skip
 def test_selection_follows_the_task_or_the_metric_asked_for(tmp_path, task, asked, metric, greater):
     run = trainer(
@@ -107,6 +111,36 @@ def test_selection_follows_the_task_or_the_metric_asked_for(tmp_path, task, aske
     values = [row[f"eval_{metric}"] for row in run.state.log_history if f"eval_{metric}" in row]
     assert run.state.best_metric == (max if greater else min)(values)
     assert run.evaluate()[f"eval_{metric}"] == pytest.approx(run.state.best_metric)
+
+
+def test_the_callers_arguments_stay_as_they_are(tmp_path):
+    """Training resolves the metric of the task and the warm-up steps in its own copy."""
+    args = arguments(
+        tmp_path, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, num_train_epochs=1
+    )
+    before = args.to_sanitized_dict()
+    model = SemanticMACForAffect(tiny_config(SARCASM))
+    clips, collator = word_corpus(12, SARCASM), SemanticMACCollator(WordProcessor(), SARCASM, modalities=["text"])
+    run = SemanticMACTrainer(model, args, clips, eval_dataset=clips, data_collator=collator)
+    run.train()
+    assert args.to_sanitized_dict() == before
+    assert (run.args.metric_for_best_model, run.args.greater_is_better, run.args.warmup_steps) == ("w_f1", True, 2)
+    assert (args.metric_for_best_model, args.greater_is_better) == (
+        None,
+        None,
+    ) and "clip_index" not in clips.column_names
+
+
+def test_a_second_training_makes_its_own_pseudo_labels(tmp_path):
+    run = trainer(tmp_path, label_start_epoch=1, num_train_epochs=3)
+    run.train()
+    assert run.label_state.epoch == 3 and not run.label_state.labels.equal(
+        run.label_state.ground_truth.expand(4, -1, -1)
+    )
+    run.args.num_train_epochs = 1
+    run.train()
+    assert run.label_state.epoch == 1
+    assert run.label_state.labels.equal(run.label_state.ground_truth.expand(4, -1, -1))
 
 
 def test_evaluation_counts_every_clip_once(tmp_path):
@@ -230,3 +264,18 @@ def test_regression_loss_changes_training_only(tmp_path):
         losses.append(run.compute_loss(run.model, batch).item())
     assert losses[0] != pytest.approx(losses[1])
     assert l1.evaluate()["eval_loss"] == pytest.approx(mse.evaluate()["eval_loss"])
+
+
+def test_an_undefined_figure_is_null_in_the_results_and_undefined_when_read(tmp_path):
+    """Pearson's r of constant labels: no bare NaN on disk, and the run's reader knows it for undefined, not for absent."""
+    run = trainer(tmp_path)
+    clips = run.eval_dataset.remove_columns("label").add_column("label", [1.0] * 13)
+    metrics = run.evaluate(clips)
+    assert np.isnan(metrics["eval_pearson"])
+    run.save_metrics("eval", metrics)
+    run.save_metrics("train", {"train_loss": 0.5})
+    for name in ("eval_results.json", "all_results.json"):
+        found = json.loads((tmp_path / name).read_text(), parse_constant=pytest.fail)
+        assert found["eval_pearson"] is None and found["eval_mae"] == metrics["eval_mae"]
+    assert found["train_loss"] == 0.5
+    assert np.isnan(split_results(found, "eval")["pearson"]) and split_results(found, "train") == {"loss": 0.5}

@@ -1,0 +1,165 @@
+"""Checks of what a Trainer is given, and its defaults: a sentence where something is missing or does not fit."""
+
+import copy
+import logging
+import os
+from collections.abc import Iterator
+
+import datasets
+import numpy as np
+from transformers import TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from ..configuration_semanticmac import MEDIA_MODALITIES, TaskSpecification
+from ..metrics.definitions import selection_metric
+from ..processing_semanticmac import SemanticMACProcessor
+from .training_args import SemanticMACTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("id", "text", "context", "label")  # of every clip; `media` too where embeddings are computed
+
+
+def check_model(model) -> TaskSpecification:
+    """Return the task of a model.
+
+    Raises:
+        TypeError: the model is not a SemanticMAC with a head.
+    """
+    config = getattr(model, "config", None)
+    if config is None or getattr(config, "model_type", None) != "semanticmac":
+        raise TypeError(
+            f"model is {type(model).__name__}; expected a SemanticMAC with a head, e.g. SemanticMACForAffect.from_pretrained(...) or "
+            "SemanticMACForAffect.from_language_model(...)."
+        )
+    if not hasattr(model, "predictors"):
+        raise TypeError(
+            f"model is {type(model).__name__}, which has no head to train; load it with SemanticMACForAffect.from_pretrained(...)."
+        )
+    return config.task
+
+
+def resolve_arguments(args: TrainingArguments | None, task: TaskSpecification, has_validation: bool) -> SemanticMACTrainingArguments:  # fmt: skip
+    """Return a copy of the arguments that is complete: the figure that selects the model, and no evaluation without validation clips.
+
+    Args:
+        args: of the caller, left unchanged; None for the defaults.
+        task: of the model.
+        has_validation: whether there is an `eval_dataset`.
+
+    Raises:
+        TypeError: arguments of another class.
+        ValueError: a figure to select by, and nothing to evaluate on.
+    """
+    if args is None:
+        args = SemanticMACTrainingArguments()
+    if not isinstance(args, SemanticMACTrainingArguments):
+        raise TypeError(f"args is {type(args).__name__}; expected SemanticMACTrainingArguments, which take the same fields and those of the method.")  # fmt: skip
+    args = copy.copy(args)
+    if not has_validation and args.eval_strategy != IntervalStrategy.NO:
+        if args.metric_for_best_model is not None or args.save_strategy == SaveStrategy.BEST:
+            raise ValueError(
+                f"metric_for_best_model is {args.metric_for_best_model!r} and save_strategy {str(args.save_strategy)!r}, but there is no eval_dataset "
+                "to select a model on; give one."
+            )
+        logger.warning("No eval_dataset: nothing is evaluated in training, and the model of the last step is kept.")
+        args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
+    if args.metric_for_best_model is None:
+        args.metric_for_best_model, args.greater_is_better = selection_metric(task), not task.minimize
+    return args
+
+
+def refuse_unsupported_parallelism(args: TrainingArguments) -> None:
+    """Refuse ways of training on several devices that this Trainer does not support, and warn where one has no effect.
+
+    Raises:
+        ValueError: DataParallel, FSDP or DeepSpeed.
+    """
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"this process sees {args.n_gpu} GPUs and would use DataParallel, which is not supported. Start one process for each GPU "
+            f"(torchrun --nproc_per_node {args.n_gpu} ..., or accelerate launch), or let it see one (CUDA_VISIBLE_DEVICES=0)."
+        )
+    if args.deepspeed or _is_set("ACCELERATE_USE_DEEPSPEED"):
+        raise ValueError(
+            "DeepSpeed is not supported: exact resume and pseudo labels are not tested with it. Start several processes without it (torchrun)."
+        )
+    if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
+        if args.device.type != "cpu":
+            raise ValueError(
+                "FSDP is not supported: exact resume and pseudo labels are not tested with it. Start several processes without it (torchrun)."
+            )
+        logger.warning("FSDP has no effect on CPUs: every process holds the whole model (DistributedDataParallel).")
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() in ("1", "true", "yes", "on")
+
+
+def check_clips(clips, name: str) -> None:
+    """Refuse what is not a dataset of labelled clips.
+
+    Args:
+        clips: a `datasets.Dataset`, a dict of them (as `eval_dataset` may be), or None.
+        name: how the caller named it.
+
+    Raises:
+        TypeError: another type.
+        ValueError: no clips, a missing column, or a clip without a label.
+    """
+    for label, dataset in _named_datasets(clips, name):
+        if not isinstance(dataset, datasets.Dataset):
+            raise TypeError(
+                f"{label} is {type(dataset).__name__}; expected a datasets.Dataset of clips, e.g. a split of load_corpus(...) or "
+                "datasets.Dataset.from_list(...)."
+            )
+        missing = [column for column in COLUMNS if column not in dataset.column_names]
+        if missing:
+            raise ValueError(f"{label} lacks {', '.join(missing)}; its columns are {', '.join(dataset.column_names)}. docs/architecture.md describes a clip.")  # fmt: skip
+        if len(dataset) == 0:
+            raise ValueError(f"{label} holds no clips.")
+        unlabelled = [clip for clip, value in zip(dataset["id"], dataset["label"]) if value is None]
+        if unlabelled:
+            raise ValueError(f"{len(unlabelled)} of {len(dataset)} clips of {label} have no label, the first is {unlabelled[0]!r}.")  # fmt: skip
+
+
+def _named_datasets(clips, name: str) -> Iterator[tuple[str, object]]:
+    if isinstance(clips, dict):
+        yield from ((f"{name}[{key!r}]", dataset) for key, dataset in clips.items())
+    elif clips is not None:
+        yield name, clips
+
+
+def number_clips(dataset):
+    """Return the dataset with the columns `clip_index`, the row number, and `length`, the characters of context and text; None stays None.
+
+    `length` serves `train_sampling_strategy="group_by_length"`, which pads less.
+    """
+    if dataset is None or "clip_index" in dataset.column_names:
+        return dataset
+    lengths = [len(text) + sum(map(len, context)) for text, context in zip(dataset["text"], dataset["context"])]
+    return dataset.add_column("clip_index", np.arange(len(dataset))).add_column("length", lengths)
+
+
+def default_processor(model) -> SemanticMACProcessor:
+    """Return the processor that was saved beside a model.
+
+    Raises:
+        ValueError: there is none; the message says what to give.
+    """
+    name = getattr(model, "name_or_path", None)
+    try:
+        if name:
+            return SemanticMACProcessor.from_pretrained(name)
+        reason: Exception | None = None
+    except (OSError, ValueError) as error:
+        reason = error
+    raise ValueError(
+        f"the Trainer has no processor, which turns text into tokens, and none lies beside the model ({name or 'a new one'}). Give "
+        "processing_class=SemanticMACProcessor(...), or data_collator=SemanticMACCollator(...)."
+    ) from reason
+
+
+def used_modalities(config) -> tuple[str, ...]:
+    """Return text and the modalities for which a model refers to a tower."""
+    return ("text", *(modality for modality in MEDIA_MODALITIES if getattr(config, f"{modality}_encoder") is not None))
