@@ -1,4 +1,4 @@
-"""Ray Tune as the backend of a hyperparameter search: random search over the machines of a Ray cluster."""
+"""Ray Tune as the backend of a hyperparameter search: random search on a Ray cluster."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,11 @@ from .report import TrialRecord
 
 
 def search_with_ray(trainer, options: SearchArguments) -> list[TrialRecord]:
-    """Run all trials; Ray places them, keeps its own files in `OUTPUT_DIR/ray`, and does not go on with an earlier search.
+    """Run all trials and return their records. Ray distributes them and keeps its files in `OUTPUT_DIR/ray`; an earlier search is not resumed.
 
     Args:
-        trainer: a `hyperparameter_search.SearchTrainer`.
+        trainer: a `SearchTrainer`.
+        options: of the search.
     """
     from ray.tune.search.basic_variant import BasicVariantGenerator
 

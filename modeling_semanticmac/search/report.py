@@ -1,4 +1,4 @@
-"""What a hyperparameter search leaves behind: `search.json`, `search.md`, and `best.yaml`, a recipe of the best trial."""
+"""The report of a hyperparameter search: `search.json`, `search.md`, and `best.yaml`, a recipe of the best trial."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..files.secrets import hide_secrets, is_secret_name
 from ..training.run_arguments import SearchArguments, given_arguments
 
 FINISHED = ("complete", "pruned")
-# Of one machine or one run: the user of the recipe gives them anew.
+# Arguments of one machine or one run, which the user of the recipe gives again.
 LEFT_OUT = {"data_dir", "output_dir", "resume_from_checkpoint"} | {field.name for field in fields(SearchArguments)}
 
 
@@ -23,12 +23,12 @@ class TrialRecord:
 
     Args:
         trial: its number.
-        state: `complete`; `pruned` (stopped early, its score is that until then); `failed` (refused or diverged, another was drawn in its place);
-            `stopped` (its process was, the same parameters are run again); `running`; `waiting`.
-        score: on validation; None where there is none.
-        seconds: from its start to its end.
-        parameters: name to value.
-        failure: why it failed.
+        state: `complete`; `pruned` (stopped early, with the score until then); `failed` (refused or diverged, replaced by another draw); `stopped` (its
+            process was killed, the same parameters are run again); `running`; `waiting`.
+        score: on validation; None before the first evaluation.
+        seconds: from start to end.
+        parameters: name -> value.
+        failure: reason of a failure.
     """
 
     trial: int
@@ -41,13 +41,17 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SearchSummary:
-    """A search as it stands.
+    """The present state of a search.
 
     Args:
-        space: name to what may be tried.
-        metric: of validation, by which trials are compared.
+        space_file: file or name of the space.
+        space: name -> values that may be tried.
+        sampler, pruner, backend, seed: of the search.
+        metric: validation figure by which trials are compared.
+        greater_is_better: its direction.
         test_opened: why the test split was opened; None where it stayed sealed.
-        importance: share of each parameter in the differences of the scores; empty where it is not known.
+        trials: all trials.
+        importance: share of each parameter in the variance of the scores; empty where it is unknown.
     """
 
     space_file: str
@@ -64,12 +68,13 @@ class SearchSummary:
 
     @property
     def scored_on(self) -> str:
+        """Describe the score of a trial."""
         best = "highest" if self.greater_is_better else "lowest"
         return f"validation {self.metric}, the {best} of a trial's evaluations"
 
     @property
     def best(self) -> TrialRecord | None:
-        """The complete trial with the best score, of equal ones the earliest."""
+        """Return the complete trial with the best score, the earliest of equal ones; None where none is complete."""
         complete = [trial for trial in self.trials if trial.state == "complete"]
         return min(complete, key=self._rank, default=None)
 
@@ -80,12 +85,13 @@ class SearchSummary:
 
 
 def write_search_report(summary: SearchSummary, argv: Sequence[str], folder: Path, embeddings_dir: Path) -> str:
-    """The three files, each whole; `best.yaml` from the first complete trial on. Returns the text of `search.md`.
+    """Write the three files, `best.yaml` once a trial is complete, and return the text of `search.md`.
 
     Args:
-        argv: the words of the search's command line, whose arguments the best trial's are added to.
-        folder: where the files go.
-        embeddings_dir: the embedding store that the recipe goes on using.
+        summary: state of the search.
+        argv: command line of the search, to whose arguments those of the best trial are added.
+        folder: folder of the files.
+        embeddings_dir: embedding store of the search, which the recipe uses too.
     """
     best, text = summary.best, _markdown(summary, folder)
     record = {**asdict(summary), "scored_on": summary.scored_on, "best": asdict(best) if best else None}

@@ -1,5 +1,6 @@
 """Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `semanticmac train` with its arguments."""
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -20,13 +21,13 @@ from ..training.trainer import SemanticMACTrainer
 from ..training.training_args import SemanticMACTrainingArguments
 from .ray import search_with_ray
 from .report import FINISHED, SearchSummary, TrialRecord, write_search_report
-from .space import SearchSpace, load_space, suggest
+from .space import SearchSpace, load_space, suggest_values
 from .trial_queue import DRAW, FAILURE, TRIAL_ERRORS, TrialQueue, UnqueuedTrial
 
 SPACE = "paper"
-# Decided once for all trials, whatever a trial's arguments say.
+# The same for all trials, whatever the arguments of a trial are.
 KEPT = ("save_strategy", "load_best_model_at_end", "push_to_hub", "metric_for_best_model", "greater_is_better")
-# What a trial's model takes over from the first: the towers, by reference.
+# Fields that the model of a trial takes from the first model: the towers, by reference.
 TOWER_FIELDS = ("vision_encoder", "audio_encoder", "vision_width", "audio_width", "num_crops")
 
 
@@ -37,17 +38,22 @@ def check_search(
     data_args: DataArguments,
     args: SemanticMACTrainingArguments,
 ) -> None:
-    """Refuse what a search cannot be combined with.
+    """Refuse arguments that cannot be combined with a search.
+
+    Args:
+        argv: command line of the search.
+        options: of the search.
+        model_args, data_args, args: parsed from the command line.
 
     Raises:
-        ValueError: says what to do.
+        ValueError: the message says what to do instead.
         ImportError: the backend is not installed.
     """
     own = given_arguments([word for word in argv[:1] if word.startswith("-")] + list(argv[1:]))
     asked = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
     if asked:
         raise ValueError(
-            f"{' '.join(asked)} with --do_search: a search only searches. Run `semanticmac train OUTPUT_DIR/best.yaml --data_dir ...` after it."
+            f"{' '.join(asked)} with --do_search: a search does not train or test a final model. Run `semanticmac train OUTPUT_DIR/best.yaml --data_dir ...` after it."
         )
     if data_args.seeds:
         raise ValueError(
@@ -59,14 +65,14 @@ def check_search(
         )
     if args.eval_strategy == "no" or not args.load_best_model_at_end:
         raise ValueError(
-            "--do_search scores a trial by its checkpoint that is best on validation: it needs an --eval_strategy and --load_best_model_at_end true."
+            "--do_search scores a trial by its best validation figure: it needs an --eval_strategy and --load_best_model_at_end true."
         )
     if args.world_size > 1:
         raise ValueError(
-            "--do_search trains a trial in one process. To use several devices, start the same command once on each; they share the trials."
+            "--do_search trains a trial in one process. To use several devices, start the same command once on each; the processes share the trials."
         )
     if options.search_backend == "ray" and (options.search_sampler, options.search_pruner) != ("random", "none"):
-        raise ValueError("--search_backend ray knows --search_sampler random and --search_pruner none only.")
+        raise ValueError("--search_backend ray supports only --search_sampler random and --search_pruner none.")
     if options.search_backend == "optuna":
         try:
             import optuna  # noqa: F401
@@ -77,19 +83,20 @@ def check_search(
 
 
 def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) -> str:
-    """Search until `options.search_trials` trials are finished, those of earlier commands included; report in the output folder.
+    """Run trials until `options.search_trials` are finished, those of earlier commands included, and report in the output folder.
 
     Args:
-        make_run: `run_mac.Run`, made of the arguments; its test split stays sealed.
-        argv: the words of the command line.
-        arguments: model, data and training arguments of these words.
+        make_run: creates a `Run` from the arguments; its test split stays sealed.
+        argv: arguments of the command line.
+        options: of the search.
+        arguments: model, data and training arguments, parsed from `argv`.
 
     Returns:
         The table of all trials, as in `search.md`.
 
     Raises:
-        ValueError: the command cannot be combined with a search; the space is wrong; the storage holds a search with other arguments; or more trials
-            failed than were asked for.
+        ValueError: the arguments cannot be combined with a search, the space is malformed, the storage holds a search with other arguments, or more
+            trials failed than were requested.
         ImportError: the backend is not installed.
     """
     check_search(argv, options, *arguments)
@@ -102,7 +109,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     OutputFolder(folder).refuse_unless_search()
     set_seed(args.seed)
     run = make_run(*arguments)
-    with FileLock(folder / ".encoding.lock"):  # of several processes the first one encodes
+    with FileLock(folder / ".encoding.lock"):  # the first of several processes encodes
         train = run.split("train", data_args.max_train_samples)
         validation = run.split("validation", data_args.max_eval_samples)
     towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS}
@@ -112,59 +119,60 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     )  # fmt: skip
     trainer = run.trainer(train, validation, partial(SearchTrainer, argv=argv, space=space, new_model=new_model))
 
-    def report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
+    def write_report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
         summary = SearchSummary(
             str(space_file), {name: str(entry) for name, entry in space.items()}, options.search_sampler, options.search_pruner,
-            options.search_backend, args.seed, args.metric_for_best_model, bool(args.greater_is_better), run.corpus.opened,
+            options.search_backend, args.seed, trainer.args.metric_for_best_model, bool(trainer.args.greater_is_better), run.corpus.opened,
             trials, importance,
         )  # fmt: skip
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 
-    queue = TrialQueue(options, folder, args, signature) if options.search_backend == "optuna" else None
+    queue = TrialQueue(options, folder, trainer.args, signature) if options.search_backend == "optuna" else None
     save_run_record(folder, *arguments, run.task, state=SEARCH)
     run.begin()
     if queue is None:
-        return report(search_with_ray(trainer, options), {})
-    return _run_queue(trainer, queue, report)
+        return write_report(search_with_ray(trainer, options), {})
+    return _run_queue(trainer, queue, write_report)
 
 
 class SearchTrainer(SemanticMACTrainer):
-    """Trains one trial after another, each as a plain run with the trial's arguments would. It saves no checkpoints: the best is trained anew.
+    """Trainer of one trial after another, each equal to a plain run with the arguments of the trial.
+
+    It saves no checkpoints; the best trial is trained again afterwards.
 
     Args:
-        argv: the words of the command line, which a trial's own are added to.
-        space: what a trial draws.
-        new_model: makes a model of a trial's fields of the configuration.
+        argv: arguments of the command line, to which those of a trial are added.
+        space: the values that a trial may draw.
+        new_model: creates a model from the configuration fields of a trial.
     """
 
     def __init__(self, model, args, *rest, argv: Sequence[str], space: SearchSpace, new_model, **kwargs):
+        args = copy.copy(args)
         args.save_strategy, args.load_best_model_at_end, args.push_to_hub = SaveStrategy.NO, False, False
         super().__init__(model, args, *rest, **kwargs)
         self.argv, self.space, self.new_model = list(argv), space, new_model
         self.model_init = self._trial_model
 
     def _trial_model(self, trial) -> SemanticMACForAffect:
-        """Take over the arguments of a trial and build its model."""
-        values = {name: trial[name] for name in self.space} if isinstance(trial, dict) else suggest(self.space, trial)
-        words = [f"--{name}={value}" for name, value in values.items()]
-        model_args, _, training_args = parse_arguments([*self.argv, *words])
-        # Not one by one, as the library does: what an argument implies for another must not outlive the trial.
+        """Set the arguments of a trial and build its model."""
+        values = (
+            {name: trial[name] for name in self.space} if isinstance(trial, dict) else suggest_values(self.space, trial)
+        )
+        arguments = [f"--{name}={value}" for name, value in values.items()]
+        model_args, _, training_args = parse_arguments([*self.argv, *arguments])
+        # All at once, unlike the library: what one argument implies for another must not outlast the trial.
         vars(self.args).update(vars(training_args) | {name: getattr(self.args, name) for name in KEPT})
         set_seed(self.args.seed)
         model = self.new_model(**model_args.config_fields())
-        set_seed(self.args.seed)  # as the library leaves the random state to a plain run's first step
+        set_seed(self.args.seed)  # the random state that the library leaves before the first step of a plain run
         return model
-
-    def _hp_search_setup(self, trial) -> None:
-        super()._hp_search_setup(trial)
-        self._reset_training_state()  # the trial may have another width, other neighbours, other class weights
 
     def _reset_training_state(self) -> None:
         super()._reset_training_state()
         self.label_history = None
 
     def train(self, *args, trial=None, **kwargs):
-        """As the library; an error that the trial's values caused is kept with the trial."""
+        """Train as the library does; an error that the values of the trial caused is stored with the trial."""
         if not isinstance(trial, dict) and DRAW not in trial.user_attrs:
             raise UnqueuedTrial
         try:
@@ -178,7 +186,7 @@ class SearchTrainer(SemanticMACTrainer):
             raise
 
     def score(self, metrics: dict[str, float]) -> float:
-        """Of a trial so far: the best validation figure of its evaluations, by which a plain run chooses its checkpoint.
+        """Return the best validation figure of a trial so far, by which a plain run selects its checkpoint.
 
         Raises:
             ValueError: the figure is NaN or infinite.
@@ -192,15 +200,15 @@ class SearchTrainer(SemanticMACTrainer):
         return max(value, best) if self.args.greater_is_better else min(value, best)
 
 
-def _run_queue(trainer: SearchTrainer, queue: TrialQueue, report) -> str:
-    """Run trials until enough are finished, here or in another process; report after each."""
+def _run_queue(trainer: SearchTrainer, queue: TrialQueue, write_report) -> str:
+    """Run trials until enough are finished, here or in another process; write the report after each and return its text."""
     with tqdm(total=queue.wanted, desc="search", unit="trial", disable=trainer.args.disable_tqdm) as bar:
         while True:
             trials = queue.fill()
             finished = sum(trial.state in FINISHED for trial in trials)
             bar.update(finished - bar.n)
             done = finished >= queue.wanted
-            text = report(trials, queue.importance() if done else {})
+            text = write_report(trials, queue.importance() if done else {})
             if done:
                 return text
             if any(trial.state == "waiting" for trial in trials):

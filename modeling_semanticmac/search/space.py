@@ -1,7 +1,7 @@
-"""The space of a hyperparameter search: for each argument the values that a trial may take, from a YAML file.
+"""The space of a hyperparameter search: the values that a trial may take for each argument, from a YAML file.
 
 hidden_size: [128, 256]                               # one of these
-learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true} # between the two, evenly in the logarithm
+learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true} # between the two, uniform in the logarithm
 dropout: {low: 0.0, high: 0.5, step: 0.1}             # 0.0, 0.1, ... 0.5
 num_neighbors: {low: 3, high: 50}                     # a whole number, as the argument is
 """
@@ -18,7 +18,7 @@ from ..training.run_arguments import ModelArguments, argument_readers, find_ship
 from ..training.training_args import SemanticMACTrainingArguments
 
 SPACES = Path(__file__).parent / "spaces"
-# Training arguments that every trial shares: what it is scored by, and what is not about learning.
+# Training arguments that every trial shares: how it is scored, and what does not concern learning.
 SHARED = INCIDENTAL | {
     "data_seed", "do_train", "do_eval", "do_predict", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy", "greater_is_better",
     "load_best_model_at_end", "metric_for_best_model", "push_to_hub", "save_strategy",
@@ -27,15 +27,16 @@ SHARED = INCIDENTAL | {
 
 @dataclass(frozen=True)
 class Values:
-    """One of several values."""
+    """A choice among several values."""
 
     values: tuple
 
     def __post_init__(self):
         if len(self.values) < 2 or len(set(self.values)) < len(self.values):
-            raise ValueError("expected two or more different values (a single one belongs into the recipe)")
+            raise ValueError("expected two or more different values (a single one belongs in the recipe)")
 
     def suggest(self, name: str, trial):
+        """Return the value of an Optuna trial."""
         return trial.suggest_categorical(name, list(self.values))
 
     def ray_domain(self):
@@ -46,11 +47,12 @@ class Values:
 
 @dataclass(frozen=True)
 class Range:
-    """A number from `low` to `high`, both included; whole numbers where both are `int`.
+    """A number from `low` to `high`, both included; an integer where both are `int`.
 
     Args:
-        log: evenly in the logarithm.
-        step: only `low`, `low + step`, ...
+        low, high: the bounds.
+        log: whether values are uniform in the logarithm.
+        step: distance between the values `low`, `low + step`, ...; None: any number.
     """
 
     low: int | float
@@ -67,19 +69,20 @@ class Range:
             raise ValueError(f"step is {self.step}; expected more than 0")
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
+        """Return whether the values are integers."""
         return isinstance(self.low, int)
 
     def suggest(self, name: str, trial):
-        if self.whole:
+        if self.is_integer:
             return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def ray_domain(self):
-        """The same range in Ray Tune's words."""
+        """Return the range as Ray Tune defines it."""
         from ray import tune
 
-        if self.whole:  # Ray leaves the upper end of whole numbers out, except where they are rounded to a step
+        if self.is_integer:  # Ray excludes the upper bound of integers, except where they are rounded to a step
             if self.step:
                 return tune.qrandint(self.low, self.high, self.step)
             return (tune.lograndint if self.log else tune.randint)(self.low, self.high + 1)
@@ -92,7 +95,10 @@ SearchSpace = dict[str, Values | Range]
 
 
 def searchable_names() -> set[str]:
-    """Training arguments and fields of the model that may differ between trials. All trials share one embedding store, so sampling is not among them."""
+    """Return the training arguments and model fields that may differ between trials.
+
+    All trials share one embedding store, so sampling is not among them.
+    """
     training = {field.name for field in fields(SemanticMACTrainingArguments) if field.init}
     return (training - SHARED) | (ModelArguments.config_names() - {"num_crops"})
 
@@ -119,20 +125,20 @@ def load_space(name: str | Path) -> SearchSpace:
         if name not in readers:
             raise ValueError(unknown_name(str(name), f"in {path}", names))
         if name not in names:
-            raise ValueError(f"{name!r} in {path} cannot be searched: all trials share it. Put it into the recipe.")
+            raise ValueError(f"{name!r} in {path} cannot be searched: all trials share it. Put it in the recipe.")
         try:
-            space[name] = _entry(entry, readers[name])
+            space[name] = _read_entry(entry, readers[name])
         except (ValueError, argparse.ArgumentTypeError) as error:
             raise ValueError(f"{name} in {path} is {entry!r}: {error}.") from error
     return space
 
 
-def suggest(space: SearchSpace, trial) -> dict:
-    """The values of an Optuna trial, drawn where it has none yet."""
+def suggest_values(space: SearchSpace, trial) -> dict:
+    """Return the values of an Optuna trial by argument; values that it does not have yet are drawn."""
     return {name: entry.suggest(name, trial) for name, entry in space.items()}
 
 
-def _entry(entry, read: Callable[[str], object]) -> Values | Range:
+def _read_entry(entry, read: Callable[[str], object]) -> Values | Range:
     if isinstance(entry, list):
         if None in entry:
             raise ValueError("a value is missing (null)")
@@ -145,14 +151,23 @@ def _entry(entry, read: Callable[[str], object]) -> Values | Range:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
             raise ValueError(f"unknown key {key!r}, did you mean {near[0]!r}")
     if read not in (int, float):
-        raise ValueError("the argument is no number; expected a list of values")
+        raise ValueError("the argument is not a number; expected a list of values")
     if missing := {"low", "high"} - entry.keys():
         raise ValueError(f"{' and '.join(sorted(missing))} missing")
     if not isinstance(entry.get("log", False), bool):
         raise ValueError("log is true or false")
-    # YAML takes 1e-5 for text; the argument's own reader takes it for a number.
+    # YAML reads 1e-5 as text; the reader of the argument reads it as a number.
     numbers = {key: read(str(entry[key])) for key in ("low", "high", "step") if entry.get(key) is not None}
     return Range(log=entry.get("log", False), **numbers)
 
 
-__all__ = ["SPACES", "Range", "SearchSpace", "Values", "load_space", "searchable_names", "space_names", "suggest"]
+__all__ = [
+    "SPACES",
+    "Range",
+    "SearchSpace",
+    "Values",
+    "load_space",
+    "searchable_names",
+    "space_names",
+    "suggest_values",
+]

@@ -1,8 +1,8 @@
-"""The trials of a hyperparameter search: a queue in Optuna's storage, which outlives a kill and which several processes may share.
+"""The trials of a hyperparameter search: a queue in Optuna's storage, which survives a kill and which several processes may share.
 
-By default the storage is SQLite in the output folder: a transaction is there or not after a kill, and a database is the storage that keeps signs of
-life, without which a trial that was killed looks like one that runs on another machine. Every trial has a *draw*, its place in the search, and its
-values are drawn from (seed, draw): neither a stop nor the number of processes changes what random search tries.
+By default the storage is SQLite in the output folder. After a kill a transaction is complete or absent, and a database stores heartbeats, without
+which a killed trial looks like one that runs on another machine. Every trial has a *draw*, its number in the search, and its values are drawn from
+(seed, draw): neither an interruption nor the number of processes changes what random search tries.
 """
 
 import warnings
@@ -17,24 +17,24 @@ from ..training.run_arguments import SearchArguments
 from .report import TrialRecord
 
 STUDY, DRAW, FAILURE = "search", "draw", "failure"
-# An error of these is the trial's own: another is drawn in its place.
+# Errors that the values of a trial cause: another trial is drawn instead.
 TRIAL_ERRORS = (ValueError, torch.OutOfMemoryError)
 # Below this many trials the importance of a parameter is noise.
 TRIALS_FOR_IMPORTANCE = 10
 
 
 class UnqueuedTrial(Exception):
-    """Another process took the last trial of the queue in the moment before."""
+    """Signal that another process took the last trial of the queue just before."""
 
 
 class TrialQueue:
-    """The trials of a search in Optuna's storage, which several processes may share.
+    """Queue of the trials of a search in Optuna's storage, which several processes may share.
 
     Args:
         options: of the search.
-        folder: the output folder.
-        args: for seed and direction.
-        signature: what has to be the same for two commands to be the same search.
+        folder: output folder.
+        args: training arguments with the seed and the direction of the metric.
+        signature: what two commands of the same search have in common.
 
     Raises:
         ValueError: the storage holds another search.
@@ -69,10 +69,10 @@ class TrialQueue:
                 )
 
     def fill(self) -> list[TrialRecord]:
-        """Queue what is missing of the wanted trials: new draws, and those whose process was killed. Returns all trials.
+        """Queue the trials that are missing, i.e. new draws and those whose process was killed, and return all trials.
 
         Raises:
-            ValueError: more trials failed than are wanted.
+            ValueError: more trials failed than were requested.
         """
         import optuna
 
@@ -82,7 +82,9 @@ class TrialQueue:
             attempts = {trial.user_attrs[DRAW]: trial for trial in self._trials()}  # the last attempt of each draw
             failures = [trial.user_attrs[FAILURE] for trial in attempts.values() if FAILURE in trial.user_attrs]
             if len(failures) > self.wanted:
-                raise ValueError(f"{len(failures)} trials failed, {self.wanted} are wanted. The last: {failures[-1]}")
+                raise ValueError(
+                    f"{len(failures)} trials failed, {self.wanted} were requested. The last: {failures[-1]}"
+                )
             usable, draw = 0, 0
             while usable < self.wanted:
                 last = attempts.get(draw)
@@ -91,15 +93,15 @@ class TrialQueue:
                     if last is None or last.state == optuna.trial.TrialState.FAIL:
                         self.study.enqueue_trial(last.params if last else {}, user_attrs={DRAW: draw})
                 draw += 1
-        return [_record(trial) for trial in self._trials()]
+        return [_trial_record(trial) for trial in self._trials()]
 
     def run_one(self, trainer) -> None:
-        """Run the next trial of the queue, through the library."""
+        """Run the next trial of the queue through the library."""
         import optuna
 
         try:
             trainer.hyperparameter_search(
-                hp_space=lambda trial: {},  # the trainer takes the values over itself
+                hp_space=lambda trial: {},  # the trainer sets the values itself
                 compute_objective=trainer.score,
                 n_trials=1,
                 backend="optuna",
@@ -107,12 +109,12 @@ class TrialQueue:
                 **self.study_options,
             )
         except ValueError:
-            # The library asks for the best trial at its end; before the first complete one there is none.
+            # The library reads the best trial at the end, which does not exist before the first complete one.
             if self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
                 raise
 
     def importance(self) -> dict[str, float]:
-        """Share of each parameter in the variance of the scores (fANOVA); empty where there are too few trials."""
+        """Return the share of each parameter in the variance of the scores (fANOVA); empty where there are too few trials."""
         import optuna
 
         complete = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -126,13 +128,13 @@ class TrialQueue:
 
 
 def seeded_sampler(name: str, seed: int):
-    """Optuna's sampler `random` or `tpe`, made anew for each trial from (seed, draw): a resumed search does not repeat its first draws."""
+    """Return Optuna's sampler `random` or `tpe`, seeded for each trial with (seed, draw): a resumed search does not repeat its first draws."""
     import optuna
 
     make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[name]
 
     class SeededSampler(optuna.samplers.BaseSampler):
-        """Hands each trial to a sampler of its own."""
+        """Sampler that delegates each trial to a sampler of its own."""
 
         def before_trial(self, study, trial):
             entropy = np.random.SeedSequence([seed, trial.user_attrs.get(DRAW, 0)])
@@ -150,7 +152,7 @@ def seeded_sampler(name: str, seed: int):
     return SeededSampler()
 
 
-def _record(trial) -> TrialRecord:
+def _trial_record(trial) -> TrialRecord:
     state, failure = trial.state.name.lower(), trial.user_attrs.get(FAILURE)
     if state == "fail":
         state = "failed" if failure else "stopped"

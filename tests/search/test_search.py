@@ -170,7 +170,7 @@ def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--do_train"], "--do_train with --do_search: a search only searches. Run .*best.yaml"),
+        (["--do_train"], "--do_train with --do_search: a search does not train or test a final model. Run .*best.yaml"),
         (["--do_predict", "true"], "--do_predict with --do_search"),
         (["--seeds", "1", "2"], "--seeds with --do_search"),
         (["--eval_strategy", "no", "--load_best_model_at_end", "false"], "needs an --eval_strategy"),
@@ -179,7 +179,7 @@ def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
         (["--search_pruner", "mean"], "search_pruner is 'mean'; expected none or median"),
         (["--search_backend", "wandb"], "search_backend is 'wandb'; expected optuna or ray"),
         (["--search_trials", "0"], "search_trials is 0"),
-        (["--search_backend", "ray", "--search_sampler", "tpe"], "knows --search_sampler random"),
+        (["--search_backend", "ray", "--search_sampler", "tpe"], "supports only --search_sampler random"),
         (["--search_spaces", "x"], "unknown argument 'search_spaces'.*'search_space'"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_checkpoint_cannot_be_searched(world, tmp_path):
 
 
 def test_a_training_without_an_evaluation_has_no_score(world, tmp_path):
-    with pytest.raises(ValueError, match="2 trials failed, 1 are wanted. The last: .* lower --eval_delay"):
+    with pytest.raises(ValueError, match="2 trials failed, 1 were requested. The last: .* lower --eval_delay"):
         train.main(words(world, tmp_path / "search", 1, "--eval_delay", "9"))
 
 

@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from modeling_semanticmac.search.space import Range, Values, load_space, searchable_names, suggest
+from modeling_semanticmac.search.space import Range, Values, load_space, searchable_names, suggest_values
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.project import PROJECT
 
@@ -37,7 +37,7 @@ def test_a_trial_draws_what_the_file_says(tmp_path):
     text += "learning_rate: {low: 1.0e-5, high: 1.0e-1, log: true}\ndropout: {low: 0.0, high: 0.5}\n"
     space = load_space(written(tmp_path, text))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [suggest(space, study.ask()) for _ in range(300)]
+    drawn = [suggest_values(space, study.ask()) for _ in range(300)]
     assert {row["gate"] for row in drawn} == {"reglu", "none"}
     assert {row["num_neighbors"] for row in drawn} == {3, 5, 7, 9}
     assert all(0 <= row["dropout"] <= 0.5 and isinstance(row["num_latents"], int) for row in drawn)
@@ -61,7 +61,7 @@ def test_a_trial_draws_what_the_file_says(tmp_path):
         ("hidden_size: [16]", "two or more different values"),
         ("hidden_size: [16, 16]", "two or more different values"),
         ("label_momentum: [true, maybe]", "Truthy value expected"),
-        ("gate: {low: 0, high: 1}", "is no number; expected a list"),
+        ("gate: {low: 0, high: 1}", "is not a number; expected a list"),
         ("dropout: {low: 0.1}", "high missing"),
         ("dropout: {low: 0.1, hihg: 0.3}", "unknown key 'hihg', did you mean 'high'"),
         ("dropout: {low: 0.3, high: 0.1}", "expected low < high"),
@@ -89,7 +89,7 @@ def test_every_draw_of_the_example_spaces_is_a_valid_run(path, tmp_path):
     assert space.keys() <= searchable_names()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
-        words = [f"--{name}={value}" for name, value in suggest(space, study.ask()).items()]
+        words = [f"--{name}={value}" for name, value in suggest_values(space, study.ask()).items()]
         model_args, _, _ = parse_arguments([*words, "--output_dir", str(tmp_path)])
         assert model_args.hidden_size % (model_args.num_attention_heads or 4) == 0
 

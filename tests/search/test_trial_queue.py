@@ -6,7 +6,7 @@ import statistics
 import optuna
 import pytest
 
-from modeling_semanticmac.search.space import Range, suggest
+from modeling_semanticmac.search.space import Range, suggest_values
 from modeling_semanticmac.search.trial_queue import TrialQueue, UnqueuedTrial
 from modeling_semanticmac.training.run_arguments import SearchArguments
 
@@ -37,7 +37,7 @@ class Trainer:
         if "draw" not in trial.user_attrs:
             raise UnqueuedTrial
         self.started += 1
-        values = suggest(SPACE, trial)
+        values = suggest_values(SPACE, trial)
         if self.started == self.stop_at:
             raise SystemExit  # Optuna leaves the trial as a kill does: running, without further signs of life
         if values["learning_rate"] > self.refused:
@@ -118,7 +118,7 @@ def test_a_trial_that_fails_is_replaced(tmp_path):
     assert len(values(trials)) == 5 and all(row["learning_rate"] <= 0.6 for row in values(trials))
     failed = [trial for trial in trials if trial.state == "failed"]
     assert failed and all(trial.parameters["learning_rate"] > 0.6 and trial.failure == "too fast" for trial in failed)
-    with pytest.raises(ValueError, match="4 trials failed, 3 are wanted. The last: too fast"):
+    with pytest.raises(ValueError, match="4 trials failed, 3 were requested. The last: too fast"):
         run(queue(tmp_path / "none", 3), Trainer(refused=-1.0))
 
 
