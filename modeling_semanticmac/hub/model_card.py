@@ -33,27 +33,36 @@ from .model_card_text import (
 )
 
 SPLITS = {"test": "test_", "validation": "eval_"}
-METRIC_TYPES = {"mae": "mae", "pearson": "pearsonr", "f1": "f1", "acc": "accuracy", "precision": "precision", "recall": "recall"}  # fmt: skip
+METRIC_TYPES = {
+    "mae": "mae",
+    "pearson": "pearsonr",
+    "f1": "f1",
+    "acc": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+}
 SETTINGS = (
-    "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "language_model_learning_rate",
-    "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss", "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors",
-    "intra_weight", "inter_weight", "intra_temperature", "inter_temperature",
+    "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "language_model_learning_rate", "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss",
+    "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors", "intra_weight", "inter_weight",
+    "intra_temperature", "inter_temperature",
 )  # fmt: skip
 SYNTHETIC = """\
-> **Trained on drawn faces and computed voices**, the synthetic corpus of the package. The figures say that the code works. They say nothing about
-> people, and the model knows nothing about them: do not use it on recordings.
+> **Trained on drawn faces and computed voices**, the synthetic corpus of the package. The figures show that the code
+> works. They say nothing about people, and the model knows nothing about them: do not use it on recordings.
 """
 UNRELEASED = """\
-> **The towers do not hold ImageBind's weights**: they have its architecture in another size, with random weights or the author's own. Compare the
-> figures with nothing that was measured on ImageBind.
+> **The towers do not hold ImageBind's weights**: they have its architecture in another size, with random weights or
+> the author's own. The figures are not comparable with those measured on ImageBind.
 """
 
 
 def write_model_card(folder: str | Path, repo_id: str) -> Path:
-    """Write `README.md` into the folder of a run or of a saved model; returns its path.
+    """Write `README.md` into the folder of a run or of a saved model, and return its path.
 
     Args:
-        folder: with `config.json`, and where it is a run's with `run.json`, `all_results.json`, `splits.json`; `seeds.json` beside it is read too.
+        folder: with `config.json`, and where it is a run's with `run.json`, `all_results.json`, `splits.json`;
+            `seeds.json` beside it is read too.
         repo_id: the repository's name on the Hub, which the card's examples load.
 
     Raises:
@@ -73,12 +82,12 @@ def write_model_card(folder: str | Path, repo_id: str) -> Path:
 
 
 class RunCard:
-    """The card of one run.
+    """The model card of one run.
 
     Args:
         folder: of the run.
         config: of its model.
-        repo_id: its repository's name.
+        repo_id: name of its repository.
     """
 
     def __init__(self, folder: Path, config: SemanticMACConfig, repo_id: str):
@@ -96,10 +105,9 @@ class RunCard:
         self.parts: list[Part] = [*start, language_model_part(config, revision), *tower_parts(config, str(folder))]
 
     def text(self) -> str:
-        """The whole card."""
-        head = metadata(
-            self.config, self.parts, self.repo_id, language=self.corpus.get("language"), eval_results=self._eval_results() or None
-        )  # fmt: skip
+        """Return the text of the card."""
+        language, results = self.corpus.get("language"), self._eval_results() or None
+        head = metadata(self.config, self.parts, self.repo_id, language=language, eval_results=results)
         sections = {
             "Results": self._result_section(),
             "How to load it": load_section(self.config, self.repo_id),
@@ -113,8 +121,8 @@ class RunCard:
         return f"---\n{head.to_yaml()}\n---\n\n{self._introduction()}\n{body}"
 
     def _introduction(self) -> str:
-        modalities = self.modality_text
-        text = f"# {self.repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) trained on **{self.title}** with {modalities}. {task_sentence(self.config)}\n"
+        text = f"# {self.repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) trained on **{self.title}** with "
+        text += f"{self.modality_text}. {task_sentence(self.config)}\n"
         if self.corpus["name"] == "synthetic":
             text += f"\n{SYNTHETIC}"
         if any(part.is_other_imagebind for part in self.parts):
@@ -122,21 +130,31 @@ class RunCard:
         return text
 
     def _scores(self, split: str) -> dict[str, float]:
-        """Metric -> value on a split; empty where it was not measured."""
+        """Return metric -> value on a split; empty where it was not measured."""
         found = split_results(self.results, SPLITS[split].removesuffix("_"))
         return {name: value for name, value in found.items() if name != "loss" and not name.startswith("threshold_")}
 
     def _eval_results(self) -> list[EvalResult]:
-        """The metrics of the test split, or else of validation, as the Hub reads them; undefined ones are no results."""
+        """Return the defined metrics of the test split, or else of validation, in the format of the Hub."""
         split = "test" if self._scores("test") else "validation"
         common = {
-            "task_type": "video-classification", "task_name": f"Multimodal {self.config.task.name}", "dataset_type": self.corpus["name"],
-            "dataset_name": self.title, "dataset_config": self.config.task.name, "dataset_split": split,
-        }  # fmt: skip
+            "task_type": "video-classification",
+            "task_name": f"Multimodal {self.config.task.name}",
+            "dataset_type": self.corpus["name"],
+            "dataset_name": self.title,
+            "dataset_config": self.config.task.name,
+            "dataset_split": split,
+        }
         return [
-            EvalResult(**common, metric_type=metric_type(name), metric_name=f"{name}: {definition(name)}", metric_value=round(value, 6))
-            for name, value in self._scores(split).items() if math.isfinite(value)
-        ]  # fmt: skip
+            EvalResult(
+                **common,
+                metric_type=metric_type(name),
+                metric_name=f"{name}: {definition(name)}",
+                metric_value=round(value, 6),
+            )
+            for name, value in self._scores(split).items()
+            if math.isfinite(value)
+        ]
 
     def _result_section(self) -> str:
         splits = [split for split in SPLITS if self._scores(split)]
@@ -150,30 +168,37 @@ class RunCard:
         for name in self._scores(splits[0]):
             row = [name, *(format_number(self._scores(split).get(name)) for split in splits), definition(name)]
             if spread:
-                values = spread.get(SPLITS[splits[0]] + name, {}).get("values")
-                row.insert(2, mean_and_deviation(values, 4) if values else "")
+                values = spread.get(SPLITS[splits[0]] + name, {}).get("values") or []
+                defined = [math.nan if value is None else value for value in values]  # JSON has null for NaN
+                row.insert(2, mean_and_deviation(defined, 4) if defined else "")
             rows.append(row)
         opened = self.results.get("test_opened")
         text = f"Seed {self.record['seed']}."
         text += f" The test split was opened after the choice: {opened}.\n\n" if opened else "\n\n"
         if self.seeds:
-            text += f"Of the seeds {', '.join(map(str, self.seeds['seeds']))} this is the one chosen by {self.seeds['chosen_by']}; mean +- standard deviation are over all of them.\n\n"
+            seeds = ", ".join(map(str, self.seeds["seeds"]))
+            text += (
+                f"Of the seeds {seeds} this one was chosen by {self.seeds['chosen_by']}; mean +- standard deviation "
+            )
+            text += "are over all of them.\n\n"
         return text + markdown_table(header, rows)
 
     def _data_section(self) -> str:
         rows = [[split, self.clips[split]] for split in ("train", "validation", "test") if split in self.clips]
         people = self.corpus.get("people") or "not written down."
         terms = self.corpus.get("terms") or "not written down."
-        text = f"{self.title[0].upper()}{self.title[1:]}, task {self.config.task.name}. Who is in it: {people} Terms: {_sentence(terms)}\n"
+        text = f"{self.title[0].upper()}{self.title[1:]}, task {self.config.task.name}. "
+        text += f"Who is in it: {people} Terms: {_sentence(terms)}\n"
         return text + ("\n" + markdown_table(["split", "clips used"], rows) if rows else "")
 
     def _training_section(self) -> str:
         settings = self.record["training"]
         rows = [[name, settings[name]] for name in SETTINGS if name in settings]
-        words = without_local_paths(self.record["command"])
+        command = without_local_paths(self.record["command"])
+        shell = f"{'python ' if command[0].endswith('.py') else ''}{shlex.join(map(str, command))}"
         versions = ", ".join(f"{name} {version}" for name, version in self.record["versions"].items())
         return (
-            f"```bash\n{'python ' if words[0].endswith('.py') else ''}{shlex.join(map(str, words))}\n```\n\n{markdown_table(['setting', 'value'], rows)}\n"
+            f"```bash\n{shell}\n```\n\n{markdown_table(['setting', 'value'], rows)}\n"
             f"Code revision {self.record['git_revision'] or 'unknown'}; {versions}. `run.json` holds every argument.\n"
         )
 
@@ -183,7 +208,7 @@ class RunCard:
 
 
 def metric_type(name: str) -> str:
-    """The identifier of a metric on the Hub; ours where it has none."""
+    """Return the identifier of a metric on the Hub, or our own name where the Hub has none."""
     for ending, kind in METRIC_TYPES.items():
         if ending in name:
             return kind
@@ -196,7 +221,9 @@ def _sentence(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the card of a run."""
-    parser = argparse.ArgumentParser(prog="semanticmac card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="semanticmac card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="the output folder of a run")
     parser.add_argument("repo_id", help="org/name on the Hub")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What a model card says about any SemanticMAC: task, parts with their licences, loading, limits, citation; from its configuration alone.
+"""The parts of a model card that follow from the configuration: task, parts, licences, loading, limits, citation.
 
 A run's card adds what was trained and measured (`model_card.py` of the package).
 """
@@ -29,7 +29,8 @@ predict = pipeline("video-affect", model="{repo_id}")
 predict({{"video": "clip.mp4", "text": "I did not expect that at all."}})
 ```
 
-gives {answer}, and the same for what the words, the voice, the picture and the view that they share say alone. Any of them may be missing. For tensors:
+returns {answer}, and the same for text, audio, vision and the semantics that they share alone. Missing modalities are
+ignored. For tensors:
 
 ```python
 from transformers import AutoModelForVideoClassification, AutoProcessor
@@ -40,16 +41,19 @@ output = model(**processor(text="I did not expect that at all.", media="clip.mp4
 output.logits, output.subtask_logits
 ```
 
-`AutoModel` gives the representations. `trust_remote_code=True` runs the Python files of this repository: read them first, or install the package.
+`AutoModel` returns the representations. `trust_remote_code=True` runs the Python files of this repository: read them
+first, or install the package.
 """
 LIMITS = """\
-A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it speak. It does not say what
-somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and situations than those of the corpus were not tested, and
-errors there may be larger for some groups than for others; nothing here measures that.
+A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it
+speak. It does not say what somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and
+situations than those of the corpus were not tested, and errors there may be larger for some groups than for others;
+nothing here measures that.
 
-Meant for research, and for looking at one's own recordings or those of people who agreed. **Not for decisions about people**: not for hiring, teaching,
-credit, policing, border control, health or insurance, and not for watching people who did not agree. Recognising emotions at work and in
-education is, with few exceptions, prohibited in the European Union (Regulation (EU) 2024/1689, article 5).
+The model is meant for research, and for looking at your own recordings or those of people who agreed. **Not for
+decisions about people**: not for hiring, teaching, credit, policing, border control, health or insurance, and not for
+watching people who did not agree. Recognising emotions at work and in education is, with few exceptions, prohibited in
+the European Union (Regulation (EU) 2024/1689, article 5).
 """
 CITATION = """\
 The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:
@@ -151,7 +155,9 @@ def _tower(role: str, reference: dict, home: str | None) -> Part:
 
 
 def license_fields(parts: list[Part]) -> dict:
-    """The licence of a model in the metadata of its card: what binds its user most, or else that nothing simple can be said."""
+    """The licence of a model in the metadata of its card: what binds its user most, or else that nothing simple can be
+    said.
+    """
     if any(part.is_imagebind for part in parts):
         return {"license": IMAGEBIND_LICENSE}
     return {"license": "other", "license_name": "terms-of-its-parts"}
@@ -165,9 +171,13 @@ def parts_section(parts: list[Part]) -> str:
         lines.append(f"| {part.role} | {name} | {part.revision or ''} | {part.license or 'unknown'} | {part.note} |")
     text = "\n".join(lines) + "\n\n"
     if any(part.is_imagebind for part in parts):
-        text += "**Non-commercial**: the model was trained on embeddings of ImageBind, whose weights are CC BY-NC-SA 4.0 by Meta, and is bound to that licence.\n"
+        text += (
+            "**Non-commercial**: the model was trained on embeddings of ImageBind, whose weights are CC BY-NC-SA 4.0 "
+        )
+        text += "by Meta, and is bound to that licence.\n"
     else:
-        text += "The weights stand under the terms of these parts and of the corpus together; where one of them says unknown, ask before use.\n"
+        text += "The weights are subject to the terms of these parts and of the corpus together; where one of them is "
+        text += "unknown, ask before use.\n"
     return text + f"The Python files are {CODE_LICENSE}.\n"
 
 
@@ -191,7 +201,8 @@ def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more)
     names = {part.role: part.name for part in parts if part.name and part.name != repo_id}
     base = names.get(STARTING_MODEL) or names.get("language model")
     return ModelCardData(
-        library_name="transformers", pipeline_tag="video-classification", tags=[*TAGS, config.task.name, "arxiv:2408.07694"],
+        library_name="transformers", pipeline_tag="video-classification",
+        tags=[*TAGS, config.task.name, "arxiv:2408.07694"],
         base_model=base, model_name=repo_id.rpartition("/")[2] if more.get("eval_results") else None,
         **license_fields(parts), **more,
     )  # fmt: skip
@@ -215,7 +226,8 @@ def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None
         "What it is for, and what not": LIMITS,
         "Citation": CITATION,
     }
-    intro = f"# {repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) of text, voice and picture. {task_sentence(config)}\n"
+    intro = f"# {repo_id.rpartition('/')[2]}\n\n"
+    intro += f"A [SemanticMAC]({PAPER}) of text, audio and vision. {task_sentence(config)}\n"
     return f"---\n{data}\n---\n\n{intro}\n" + "\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 
 

@@ -23,11 +23,11 @@ class SavingTrainer(Trainer):
             write_json(os.path.join(folder, "training_args.json"), hide_secrets(self.args.to_sanitized_dict()))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model as the library does, but without pushing: the model card is made from results that come later."""
+        """Save the model as the library does, but without pushing: the model card needs results that come later."""
         super().save_model(output_dir, _internal_call=True)
 
     def save_metrics(self, split: str, metrics: dict[str, float], combined: bool = True) -> None:
-        """Write `<split>_results.json` and add the figures to `all_results.json`; undefined ones are null, as JSON has no NaN.
+        """Write `<split>_results.json` and add the figures to `all_results.json`; undefined figures are null.
 
         Args:
             split: "train", "eval", "test" or "all".
@@ -57,7 +57,8 @@ class SavingTrainer(Trainer):
         self, commit_message: str | None = "End of training", blocking: bool = True, token: str | None = None,
         revision: str | None = None, private: bool | None = None, **kwargs,
     ):  # fmt: skip
-        """Save the model and push the run by `push_run`; the library would upload the whole folder, with embeddings and predictions.
+        """Save the model and push the run by `push_run`; the library would upload the whole folder, with embeddings and
+        predictions.
 
         Args:
             commit_message: subject line of the commit.
@@ -75,8 +76,12 @@ class SavingTrainer(Trainer):
             return None
         revision = revision if revision is not None else self.args.hub_revision
         return push_run(
-            str(self.args.output_dir), str(self.hub_model_id), token=token, revision=revision, commit_message=commit_message or "End of training"
-        )  # fmt: skip
+            str(self.args.output_dir),
+            str(self.hub_model_id),
+            token=token,
+            revision=revision,
+            commit_message=commit_message or "End of training",
+        )
 
 
 __all__ = ["SavingTrainer"]

@@ -1,6 +1,7 @@
 """A run on the Hub: checkpoint, processor, code, card, record and report, in one commit.
 
-semanticmac push RUN org/name [--private]      push a finished run; `semanticmac train ... --push_to_hub` does it at the end
+semanticmac push RUN org/name [--private]      push a finished run
+semanticmac train ... --push_to_hub            push at the end of a run
 """
 
 import argparse
@@ -17,7 +18,8 @@ from ..files.local_paths import hide_paths, local_paths, without_local_names, wi
 from ..files.secrets import hide_secrets
 from .model_card import write_model_card
 
-# Nothing else is uploaded: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels and predictions of single clips.
+# Nothing else is uploaded: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels
+# and predictions of single clips.
 CHECKPOINT = (
     "config.json",
     "model*.safetensors",
@@ -45,12 +47,18 @@ REPLACED = ("model*.safetensors", "model.safetensors.index.json", "vision_encode
 
 
 def push_run(
-    folder: str | os.PathLike, repo_id: str, *, private: bool | None = None, token: str | None = None, revision: str | None = None,
+    folder: str | os.PathLike,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
     commit_message: str = "Upload a run of SemanticMAC",
-) -> CommitInfo:  # fmt: skip
+) -> CommitInfo:
     """Write the card of a run and upload the files that others can use; a second push replaces the first.
 
-    Absolute paths in text and JSON files are shortened to their last part in the upload; the files in the folder stay as they are.
+    Absolute paths in text and JSON files are shortened to their last part in the upload; the files in the folder stay
+    as they are.
 
     Args:
         folder: output folder of a run, or of `save_pretrained`.
@@ -62,7 +70,8 @@ def push_run(
 
     Raises:
         FileNotFoundError: the folder holds no model.
-        ValueError: a file to upload is a symbolic link, or a tower lies in another folder of this machine, where nobody else can load it.
+        ValueError: a file to upload is a symbolic link, or a tower lies in another folder of this machine, where nobody
+            else can load it.
     """
     folder = Path(folder)
     write_model_card(folder, repo_id)
@@ -95,7 +104,8 @@ def files_to_upload(folder: Path) -> dict[str, str | bytes]:
     links = [name for name in below if (name in names or name in folders) and (folder / name).is_symlink()]
     if links:
         raise ValueError(
-            f"{', '.join(links)} in {folder}: symbolic links are not uploaded, since a target may be any file of this machine; nothing was uploaded. Put "
+            f"{', '.join(links)} in {folder}: symbolic links are not uploaded, since a target may be any file of this "
+            "machine; nothing was uploaded. Put "
             "copies of the files in their place."
         )
     paths = _local_paths(folder)
@@ -103,7 +113,7 @@ def files_to_upload(folder: Path) -> dict[str, str | bytes]:
 
 
 def checkpoint_code(folder: Path) -> set[str]:
-    """Return the Python files at the top of a checkpoint that its `auto_map` names, and the siblings that they import."""
+    """Return the Python files of a checkpoint that its `auto_map` names, and the siblings that they import."""
     found: set[str] = set()
     for name in ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
         path = folder / name
@@ -139,7 +149,9 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _content(path: Path, name: str, paths: set[str]) -> str | bytes:
-    """Return what is uploaded of a file: its path, or the bytes of a text without secrets and without the folders of this machine."""
+    """Return what is uploaded of a file: its path, or the bytes of a text without secrets and without the folders of
+    this machine.
+    """
     if name in RECORD and name.endswith(".json"):
         return _json_bytes(without_local_paths(hide_secrets(_json(path))))
     if name.endswith("config.json"):
@@ -169,14 +181,18 @@ def _require_towers(folder: Path) -> None:
         name = (config.get(tower) or {}).get("name_or_path")
         if name and (os.path.isabs(name) or os.path.isdir(name)):
             raise ValueError(
-                f"the {tower.replace('_', ' ')} of the model in {folder} lies in the folder {name}, where nobody else can load it; nothing was uploaded. Save "
-                "the model with include_encoders=True (semanticmac train ... --include_encoders true), or name an encoder on the Hub."
+                f"the {tower.replace('_', ' ')} of the model in {folder} lies in the folder {name}, where nobody else "
+                "can load it; nothing was uploaded. Save "
+                "the model with include_encoders=True (semanticmac train ... --include_encoders true), or name an "
+                "encoder on the Hub."
             )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Push a run."""
-    parser = argparse.ArgumentParser(prog="semanticmac push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="semanticmac push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="the output folder of a run")
     parser.add_argument("repo_id", help="org/name on the Hub")
     parser.add_argument("--private", action="store_true", default=None, help="only you see a repository made now")

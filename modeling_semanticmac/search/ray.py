@@ -8,7 +8,9 @@ from .report import TrialRecord
 
 
 def search_with_ray(trainer, options: SearchArguments) -> list[TrialRecord]:
-    """Run all trials and return their records. Ray distributes them and keeps its files in `OUTPUT_DIR/ray`; an earlier search is not resumed.
+    """Run all trials and return their records.
+
+    Ray distributes them and keeps its files in `OUTPUT_DIR/ray`; an earlier search is not resumed.
 
     Args:
         trainer: a `SearchTrainer`.

@@ -23,8 +23,9 @@ class TrialRecord:
 
     Args:
         trial: its number.
-        state: `complete`; `pruned` (stopped early, with the score until then); `failed` (refused or diverged, replaced by another draw); `stopped` (its
-            process was killed, the same parameters are run again); `running`; `waiting`.
+        state: `complete`; `pruned` (stopped early, with the score until then); `failed` (refused or diverged, replaced
+            by another draw); `stopped` (its process was killed, the same parameters are run again); `running`;
+            `waiting`.
         score: on validation; None before the first evaluation.
         seconds: from start to end.
         parameters: name -> value.
@@ -121,7 +122,8 @@ def _markdown(summary: SearchSummary, folder: Path) -> str:
     seconds = [trial.seconds for trial in finished if trial.seconds is not None]
     lines = ["# Hyperparameter search", ""]
     lines.append(
-        f"{len(finished)} finished trials of `{summary.space_file}`, {summary.sampler} sampler, pruner {summary.pruner}, seed {summary.seed}, "
+        f"{len(finished)} finished trials of `{summary.space_file}`, {summary.sampler} sampler, pruner "
+        f"{summary.pruner}, seed {summary.seed}, "
         f"{sum(seconds) / max(len(seconds), 1):.0f} s each. Scored on {summary.scored_on}. The test split {seal}."
     )
     best = summary.best

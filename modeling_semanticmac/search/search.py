@@ -1,4 +1,6 @@
-"""Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `semanticmac train` with its arguments."""
+"""Hyperparameter search: trials through `Trainer.hyperparameter_search`, each equal to a run of `semanticmac train`
+with its arguments.
+"""
 
 import copy
 import math
@@ -53,7 +55,8 @@ def check_search(
     asked = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
     if asked:
         raise ValueError(
-            f"{' '.join(asked)} with --do_search: a search does not train or test a final model. Run `semanticmac train OUTPUT_DIR/best.yaml --data_dir ...` after it."
+            f"{' '.join(asked)} with --do_search: a search does not train or test a final model. Run `semanticmac "
+            "train OUTPUT_DIR/best.yaml --data_dir ...` after it."
         )
     if data_args.seeds:
         raise ValueError(
@@ -65,11 +68,13 @@ def check_search(
         )
     if args.eval_strategy == "no" or not args.load_best_model_at_end:
         raise ValueError(
-            "--do_search scores a trial by its best validation figure: it needs an --eval_strategy and --load_best_model_at_end true."
+            "--do_search scores a trial by its best validation figure: it needs an --eval_strategy and "
+            "--load_best_model_at_end true."
         )
     if args.world_size > 1:
         raise ValueError(
-            "--do_search trains a trial in one process. To use several devices, start the same command once on each; the processes share the trials."
+            "--do_search trains a trial in one process. To use several devices, start the same command once on each; "
+            "the processes share the trials."
         )
     if options.search_backend == "ray" and (options.search_sampler, options.search_pruner) != ("random", "none"):
         raise ValueError("--search_backend ray supports only --search_sampler random and --search_pruner none.")
@@ -83,7 +88,8 @@ def check_search(
 
 
 def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) -> str:
-    """Run trials until `options.search_trials` are finished, those of earlier commands included, and report in the output folder.
+    """Run trials until `options.search_trials` are finished, those of earlier commands included, and report in the
+    output folder.
 
     Args:
         make_run: creates a `Run` from the arguments; its test split stays sealed.
@@ -95,8 +101,8 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         The table of all trials, as in `search.md`.
 
     Raises:
-        ValueError: the arguments cannot be combined with a search, the space is malformed, the storage holds a search with other arguments, or more
-            trials failed than were requested.
+        ValueError: the arguments cannot be combined with a search, the space is malformed, the storage holds a search
+            with other arguments, or more trials failed than were requested.
         ImportError: the backend is not installed.
     """
     check_search(argv, options, *arguments)
@@ -115,16 +121,27 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS}
     new_model = partial(
         SemanticMACForAffect.from_language_model,
-        model_args.language_model, run.language_model_commit or model_args.language_model_revision, **run.task.config_fields(), **towers,
-    )  # fmt: skip
+        model_args.language_model,
+        run.language_model_commit or model_args.language_model_revision,
+        **run.task.config_fields(),
+        **towers,
+    )
     trainer = run.trainer(train, validation, partial(SearchTrainer, argv=argv, space=space, new_model=new_model))
 
     def write_report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
         summary = SearchSummary(
-            str(space_file), {name: str(entry) for name, entry in space.items()}, options.search_sampler, options.search_pruner,
-            options.search_backend, args.seed, trainer.args.metric_for_best_model, bool(trainer.args.greater_is_better), run.corpus.opened,
-            trials, importance,
-        )  # fmt: skip
+            space_file=str(space_file),
+            space={name: str(entry) for name, entry in space.items()},
+            sampler=options.search_sampler,
+            pruner=options.search_pruner,
+            backend=options.search_backend,
+            seed=args.seed,
+            metric=str(trainer.args.metric_for_best_model),
+            greater_is_better=bool(trainer.args.greater_is_better),
+            test_opened=run.corpus.opened,
+            trials=trials,
+            importance=importance,
+        )
         return write_search_report(summary, argv, folder, run.embeddings_dir)
 
     queue = TrialQueue(options, folder, trainer.args, signature) if options.search_backend == "optuna" else None
@@ -201,7 +218,9 @@ class SearchTrainer(SemanticMACTrainer):
 
 
 def _run_queue(trainer: SearchTrainer, queue: TrialQueue, write_report) -> str:
-    """Run trials until enough are finished, here or in another process; write the report after each and return its text."""
+    """Run trials until enough are finished, here or in another process; write the report after each and return its
+    text.
+    """
     with tqdm(total=queue.wanted, desc="search", unit="trial", disable=trainer.args.disable_tqdm) as bar:
         while True:
             trials = queue.fill()

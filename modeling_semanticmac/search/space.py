@@ -20,8 +20,8 @@ from ..training.training_args import SemanticMACTrainingArguments
 SPACES = Path(__file__).parent / "spaces"
 # Training arguments that every trial shares: how it is scored, and what does not concern learning.
 SHARED = INCIDENTAL | {
-    "data_seed", "do_train", "do_eval", "do_predict", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy", "greater_is_better",
-    "load_best_model_at_end", "metric_for_best_model", "push_to_hub", "save_strategy",
+    "data_seed", "do_train", "do_eval", "do_predict", "eval_delay", "eval_on_start", "eval_steps", "eval_strategy",
+    "greater_is_better", "load_best_model_at_end", "metric_for_best_model", "push_to_hub", "save_strategy",
 }  # fmt: skip
 
 

@@ -1,8 +1,10 @@
-"""The trials of a hyperparameter search: a queue in Optuna's storage, which survives a kill and which several processes may share.
+"""The trials of a hyperparameter search: a queue in Optuna's storage, which survives a kill and which several processes
+may share.
 
-By default the storage is SQLite in the output folder. After a kill a transaction is complete or absent, and a database stores heartbeats, without
-which a killed trial looks like one that runs on another machine. Every trial has a *draw*, its number in the search, and its values are drawn from
-(seed, draw): neither an interruption nor the number of processes changes what random search tries.
+By default the storage is SQLite in the output folder. After a kill a transaction is complete or absent, and a database
+stores heartbeats, without which a killed trial looks like one that runs on another machine. Every trial has a *draw*,
+its number in the search, and its values are drawn from (seed, draw): neither an interruption nor the number of
+processes changes what random search tries.
 """
 
 import warnings
@@ -50,12 +52,13 @@ class TrialQueue:
         with self.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since version 2.9
             storage = optuna.storages.RDBStorage(url, heartbeat_interval=self.heartbeat)
+            pruners = {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}
             self.study_options = {
                 "study_name": STUDY,
                 "storage": storage,
                 "direction": "maximize" if args.greater_is_better else "minimize",
                 "sampler": seeded_sampler(options.search_sampler, args.seed),
-                "pruner": {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}[options.search_pruner](),
+                "pruner": pruners[options.search_pruner](),
                 "load_if_exists": True,
             }  # fmt: skip
             self.study = optuna.create_study(**self.study_options)
@@ -65,7 +68,8 @@ class TrialQueue:
             elif known != list(signature):
                 other = sorted(set(known) ^ set(signature))
                 raise ValueError(
-                    f"the storage of {folder} holds a search with other arguments ({', '.join(other)}); give another --output_dir, or remove it."
+                    f"the storage of {folder} holds a search with other arguments ({', '.join(other)}); give another "
+                    "--output_dir, or remove it."
                 )
 
     def fill(self) -> list[TrialRecord]:
@@ -114,7 +118,9 @@ class TrialQueue:
                 raise
 
     def importance(self) -> dict[str, float]:
-        """Return the share of each parameter in the variance of the scores (fANOVA); empty where there are too few trials."""
+        """Return the share of each parameter in the variance of the scores (fANOVA); empty where there are too few
+        trials.
+        """
         import optuna
 
         complete = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -128,7 +134,9 @@ class TrialQueue:
 
 
 def seeded_sampler(name: str, seed: int):
-    """Return Optuna's sampler `random` or `tpe`, seeded for each trial with (seed, draw): a resumed search does not repeat its first draws."""
+    """Return Optuna's sampler `random` or `tpe`, seeded for each trial with (seed, draw): a resumed search does not
+    repeat its first draws.
+    """
     import optuna
 
     make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[name]

@@ -23,7 +23,8 @@ class CheckpointingTrainer(SavingTrainer):
         """Train as the library does; resume only from a whole checkpoint.
 
         Args:
-            resume_from_checkpoint: folder of a checkpoint; "last" or True for the newest whole one in the output folder.
+            resume_from_checkpoint: folder of a checkpoint; "last" or True for the newest whole one in the output
+                folder.
             trial, ignore_keys_for_eval: as in the library.
 
         Raises:
@@ -39,7 +40,9 @@ class CheckpointingTrainer(SavingTrainer):
         return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Let the library write the checkpoint into `.unfinished`, complete it, and rename it when every process has written its part."""
+        """Let the library write the checkpoint into `.unfinished`, complete it, and rename it when every process has
+        written its part.
+        """
         folder = Path(self._get_output_dir(trial))
         name = f"checkpoint-{self.state.global_step}"
         unfinished = folder / UNFINISHED
@@ -60,7 +63,9 @@ class CheckpointingTrainer(SavingTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             move_into_place(unfinished / name, folder / name)
-            rotate_checkpoints(folder, self.state.global_step, self.state.best_model_checkpoint, self.args.save_total_limit)  # fmt: skip
+            rotate_checkpoints(
+                folder, self.state.global_step, self.state.best_model_checkpoint, self.args.save_total_limit
+            )
         self.accelerator.wait_for_everyone()
         if self.args.local_process_index == 0:  # on a node that does not save, also the random states of its processes
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,7 +1,8 @@
 """Training checkpoints on disk: which of them are whole, which is the newest, and which are deleted.
 
-A checkpoint is written into `RUN/.unfinished/` and renamed to `RUN/checkpoint-<step>` when all of its files are there. A process that is killed while it
-saves therefore leaves no half checkpoint. Folders that were copied in part, or written by older versions, are recognised by their content.
+A checkpoint is written into `RUN/.unfinished/` and renamed to `RUN/checkpoint-<step>` when all of its files are there.
+A process that is killed while it saves therefore leaves no half checkpoint. Folders that were copied in part, or
+written by older versions, are recognised by their content.
 """
 
 import json
@@ -35,11 +36,16 @@ def list_checkpoints(run_folder: str | Path) -> list[Path]:
     """Return the checkpoints of a run, whole or not, sorted by step. An absent folder has none."""
     folder = Path(run_folder)
     found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted((path for path in found if checkpoint_step(path) is not None), key=lambda path: checkpoint_step(path) or 0)  # fmt: skip
+    return sorted(
+        (path for path in found if checkpoint_step(path) is not None), key=lambda path: checkpoint_step(path) or 0
+    )
 
 
 def checkpoint_faults(checkpoint: Path) -> list[str]:
-    """Return what keeps a checkpoint from being resumed: absent files first ("no optimizer.pt"), then damaged ones. Empty: it is whole."""
+    """Return what keeps a checkpoint from being resumed: absent files first ("no optimizer.pt"), then damaged ones.
+
+    Empty: it is whole.
+    """
     absent = [f"no {name}" for name in REQUIRED if not (checkpoint / name).is_file()]
     if not any((checkpoint / name).is_file() for name in WEIGHTS):
         absent.insert(0, f"no {WEIGHTS[0]}")
@@ -64,7 +70,10 @@ def saved_processes(checkpoint: Path) -> int:
 
 
 def newest_whole_checkpoint(run_folder: str | Path) -> Path | None:
-    """Return the whole checkpoint with the highest step; None where there is none. The log names the checkpoints that are passed over."""
+    """Return the whole checkpoint with the highest step; None where there is none.
+
+    The log names the checkpoints that are passed over.
+    """
     for checkpoint in reversed(list_checkpoints(run_folder)):
         faults = checkpoint_faults(checkpoint)
         if not faults:
@@ -112,22 +121,25 @@ def check_checkpoint(checkpoint: str | Path, processes: int) -> None:
     if faults:
         error = FileNotFoundError if faults[0].startswith("no ") else ValueError
         raise error(
-            f"{checkpoint} cannot be resumed exactly: {', '.join(faults)}. Resume from another checkpoint, or start a new run from its weights with "
+            f"{checkpoint} cannot be resumed exactly: {', '.join(faults)}. Resume from another checkpoint, or start a "
+            "new run from its weights with "
             "--model_name_or_path."
         )
     saved = saved_processes(checkpoint)
     if saved != processes:
         raise ValueError(
-            f"{checkpoint} was saved by {_processes(saved)}, this run has {processes}: random states and the order of batches belong to a process. "
+            f"{checkpoint} was saved by {_processes(saved)}, this run has {processes}: random states and the order of "
+            "batches belong to a process. "
             f"Resume with {_processes(saved)}, or start a new run from its weights with --model_name_or_path."
         )
 
 
 def rotate_checkpoints(run_folder: Path, step: int, best: str | None, limit: int | None) -> None:
-    """Delete checkpoints beyond the limit, by step and not by modification time, which follows a clock that may be set back.
+    """Delete checkpoints beyond the limit, by step and not by modification time, which follows a clock that may be set
+    back.
 
-    Checkpoints with a higher step were left by another run, or by a run that continued from an earlier step; they are deleted first. The checkpoint
-    of this step and the best one are never deleted.
+    Checkpoints with a higher step were left by another run, or by a run that continued from an earlier step; they are
+    deleted first. The checkpoint of this step and the best one are never deleted.
 
     Args:
         run_folder: output folder of the run.
@@ -185,6 +197,6 @@ def _open_archive(path: Path) -> None:
 
 
 __all__ = [
-    "LABEL_STATE", "UNFINISHED", "check_checkpoint", "checkpoint_faults", "checkpoint_step", "list_checkpoints", "move_into_place",
-    "newest_whole_checkpoint", "rotate_checkpoints", "saved_processes",
+    "LABEL_STATE", "UNFINISHED", "check_checkpoint", "checkpoint_faults", "checkpoint_step", "list_checkpoints",
+    "move_into_place", "newest_whole_checkpoint", "rotate_checkpoints", "saved_processes",
 ]  # fmt: skip

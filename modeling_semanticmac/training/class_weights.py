@@ -11,7 +11,8 @@ from ..configuration_semanticmac import TaskSpecification
 def balanced_class_weight(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
     """Return weights that give every class the same total weight in the training set.
 
-    Single label: n / (C n_c), as scikit-learn's "balanced". Multi-label: negatives / positives of each class (the weight of its positives).
+    Single label: n / (C n_c), as scikit-learn's "balanced". Multi-label: negatives / positives of each class (the
+    weight of its positives).
 
     Args:
         labels: (n,) class ids or (n, C) multi-hot of the whole training set.
@@ -42,10 +43,12 @@ def balanced_class_weight(labels: torch.Tensor, task: TaskSpecification) -> torc
 
 
 def own_class_weight(weights: Sequence[str], task: TaskSpecification) -> torch.Tensor:
-    """Return the weights of `--class_weights` in the order of the classes, (C,) float32; a class that is not named has weight 1.
+    """Return the weights of `--class_weights` in the order of the classes, (C,) float32; a class that is not named has
+    weight 1.
 
     Args:
-        weights: NAME=WEIGHT for some classes. Single label: the weight of the loss of the clips of that class. Multi-label: of its positives.
+        weights: NAME=WEIGHT for some classes. Single label: the weight of the loss of the clips of that class.
+            Multi-label: of its positives.
 
     Raises:
         ValueError: for a regression, an unknown or repeated class, or a weight that is not a positive number.
@@ -61,7 +64,8 @@ def own_class_weight(weights: Sequence[str], task: TaskSpecification) -> torch.T
             value = math.nan
         if name not in task.label_names or name in found or not 0 < value < math.inf:
             raise ValueError(
-                f"class_weights has {str(entry)!r}; expected NAME=WEIGHT with a positive number, at most once for each of "
+                f"class_weights has {str(entry)!r}; expected NAME=WEIGHT with a positive number, at most once for each "
+                "of "
                 f"{', '.join(task.label_names)}."
             )
         found[name] = value

@@ -16,8 +16,8 @@ class SemanticMACCollator:
         audio_embeds (B, T_a, D_a), audio_mask (B, T_a);  vision_embeds (B, T_v, D_v), vision_mask (B, T_v)
         labels (B,) or (B, C);  clip_index (B,) where the rows have it
 
-    A modality that a clip lacks (no text, no embeddings in the store) is an all-zero row of its mask; a modality that the whole batch lacks is left
-    out.
+    A modality that a clip lacks (no text, no embeddings in the store) is an all-zero row of its mask; a modality that
+    the whole batch lacks is left out.
 
     Args:
         processor: a `SemanticMACProcessor`; its `encode_text` is used.
@@ -45,7 +45,8 @@ class SemanticMACCollator:
             raise ValueError(f"modalities are {list(modalities)}; expected one or more of {', '.join(MODALITIES)}.")
         if store is None and set(modalities) != {"text"}:
             raise ValueError(
-                f"modalities {list(modalities)} need an embedding store; extract the embeddings first, or use text alone."
+                f"modalities {list(modalities)} need an embedding store; extract the embeddings first, or use text "
+                "alone."
             )
         self.processor, self.task, self.store = processor, task, store
         self.modalities, self.use_context, self.max_length = tuple(modalities), use_context, max_length

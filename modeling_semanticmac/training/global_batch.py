@@ -29,8 +29,8 @@ class GlobalBatch:
         labels: ground truth of all samples, (G,) or (G, C).
         is_self: bool (B, G), the place of this process's samples among them.
         counts: bool (G,), False for samples that only fill up the last batch.
-        sample_weight: weight of each of this process's samples (B,), chosen so that the mean over processes is the mean over the global batch;
-            None: 1 / B.
+        sample_weight: weight of each of this process's samples (B,), chosen so that the mean over processes is the mean
+            over the global batch; None: 1 / B.
     """
 
     multimodal_embeds: torch.Tensor
@@ -50,8 +50,8 @@ class GlobalBatch:
 class SeenClips:
     """The training clips that were seen in an epoch.
 
-    To give every process the same number of samples, the last batch of an epoch is filled up with clips from its beginning. The model has learnt from
-    them already, so they do not count.
+    To give every process the same number of samples, the last batch of an epoch is filled up with clips from its
+    beginning. The model has learnt from them already, so they do not count.
 
     Args:
         count: number of training clips, N.
@@ -93,7 +93,10 @@ class SeenClips:
             ValueError: the state belongs to a training set of another size.
         """
         if state["seen"].shape != self.seen.shape:
-            raise ValueError(f"the checkpoint was saved with {len(state['seen'])} training clips, this run has {len(self.seen)}; resume with the same clips.")  # fmt: skip
+            raise ValueError(
+                f"the checkpoint was saved with {len(state['seen'])} training clips, this run has {len(self.seen)}; "
+                "resume with the same clips."
+            )
         self.seen.copy_(state["seen"])
         self.epoch = int(state["seen_epoch"])
 

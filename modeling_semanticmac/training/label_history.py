@@ -1,9 +1,10 @@
 """Pseudo labels of each epoch of a run and their neighbours, stored for the analyses in `RUN/label_history/`.
 
 - `clips.json`: ids of the training set in order, `start_epoch` n_0 and `momentum` of eq. (15);
-- `epoch_<n>.safetensors`, n counted from 1: `labels` (4, N, C) float32 of the sub-tasks S, T, A, V in epoch n; `neighbors` (4, N, K)
-  int32, the rows of the training set that they were made from, nearest first, -1 where none; `distances` (4, N, K) float32, the D of eq. (13),
-  infinity where none. Up to epoch n_0 the labels are the ground truth and there are no neighbours.
+- `epoch_<n>.safetensors`, n counted from 1: `labels` (4, N, C) float32 of the sub-tasks S, T, A, V in epoch n;
+  `neighbors` (4, N, K) int32, the rows of the training set that they were made from, nearest first, -1 where none;
+  `distances` (4, N, K) float32, the D of eq. (13), infinity where none. Up to epoch n_0 the labels are the ground truth
+  and there are no neighbours.
 """
 
 import json
@@ -24,8 +25,8 @@ LABEL_HISTORY = "label_history"
 class LabelHistoryWriter:
     """Writer of the labels of each epoch of one run.
 
-    A resumed run continues after the epoch that it stopped in; another run starts from the beginning and deletes the later epochs that an earlier run
-    left in the folder.
+    A resumed run continues after the epoch that it stopped in; another run starts from the beginning and deletes the
+    later epochs that an earlier run left in the folder.
 
     Args:
         run_folder: output folder of the run; nothing is written before the first `keep`.
@@ -43,7 +44,9 @@ class LabelHistoryWriter:
         self._begin()
 
     def keep(self) -> None:
-        """Write the labels of the state's epoch, completely or not at all; a second call for the same epoch does nothing."""
+        """Write the labels of the state's epoch, completely or not at all; a second call for the same epoch does
+        nothing.
+        """
         if self.state.epoch <= self.epoch:
             return
         if self.epoch == 0:
@@ -83,11 +86,15 @@ class LabelHistory:
         return self._read(epoch, "labels")
 
     def neighbors(self, epoch: int) -> np.ndarray:
-        """Return the rows of the training set that these labels were made from: int32 (4, N, K), nearest first, -1 where none."""
+        """Return the rows of the training set that these labels were made from: int32 (4, N, K), nearest first, -1
+        where none.
+        """
         return self._read(epoch, "neighbors")
 
     def distances(self, epoch: int) -> np.ndarray:
-        """Return the D of eq. (13) to these neighbours: float32 (4, N, K), infinity where none. Their weight is exp(-D^2)."""
+        """Return the D of eq. (13) to these neighbours: float32 (4, N, K), infinity where none. Their weight is
+        exp(-D^2).
+        """
         return self._read(epoch, "distances")
 
     @property
@@ -116,7 +123,8 @@ def read_label_history(run_folder: str | os.PathLike) -> LabelHistory:
     folder = folder if folder.name == LABEL_HISTORY else folder / LABEL_HISTORY
     if not (folder / "clips.json").is_file():
         raise FileNotFoundError(
-            f"no label history in {folder}: only a run that was trained with --pseudo_labels generated has one; train it again."
+            f"no label history in {folder}: only a run that was trained with --pseudo_labels generated has one; train "
+            "it again."
         )
     settings = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
     epochs = sorted(_epoch_files(folder))

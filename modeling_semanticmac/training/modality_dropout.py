@@ -1,4 +1,6 @@
-"""Modality dropout: clips of a training batch lose modalities at random, so that the model learns to predict from the others (not in the paper)."""
+"""Modality dropout: clips of a training batch lose modalities at random, so that the model learns to predict from the
+others (not in the paper).
+"""
 
 import torch
 
@@ -8,10 +10,12 @@ MASKS = ("attention_mask", "audio_mask", "vision_mask")  # of text, audio, visio
 def drop_modalities(batch: dict[str, torch.Tensor], probability: float) -> dict[str, torch.Tensor]:
     """Return the batch with each modality of each clip missing with a probability, but never all modalities of a clip.
 
-    A dropped modality is an all-zero row of its mask: the clip lacks it for this step. Where the draw would drop all modalities of a clip, one of them,
-    chosen uniformly, stays. Each of the k modalities of a clip is thus dropped with probability p - p^k / k.
+    A dropped modality is an all-zero row of its mask: the clip lacks it for this step. Where the draw would drop all
+    modalities of a clip, one of them, chosen uniformly, stays. Each of the k modalities of a clip is thus dropped with
+    probability p - p^k / k.
 
-    The draws come from torch's default generator on the CPU on every device: its state is part of every training checkpoint.
+    The draws come from torch's default generator on the CPU on every device: its state is part of every training
+    checkpoint.
 
     Args:
         batch: from `SemanticMACCollator`; it is not changed.

@@ -1,8 +1,8 @@
 """Exact k-nearest neighbours of every row among all other rows (eq. 13), in bounded memory, the same on every machine.
 
-Fast single-precision blocks find a few candidates more than needed; their distances are then computed again in double precision, and ties go to the
-lower index. Rows for which rounding could have hidden a neighbour are searched again exactly. Neither the blocks nor the device nor the number of
-processes can change the result.
+Fast single-precision blocks find a few candidates more than needed; their distances are then computed again in double
+precision, and ties go to the lower index. Rows for which rounding could have hidden a neighbour are searched again
+exactly. Neither the blocks nor the device nor the number of processes can change the result.
 """
 
 import torch
@@ -58,7 +58,9 @@ def nearest_neighbors(
 
 
 def _candidates(rows: torch.Tensor, wanted: int, memory_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the approximate squared distance of the last candidate (n,) and the candidates (n, wanted) of each row, unordered."""
+    """Return the approximate squared distance of the last candidate (n,) and the candidates (n, wanted) of each row,
+    unordered.
+    """
     count = len(rows)
     # A block of float32 distances, its minima and the candidates of both sides.
     size = int((memory_bytes / 12) ** 0.5) // GROUP * GROUP
@@ -96,7 +98,8 @@ def _merge(block: torch.Tensor, offset: int, best: torch.Tensor, index: torch.Te
 def _below(block: torch.Tensor, limit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Values under each row's limit and their columns, (r, p) each, filled up with infinity.
 
-    Sorting every row is what a plain search spends its time on. Here the minimum of each group of columns, a few cheap passes, says where to look.
+    Sorting every row is what a plain search spends its time on. Here the minimum of each group of columns, a few cheap
+    passes, says where to look.
     """
     minima = block
     while minima.shape[1] > block.shape[1] // GROUP:
@@ -120,7 +123,9 @@ def _below(block: torch.Tensor, limit: torch.Tensor) -> tuple[torch.Tensor, torc
 def _exact(
     features: torch.Tensor, candidates: torch.Tensor, kept: int, memory_bytes: int, rows: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the `kept` nearest candidates (r, m) of the given rows (all by default), by differences in double precision."""
+    """Return the `kept` nearest candidates (r, m) of the given rows (all by default), by differences in double
+    precision.
+    """
     rows = torch.arange(len(features), device=features.device) if rows is None else rows
     candidates = candidates.sort(dim=1).values  # so that a stable sort by distance leaves ties in order of index
     # Pieces that stay in the processor's cache: several times as fast as pieces that fill the memory allowed.

@@ -1,4 +1,6 @@
-"""The training objective: task losses of the five sub-tasks, contrastive terms, weights (section III-F, eq. 19, 21, 22)."""
+"""The training objective: task losses of the five sub-tasks, contrastive terms, weights (section III-F, eq. 19, 21,
+22).
+"""
 
 import torch
 
@@ -7,6 +9,27 @@ from ..configuration_semanticmac import SUBTASKS, TaskSpecification
 from .global_batch import GlobalBatch, field
 from .semantic_contrast import inter_sample_loss, intra_sample_loss, shares_label
 from .semantic_labels import SUBTASK_MODALITY
+
+
+class LossParts:
+    """Running sums of the terms of the loss since they were last logged."""
+
+    def __init__(self):
+        self.sums: dict[str, torch.Tensor] = {}
+        self.steps = 0
+
+    def add(self, parts: dict[str, torch.Tensor]) -> None:
+        """Add the terms of one step, scalars by name."""
+        for name, value in parts.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.steps += 1
+
+    def take_means(self, accelerator) -> dict[str, float]:
+        """Return the mean of each term over steps and processes, and start again."""
+        means = torch.stack(list(self.sums.values())) / self.steps  # (parts,)
+        names, means = list(self.sums), accelerator.reduce(means, reduction="mean")
+        self.sums, self.steps = {}, 0
+        return dict(zip(names, means.tolist()))
 
 
 def weighted_sum(losses: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
@@ -22,14 +45,15 @@ def subtask_losses(
     class_weight: torch.Tensor | None = None,
     sample_weight: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Return the terms of eq. (21):  L_s = (1 / N_b) sum_i l(y^_s^i, y_s^i), one scalar for each sub-task that has a target.
+    """Return the terms of eq. (21):  L_s = (1 / N_b) sum_i l(y^_s^i, y_s^i), one scalar for each sub-task that has a
+    target.
 
     The term of a sample that lacks the modality of a sub-task is 0; the divisor stays N_b.
 
     Args:
         output: of the head, logits (B, C) and subtask_logits (B, 4, C).
-        targets: sub-task name -> labels as `task_loss` takes them; M holds the ground truth, S, T, A, V the pseudo labels. A sub-task without a
-            target has no loss.
+        targets: sub-task name -> labels as `task_loss` takes them; M holds the ground truth, S, T, A, V the pseudo
+            labels. A sub-task without a target has no loss.
         task: the task specification.
         regression_loss: "l1" or "mse".
         class_weight: (C,) or None.
@@ -56,7 +80,8 @@ def contrastive_losses(
     inter_temperature: float,
     sentiment_threshold: float = 0.0,
 ) -> dict[str, torch.Tensor]:
-    """Return the two terms of eq. (19) as scalars: "intra" within samples, "inter" between this process's samples and the global batch.
+    """Return the two terms of eq. (19) as scalars: "intra" within samples, "inter" between this process's samples and
+    the global batch.
 
     Args:
         output: of the head.

@@ -1,4 +1,6 @@
-"""Semantic-centric contrastive losses: within a sample and between samples (section III-E, eq. 16-19), pure functions of tensors."""
+"""Semantic-centric contrastive losses: within a sample and between samples (section III-E, eq. 16-19), pure functions
+of tensors.
+"""
 
 import torch
 from torch.nn import functional as F
@@ -8,7 +10,9 @@ from .full_precision import full_precision
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """Project onto the unit hypersphere, in float32 at least: exponentials of similarities over small temperatures need it."""
+    """Project onto the unit hypersphere, in float32 at least: exponentials of similarities over small temperatures need
+    it.
+    """
     return F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=-1)
 
 
@@ -16,15 +20,16 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
 def intra_sample_loss(
     specific: torch.Tensor, shared: torch.Tensor, modality_mask: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Compute InfoNCE within each sample, eq. (16)-(17) (sums inside the logarithm and all nine mixed pairs: our reading).
+    """Compute InfoNCE within each sample, eq. (16)-(17) (sums inside the logarithm and all nine mixed pairs: our
+    reading).
 
         pos_i = sum_{m < n} exp(C_m . C_n / tau)
         neg_i = sum_{m < n} exp(S_m . S_n / tau) + sum_{m, n} exp(S_m . C_n / tau)
         L_i   = -log(pos_i / (pos_i + neg_i))
 
-    Shared representations of different modalities attract each other; specific ones repel each other and the shared ones. All lie on the unit
-    hypersphere, in float32. Pairs with a modality that the sample lacks are left out; the loss of a sample with fewer than two modalities, which has no
-    positive pair, is 0.
+    Shared representations of different modalities attract each other; specific ones repel each other and the shared
+    ones. All lie on the unit hypersphere, in float32. Pairs with a modality that the sample lacks are left out; the
+    loss of a sample with fewer than two modalities, which has no positive pair, is 0.
 
     Args:
         specific, shared: pooled representations (B, 3, d).
@@ -61,7 +66,8 @@ def inter_sample_loss(
 
         L_i = -(1 / |P(i)|) sum_{p in P(i)} log( exp(F_i . F_p / tau) / sum_{a != i} exp(F_i . F_a / tau) )
 
-    All representations lie on the unit hypersphere, in float32. The loss of an anchor without positives is 0, also in a batch of one.
+    All representations lie on the unit hypersphere, in float32. The loss of an anchor without positives is 0, also in a
+    batch of one.
 
     Args:
         anchors: F_M of this process's samples, (B, d).
@@ -85,8 +91,9 @@ def shares_label(
 ) -> torch.Tensor:
     """Return which pairs of samples are positives of eq. (18).
 
-    Scores: the same polarity, negative, neutral or positive, where neutral is up to `sentiment_threshold` points from the middle of the scale (our
-    reading). Single label: the same class. Multi-label: at least one label in common, so that a sample without any has no positives.
+    Scores: the same polarity, negative, neutral or positive, where neutral is up to `sentiment_threshold` points from
+    the middle of the scale (our reading). Single label: the same class. Multi-label: at least one label in common, so
+    that a sample without any has no positives.
 
     Args:
         labels: ground truth of the anchors, (B,) or (B, C).

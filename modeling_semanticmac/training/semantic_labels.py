@@ -1,4 +1,6 @@
-"""Semantic-centric label generation: pseudo labels of the sub-tasks S, T, A, V from neighbours, with momentum (section III-E, eq. 13-15)."""
+"""Semantic-centric label generation: pseudo labels of the sub-tasks S, T, A, V from neighbours, with momentum (section
+III-E, eq. 13-15).
+"""
 
 from typing import NamedTuple
 
@@ -38,13 +40,14 @@ class LabelMovement(NamedTuple):
 def label_movement(
     features: torch.Tensor, labels: torch.Tensor, num_neighbors: int, memory_bytes: int
 ) -> LabelMovement:
-    """Compute how far each clip's label moves toward the ground truth of its neighbours in feature space, eq. (13)-(14).
+    """Compute how far each clip's label moves toward the ground truth of its neighbours in feature space, eq.
+    (13)-(14).
 
         D_ij = ||z_i - z_j||_2 / sqrt(d)
         Delta y_i = (1 / K) sum_{j in N_K(i)} exp(-D_ij^2) (y_j - y_i)
 
-    With weights of at most 1 and the divisor K, y + Delta y stays in the convex hull of the labels, i.e. in the range or on the simplex. The square
-    root of d and the divisor are our reading.
+    With weights of at most 1 and the divisor K, y + Delta y stays in the convex hull of the labels, i.e. in the range
+    or on the simplex. The square root of d and the divisor are our reading.
 
     Args:
         features: (n, d).
@@ -72,12 +75,14 @@ class SemanticLabels:
         y_s^(n) = y_M                                                      n <= n_0
         y_s^(n) = (n - 1) / (n + 1) y_s^(n-1) + 2 / (n + 1) (y_M + Delta y_s^(n))    n > n_0
 
-    n is the epoch, counted from 1 (eq. 15; the factor of the second term is our reading). The bank holds one detached row per clip and sub-task, written
-    in every training step; the labels of epoch n are made before it starts, from the rows of the epoch before. A clip that lacks a modality, or was not
-    seen yet, has no row there: it is not a neighbour of any clip and keeps its label.
+    n is the epoch, counted from 1 (eq. 15; the factor of the second term is our reading). The bank holds one detached
+    row per clip and sub-task, written in every training step; the labels of epoch n are made before it starts, from the
+    rows of the epoch before. A clip that lacks a modality, or was not seen yet, has no row there: it is not a neighbour
+    of any clip and keeps its label.
 
-    `neighbors` (4, N, K) and `distances` (4, N, K) record the neighbours of the newest labels: rows of the training set and the D of eq. (13), -1 and
-    infinity where there is none. The next labels do not depend on them, so `state_dict` leaves them out.
+    `neighbors` (4, N, K) and `distances` (4, N, K) record the neighbours of the newest labels: rows of the training set
+    and the D of eq. (13), -1 and infinity where there is none. The next labels do not depend on them, so `state_dict`
+    leaves them out.
 
     Args:
         labels: ground truth of the training set, as the corpus stores it: (N,) or (N, C).
@@ -139,8 +144,9 @@ class SemanticLabels:
             epoch: counted from 1.
 
         Returns:
-            For each sub-task `weight_s` (mean neighbour weight), `movement_s` (mean |y_M + Delta - y_M|) and `differs_s` (share of labels whose sign or
-            class is not that of the ground truth); empty when no labels were made.
+            For each sub-task `weight_s` (mean neighbour weight), `movement_s` (mean |y_M + Delta - y_M|) and
+            `differs_s` (share of labels whose sign or class is not that of the ground truth); empty when no labels were
+            made.
         """
         if epoch <= self.epoch:
             return {}
@@ -168,7 +174,9 @@ class SemanticLabels:
         return report
 
     def _differs(self, labels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Where polarity (scores), class, or the set of labels above one half is another than the ground truth's: bool (n,)."""
+        """Where polarity (scores), class, or the set of labels above one half is another than the ground truth's: bool
+        (n,).
+        """
         if self.task.is_regression:
             return (self.task.polarity(labels, 0.0) != self.task.polarity(truth, 0.0)).squeeze(1)
         if self.task.is_multi_label:
@@ -176,7 +184,7 @@ class SemanticLabels:
         return labels.argmax(dim=1) != truth.argmax(dim=1)
 
     def targets(self, clip_index: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the pseudo labels of a batch, sub-task -> (B,) scores or (B, C), in the form that `task_loss` takes."""
+        """Return the pseudo labels of a batch, sub-task -> (B,) scores or (B, C), in the form of `task_loss`."""
         found = self.labels[:, clip_index]  # (4, B, C)
         if self.task.is_regression:
             found = found.squeeze(-1)
@@ -203,11 +211,13 @@ class SemanticLabels:
             mine, given = getattr(self, name), state[name]
             if mine.shape != given.shape:
                 raise ValueError(
-                    f"label state: {name} has shape {tuple(given.shape)}, this run's is {tuple(mine.shape)}; is it the same training set and model?"
+                    f"label state: {name} has shape {tuple(given.shape)}, this run's is {tuple(mine.shape)}; is it the "
+                    "same training set and model?"
                 )
         if not state["ground_truth"].to(self.ground_truth.device).equal(self.ground_truth):
             raise ValueError(
-                "label state: its ground truth is not that of this training set; resume with the same clips in the same order."
+                "label state: its ground truth is not that of this training set; resume with the same clips in the "
+                "same order."
             )
         for name in ("labels", "features", "present"):
             getattr(self, name).copy_(state[name])

@@ -11,8 +11,6 @@ from transformers import EvalPrediction
 
 from ..affect_heads import SemanticMACForAffect, SemanticMACForAffectOutput, subtask_embeds, task_loss
 from ..configuration_semanticmac import SUBTASKS
-from ..embedding_extraction import extract_embeddings, usable_clips
-from ..embedding_store import EmbeddingStore
 from ..files.atomic_files import write_json, write_whole
 from ..metrics import compute_metrics
 from ..runs.settings import MADE_WITH
@@ -25,7 +23,7 @@ from .gather_with_gradient import gather_rows
 from .global_batch import GlobalBatch, SeenClips, field
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
-from .objectives import contrastive_losses, subtask_losses
+from .objectives import LossParts, contrastive_losses, subtask_losses
 from .optimizer_groups import parameter_groups, warmup_steps
 from .resumed_options import keep_optimizer_options
 from .semantic_labels import SemanticLabels
@@ -33,6 +31,7 @@ from .trainer_inputs import (
     check_clips,
     check_model,
     default_processor,
+    encode_media,
     number_clips,
     refuse_unsupported_parallelism,
     resolve_arguments,
@@ -44,23 +43,27 @@ from .training_args import SemanticMACTrainingArguments
 class SemanticMACTrainer(CheckpointingTrainer):
     """Trainer for a head of SemanticMAC.
 
-        L = L_task + alpha L_intra + beta L_inter,   L_task = sum over s in {M, S, T, A, V} of L_s          eq. (19), (21), (22)
+        L = L_task + alpha L_intra + beta L_inter,   L_task = sum over s in {M, S, T, A, V} of L_s  eq. (19), (21), (22)
 
-    Sub-task M learns the ground truth; S, T, A and V learn their pseudo labels. Each term is logged by itself (`loss_M`, ... `loss_V`, `loss_intra`,
-    `loss_inter`), label generation once per epoch (`labels/...`). The loss between samples sees the global batch of all processes, with gradient; with
-    gradient accumulation it sees the micro-batch of one step. With `modality_dropout` clips lack modalities at random in training; a modality that a
-    clip lacks in a step writes no row of the bank. The loss on validation and test is that of sub-task M alone, and every clip counts once, also in
-    the last, incomplete batch. The best model is the one with the lowest validation loss (scores) or the highest validation weighted F1 (classes),
-    unless `metric_for_best_model` names another figure.
+    Sub-task M learns the ground truth; S, T, A and V learn their pseudo labels. Each term is logged by itself
+    (`loss_M`, ... `loss_V`, `loss_intra`, `loss_inter`), label generation once per epoch (`labels/...`). The loss
+    between samples sees the global batch of all processes, with gradient; with gradient accumulation it sees the
+    micro-batch of one step. With `modality_dropout` clips lack modalities at random in training; a modality that a clip
+    lacks in a step writes no row of the bank. The loss on validation and test is that of sub-task M alone, and every
+    clip counts once, also in the last, incomplete batch. The best model is the one with the lowest validation loss
+    (scores) or the highest validation weighted F1 (classes), unless `metric_for_best_model` names another figure.
 
     Args:
         model: a head, e.g. `SemanticMACForAffect`; its configuration states the task.
         args: training arguments, copied and left unchanged; None for the defaults.
-        train_dataset: clips. They get a column `clip_index`, the row in the training set, which identifies their pseudo labels.
+        train_dataset: clips. They get a column `clip_index`, the row in the training set, which identifies their pseudo
+            labels.
         eval_dataset: clips to evaluate and to select the model on; without them the model of the last step is kept.
-        data_collator: makes batches; None for a `SemanticMACCollator` on the processor. It then uses text and the modalities for which the model has
-            a tower, and the media of every clip are encoded once, into `<output_dir>/embeddings`.
-        processing_class: a `SemanticMACProcessor`; where collator and processor are None, the one that was saved beside the model.
+        data_collator: makes batches; None for a `SemanticMACCollator` on the processor. It then uses text and the
+            modalities for which the model has a tower, and the media of every clip are encoded once, into
+            `<output_dir>/embeddings`.
+        processing_class: a `SemanticMACProcessor`; where collator and processor are None, the one that was saved beside
+            the model.
         kwargs: of `transformers.Trainer`.
 
     Raises:
@@ -74,8 +77,8 @@ class SemanticMACTrainer(CheckpointingTrainer):
     train_dataset: datasets.Dataset | None
 
     def __init__(
-        self, model, args: SemanticMACTrainingArguments | None = None, train_dataset=None, eval_dataset=None, data_collator=None,
-        processing_class=None, **kwargs,
+        self, model, args: SemanticMACTrainingArguments | None = None, train_dataset=None, eval_dataset=None,
+        data_collator=None, processing_class=None, **kwargs,
     ):  # fmt: skip
         self.task = check_model(model)
         args = resolve_arguments(args, self.task, eval_dataset is not None)
@@ -91,23 +94,17 @@ class SemanticMACTrainer(CheckpointingTrainer):
             data_collator = SemanticMACCollator(processing_class, self.task, {}, modalities)
         kwargs.setdefault("compute_metrics", self._compute_metrics)
         super().__init__(
-            model=model, args=args, train_dataset=number_clips(train_dataset), eval_dataset=eval_dataset, data_collator=data_collator,
-            processing_class=processing_class, **kwargs,
+            model=model, args=args, train_dataset=number_clips(train_dataset), eval_dataset=eval_dataset,
+            data_collator=data_collator, processing_class=processing_class, **kwargs,
         )  # fmt: skip
         for dataset in (train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])):
             self._encode_media(dataset)
         self._reset_training_state()
 
     def _encode_media(self, clips) -> None:
-        """Encode the media of clips for the default collator; clips that the store holds already are not encoded again."""
-        if self._embeddings_dir is None or clips is None:
-            return
-        media = used_modalities(self.model.config)[1:]
-        encoders: dict[str, torch.nn.Module | None] = {name: self.model.semanticmac.get_encoder(name) for name in media}
-        extract_embeddings(clips, self.processing_class, encoders, self._embeddings_dir)
-        store = EmbeddingStore.open(self._embeddings_dir)
-        usable_clips(clips, store, "raise")
-        self.data_collator.store = store
+        """Encode the media of clips for the default collator."""
+        if self._embeddings_dir is not None and clips is not None:
+            self.data_collator.store = encode_media(clips, self.model, self.processing_class, self._embeddings_dir)
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Return the batches of validation clips; media of other clips than those of the Trainer are encoded first."""
@@ -121,7 +118,9 @@ class SemanticMACTrainer(CheckpointingTrainer):
         return super().get_test_dataloader(test_dataset)
 
     def _reset_training_state(self) -> None:
-        """Create what belongs to one training: class weights, pseudo labels and their history, the clips seen, the parts of the loss."""
+        """Create what belongs to one training: class weights, pseudo labels and their history, the clips seen, the
+        parts of the loss.
+        """
         args, clips = self.args, self.train_dataset
         self.class_weight: torch.Tensor | None = None
         self.label_state: SemanticLabels | None = None
@@ -136,13 +135,12 @@ class SemanticMACTrainer(CheckpointingTrainer):
             if args.pseudo_labels == "generated":
                 self.label_state = SemanticLabels(
                     labels, self.task, self.model.config.hidden_size, num_neighbors=args.num_neighbors,
-                    start_epoch=args.label_start_epoch, momentum=args.label_momentum, memory_bytes=args.label_memory * 2**20,
-                    device=args.device,
+                    start_epoch=args.label_start_epoch, momentum=args.label_momentum,
+                    memory_bytes=args.label_memory * 2**20, device=args.device,
                 )  # fmt: skip
                 if self.is_world_process_zero():
                     self.label_history = LabelHistoryWriter(str(args.output_dir), clips["id"], self.label_state)
-        self._loss_parts: dict[str, torch.Tensor] = {}
-        self._loss_steps = 0
+        self._loss_parts = LossParts()
 
     def _inner_training_loop(self, *args, **kwargs):
         # A second training, or one that starts again with smaller batches, begins with the ground truth.
@@ -162,13 +160,16 @@ class SemanticMACTrainer(CheckpointingTrainer):
         gathered = self._global_batch(output, labels, clip_index)
         targets = self._targets(labels, clip_index)
         args = self.args
-        parts = subtask_losses(output, targets, self.task, args.regression_loss, self.class_weight, gathered.sample_weight)  # fmt: skip
+        parts = subtask_losses(
+            output, targets, self.task, args.regression_loss, self.class_weight, gathered.sample_weight
+        )
         contrast = contrastive_losses(
-            output, labels, gathered, self.task, args.intra_temperature, args.inter_temperature, args.sentiment_threshold
+            output, labels, gathered, self.task, args.intra_temperature, args.inter_temperature,
+            args.sentiment_threshold,
         )  # fmt: skip
         loss = torch.stack(list(parts.values())).sum()
         loss = loss + args.intra_weight * contrast["intra"] + args.inter_weight * contrast["inter"]
-        self._record_parts(parts | contrast)
+        self._loss_parts.add(parts | contrast)
         if args.pseudo_labels == "off":
             # Distributed training waits for a gradient of everything that the forward pass used.
             loss = loss + 0.0 * output.subtask_logits.sum()
@@ -183,7 +184,9 @@ class SemanticMACTrainer(CheckpointingTrainer):
         return {"M": labels, **self.label_state.targets(clip_index)}
 
     def _advance_labels(self) -> None:
-        """Make the pseudo labels of an epoch before its first step, and keep them; in the middle of an epoch, resumed or not, do nothing."""
+        """Make the pseudo labels of an epoch before its first step, and keep them; in the middle of an epoch, resumed
+        or not, do nothing.
+        """
         if self.label_state is None:
             return
         report = self.label_state.advance(int(self.state.epoch or 0) + 1)
@@ -192,8 +195,10 @@ class SemanticMACTrainer(CheckpointingTrainer):
         if report:
             self.log({f"labels/{name}": value for name, value in report.items()})
 
-    def _global_batch(self, output: SemanticMACForAffectOutput, labels: torch.Tensor, clip_index: torch.Tensor) -> GlobalBatch:  # fmt: skip
-        """Gather the batch of all processes for the contrastive term, and write the rows of all of them into the bank."""
+    def _global_batch(
+        self, output: SemanticMACForAffectOutput, labels: torch.Tensor, clip_index: torch.Tensor
+    ) -> GlobalBatch:
+        """Gather the batch of all processes for the contrastive term, and write all of its rows into the bank."""
         embeds = {name: value.detach() for name, value in subtask_embeds(output).items() if name != "M"}
         local = (clip_index, labels, field(output.modality_mask), torch.stack(list(embeds.values()), dim=1))
         if self.args.world_size == 1:
@@ -213,22 +218,16 @@ class SemanticMACTrainer(CheckpointingTrainer):
             self.label_state.write(index, dict(zip(embeds, stacked.unbind(dim=1))), mask)
         return gathered
 
-    def _record_parts(self, parts: dict[str, torch.Tensor]) -> None:
-        for name, value in parts.items():
-            self._loss_parts[name] = self._loss_parts.get(name, 0) + value.detach()
-        self._loss_steps += 1
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the mean of each part of the loss since the last log, over all processes."""
-        if "loss" in logs and self._loss_steps:
-            names = list(self._loss_parts)
-            means = torch.stack([self._loss_parts[name] for name in names]) / self._loss_steps  # (parts,)
-            means = self.accelerator.reduce(means, reduction="mean")
-            logs.update({f"loss_{name}": value for name, value in zip(names, means.tolist())})
-            self._loss_parts, self._loss_steps = {}, 0
+        if "loss" in logs and self._loss_parts.steps:
+            means = self._loss_parts.take_means(self.accelerator)
+            logs.update({f"loss_{name}": value for name, value in means.items()})
         super().log(logs, start_time)
 
-    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"):  # fmt: skip
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ):
         """Evaluate as the library does, with the loss as the mean over clips.
 
         The library averages over batches, and counts the clips that fill up the last batch of a distributed run.
@@ -244,11 +243,14 @@ class SemanticMACTrainer(CheckpointingTrainer):
         return compute_metrics(self.task, _main_logits(prediction.predictions).numpy(), prediction.label_ids)
 
     def _get_eval_sampler(self, eval_dataset):
-        # Also where training groups by length: the library would return predictions in that order, and callers pair them with their clips.
+        # Also where training groups by length: the library would return predictions in that order, and callers pair
+        # them with their clips.
         return WholeBatches(eval_dataset, self.args.eval_batch_size)
 
     def create_optimizer(self, model=None):
-        """Create AdamW with a learning rate of its own for the language model, and without weight decay on biases and norms."""
+        """Create AdamW with a learning rate of its own for the language model, and without weight decay on biases and
+        norms.
+        """
         model = self.model if model is None else model
         if self.optimizer is None:
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)

@@ -4,13 +4,17 @@ import copy
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import datasets
 import numpy as np
+import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, TaskSpecification
+from ..embedding_extraction import extract_embeddings, usable_clips
+from ..embedding_store import EmbeddingStore
 from ..metrics.definitions import selection_metric
 from ..processing_semanticmac import SemanticMACProcessor
 from .training_args import SemanticMACTrainingArguments
@@ -29,18 +33,23 @@ def check_model(model) -> TaskSpecification:
     config = getattr(model, "config", None)
     if config is None or getattr(config, "model_type", None) != "semanticmac":
         raise TypeError(
-            f"model is {type(model).__name__}; expected a SemanticMAC with a head, e.g. SemanticMACForAffect.from_pretrained(...) or "
+            f"model is {type(model).__name__}; expected a SemanticMAC with a head, e.g. "
+            "SemanticMACForAffect.from_pretrained(...) or "
             "SemanticMACForAffect.from_language_model(...)."
         )
     if not hasattr(model, "predictors"):
         raise TypeError(
-            f"model is {type(model).__name__}, which has no head to train; load it with SemanticMACForAffect.from_pretrained(...)."
+            f"model is {type(model).__name__}, which has no head to train; load it with "
+            "SemanticMACForAffect.from_pretrained(...)."
         )
     return config.task
 
 
-def resolve_arguments(args: TrainingArguments | None, task: TaskSpecification, has_validation: bool) -> SemanticMACTrainingArguments:  # fmt: skip
-    """Return a copy of the arguments that is complete: the figure that selects the model, and no evaluation without validation clips.
+def resolve_arguments(
+    args: TrainingArguments | None, task: TaskSpecification, has_validation: bool
+) -> SemanticMACTrainingArguments:
+    """Return a copy of the arguments that is complete: the figure that selects the model, and no evaluation without
+    validation clips.
 
     Args:
         args: of the caller, left unchanged; None for the defaults.
@@ -54,12 +63,16 @@ def resolve_arguments(args: TrainingArguments | None, task: TaskSpecification, h
     if args is None:
         args = SemanticMACTrainingArguments()
     if not isinstance(args, SemanticMACTrainingArguments):
-        raise TypeError(f"args is {type(args).__name__}; expected SemanticMACTrainingArguments, which take the same fields and those of the method.")  # fmt: skip
+        raise TypeError(
+            f"args is {type(args).__name__}; expected SemanticMACTrainingArguments, which have the same fields and "
+            "those of the method."
+        )
     args = copy.copy(args)
     if not has_validation and args.eval_strategy != IntervalStrategy.NO:
         if args.metric_for_best_model is not None or args.save_strategy == SaveStrategy.BEST:
             raise ValueError(
-                f"metric_for_best_model is {args.metric_for_best_model!r} and save_strategy {str(args.save_strategy)!r}, but there is no eval_dataset "
+                f"metric_for_best_model is {args.metric_for_best_model!r} and save_strategy "
+                f"{str(args.save_strategy)!r}, but there is no eval_dataset "
                 "to select a model on; give one."
             )
         logger.warning("No eval_dataset: nothing is evaluated in training, and the model of the last step is kept.")
@@ -77,17 +90,21 @@ def refuse_unsupported_parallelism(args: TrainingArguments) -> None:
     """
     if args.n_gpu > 1:
         raise ValueError(
-            f"this process sees {args.n_gpu} GPUs and would use DataParallel, which is not supported. Start one process for each GPU "
-            f"(torchrun --nproc_per_node {args.n_gpu} ..., or accelerate launch), or let it see one (CUDA_VISIBLE_DEVICES=0)."
+            f"this process sees {args.n_gpu} GPUs and would use DataParallel, which is not supported. Start one "
+            "process for each GPU "
+            f"(torchrun --nproc_per_node {args.n_gpu} ..., or accelerate launch), or let it see one "
+            "(CUDA_VISIBLE_DEVICES=0)."
         )
     if args.deepspeed or _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError(
-            "DeepSpeed is not supported: exact resume and pseudo labels are not tested with it. Start several processes without it (torchrun)."
+            "DeepSpeed is not supported: exact resume and pseudo labels are not tested with it. Start several "
+            "processes without it (torchrun)."
         )
     if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
         if args.device.type != "cpu":
             raise ValueError(
-                "FSDP is not supported: exact resume and pseudo labels are not tested with it. Start several processes without it (torchrun)."
+                "FSDP is not supported: exact resume and pseudo labels are not tested with it. Start several processes "
+                "without it (torchrun)."
             )
         logger.warning("FSDP has no effect on CPUs: every process holds the whole model (DistributedDataParallel).")
 
@@ -110,17 +127,23 @@ def check_clips(clips, name: str) -> None:
     for label, dataset in _named_datasets(clips, name):
         if not isinstance(dataset, datasets.Dataset):
             raise TypeError(
-                f"{label} is {type(dataset).__name__}; expected a datasets.Dataset of clips, e.g. a split of load_corpus(...) or "
+                f"{label} is {type(dataset).__name__}; expected a datasets.Dataset of clips, e.g. a split of "
+                "load_corpus(...) or "
                 "datasets.Dataset.from_list(...)."
             )
         missing = [column for column in COLUMNS if column not in dataset.column_names]
         if missing:
-            raise ValueError(f"{label} lacks {', '.join(missing)}; its columns are {', '.join(dataset.column_names)}. docs/architecture.md describes a clip.")  # fmt: skip
+            raise ValueError(
+                f"{label} lacks {', '.join(missing)}; its columns are {', '.join(dataset.column_names)}. "
+                "docs/architecture.md describes a clip."
+            )
         if len(dataset) == 0:
             raise ValueError(f"{label} holds no clips.")
         unlabelled = [clip for clip, value in zip(dataset["id"], dataset["label"]) if value is None]
         if unlabelled:
-            raise ValueError(f"{len(unlabelled)} of {len(dataset)} clips of {label} have no label, the first is {unlabelled[0]!r}.")  # fmt: skip
+            raise ValueError(
+                f"{len(unlabelled)} of {len(dataset)} clips of {label} have no label, the first is {unlabelled[0]!r}."
+            )
 
 
 def _named_datasets(clips, name: str) -> Iterator[tuple[str, object]]:
@@ -131,7 +154,8 @@ def _named_datasets(clips, name: str) -> Iterator[tuple[str, object]]:
 
 
 def number_clips(dataset):
-    """Return the dataset with the columns `clip_index`, the row number, and `length`, the characters of context and text; None stays None.
+    """Return the dataset with the columns `clip_index`, the row number, and `length`, the characters of context and
+    text; None stays None.
 
     `length` serves `train_sampling_strategy="group_by_length"`, which pads less.
     """
@@ -155,9 +179,28 @@ def default_processor(model) -> SemanticMACProcessor:
     except (OSError, ValueError) as error:
         reason = error
     raise ValueError(
-        f"the Trainer has no processor, which turns text into tokens, and none lies beside the model ({name or 'a new one'}). Give "
+        "the Trainer has no processor, which turns text into tokens, and none lies beside the model "
+        f"({name or 'a new one'}). Give "
         "processing_class=SemanticMACProcessor(...), or data_collator=SemanticMACCollator(...)."
     ) from reason
+
+
+def encode_media(clips, model, processor: SemanticMACProcessor, folder: Path) -> EmbeddingStore:
+    """Encode the media of clips with the towers of a model; clips that the store holds already are not encoded again.
+
+    Returns:
+        The store in the folder.
+
+    Raises:
+        ValueError: a clip could not be encoded.
+    """
+    encoders: dict[str, torch.nn.Module | None] = {
+        modality: model.semanticmac.get_encoder(modality) for modality in used_modalities(model.config)[1:]
+    }
+    extract_embeddings(clips, processor, encoders, folder)
+    store = EmbeddingStore.open(folder)
+    usable_clips(clips, store, "raise")
+    return store
 
 
 def used_modalities(config) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from ..metrics import LOWER_IS_BETTER
 class SemanticMACTrainingArguments(TrainingArguments):
     """`TrainingArguments` with two learning rates, warm-up counted in epochs, and the options of the objective.
 
-    Defaults follow Table II of the paper where it speaks (AdamW, warm-up of all rates over the first epoch, a constant or cosine rate) and
-    docs/method.md elsewhere. Model selection (`metric_for_best_model`) is set from the task by the Trainer where it is not given.
+    Defaults follow Table II of the paper where it speaks (AdamW, warm-up of all rates over the first epoch, a constant
+    or cosine rate) and docs/method.md elsewhere. Model selection (`metric_for_best_model`) is set from the task by the
+    Trainer where it is not given.
     """
 
     learning_rate: float = field(default=1e-4, metadata={"help": "Rate of everything but the language model."})
@@ -75,8 +76,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
     def __post_init__(self):
-        # The library sets do_eval wherever there is an evaluation strategy; here the strategy has a default, and do_eval is the user's.
-        # It also sets an absent metric to the loss; here an absent metric stays absent, and the Trainer takes that of the task.
+        # The library sets do_eval wherever there is an evaluation strategy; here the strategy has a default, and
+        # do_eval is the user's.
+        # It also sets an absent metric to the loss; here an absent metric stays absent, and the Trainer takes that of
+        # the task.
         given = {name: getattr(self, name) for name in ("do_eval", "metric_for_best_model", "greater_is_better")}
         super().__post_init__()
         for name, value in given.items():
@@ -86,7 +89,8 @@ class SemanticMACTrainingArguments(TrainingArguments):
             self.greater_is_better = not self.metric_for_best_model.endswith(LOWER_IS_BETTER)
         if self.push_to_hub and self.hub_strategy != HubStrategy.END:
             raise ValueError(
-                f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished run."
+                f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished "
+                "run."
             )
         if self.regression_loss not in REGRESSION_LOSSES:
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
@@ -114,14 +118,17 @@ class SemanticMACTrainingArguments(TrainingArguments):
         for name, expected in {"split_batches": False, "even_batches": True, "use_seedable_sampler": True}.items():
             if getattr(loading, name) != expected:
                 raise ValueError(
-                    f"accelerator_config has {name}={not expected}; expected {expected}: the loss between samples gathers equal batches from all "
+                    f"accelerator_config has {name}={not expected}; expected {expected}: the loss between samples "
+                    "gathers equal batches from all "
                     "processes, and a resumed run repeats the order of the clips."
                 )
         if loading.dispatch_batches:
             raise ValueError(
-                "accelerator_config has dispatch_batches=True; expected False or None: every process makes its own batches."
+                "accelerator_config has dispatch_batches=True; expected False or None: every process makes its own "
+                "batches."
             )
         if self.remove_unused_columns:
             raise ValueError(
-                "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not take."
+                "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not "
+                "take."
             )

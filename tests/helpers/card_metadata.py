@@ -1,4 +1,6 @@
-"""What the Hub demands of the metadata of a model card, written from its published specification and not from any library."""
+"""What the Hub demands of the metadata of a model card, written from its published specification and not from any
+library.
+"""
 
 import re
 

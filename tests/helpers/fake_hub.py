@@ -1,4 +1,5 @@
-"""A Hugging Face Hub on this machine, in memory: enough of its HTTP interface to push models and datasets and to load them again.
+"""A Hugging Face Hub on this machine, in memory: enough of its HTTP interface to push models and datasets and to load
+them again.
 
     with FakeHub() as hub:
         subprocess.run(..., env={**os.environ, **hub.environment(home)})

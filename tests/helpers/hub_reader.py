@@ -1,6 +1,8 @@
-"""What somebody else loads from the Hub, in a fresh process: `python hub_reader.py CLIP package|trust`, with the Hub's address in the environment.
+"""What somebody else loads from the Hub, in a fresh process: `python hub_reader.py CLIP package|trust`, with the Hub's
+address in the environment.
 
-With "trust" the package is refused by its name, so that only the code in the repository can answer. Prints one line of JSON.
+With "trust" the package is refused by its name, so that only the code in the repository can answer. Prints one line of
+JSON.
 """
 
 import importlib.abc

@@ -1,4 +1,5 @@
-"""What a user pushes to the Hub, in a process of its own: `python -m tests.helpers.hub_writer FOLDER`, with the Hub's address in the environment.
+"""What a user pushes to the Hub, in a process of its own: `python -m tests.helpers.hub_writer FOLDER`, with the Hub's
+address in the environment.
 
 Prints one line of JSON: what the pushed models answer here, and what else the readers are compared with.
 """
@@ -106,7 +107,18 @@ def main(root: Path) -> dict:
         "0.01",
     ]
     fine_tune_own_clips.main([*words, "--load_best_model_at_end", "false", "--push_to_hub", "org/first", *QUIET])
-    corpora(["prepare", "video_folder", str(clips), str(root / "prepared"), "--task", "sentiment", "--push_to_hub", "org/clips"])  # fmt: skip
+    corpora(
+        [
+            "prepare",
+            "video_folder",
+            str(clips),
+            str(root / "prepared"),
+            "--task",
+            "sentiment",
+            "--push_to_hub",
+            "org/clips",
+        ]
+    )
     (clips / "anna.txt").write_text(TEXT)
     extract_representations.main(
         [str(clips), "--model", "org/first", "--output", str(root / "representations.parquet")]

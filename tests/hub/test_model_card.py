@@ -15,12 +15,20 @@ from modeling_semanticmac.metrics.definitions import definition
 from tests.helpers.card_metadata import FRONT_MATTER, metadata_errors
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config
 
+SMALL_TOWER = ImageBindVisionConfig(hidden_size=64, num_attention_heads=4)
+ON_THE_HUB = {"name_or_path": "org/ImageBind-vision", "revision": "abc"}
 RESULTS = {
     "sentiment": {"mae": 0.5, "pearson": float("nan"), "acc2_neg_pos": 0.75},
     "sarcasm": {"w_f1": 0.5, "w_acc": 0.625},
     "emotion": {"w_f1": 0.5, "n_acc_happy": 0.25, "b_f1_tuned_sad": 0.375, "threshold_sad": 0.3},
 }
-CORPUS = {"title": "CMU-MOSI", "language": "en", "people": "YouTube users.", "terms": "research use", "citation": "@article{mosi}"}  # fmt: skip
+CORPUS = {
+    "title": "CMU-MOSI",
+    "language": "en",
+    "people": "YouTube users.",
+    "terms": "research use",
+    "citation": "@article{mosi}",
+}
 
 
 def run_folder(folder, task=SENTIMENT, corpus="mosi", facts=CORPUS, towers=None, **config):
@@ -83,7 +91,11 @@ def test_metrics_are_the_runs_with_their_definitions(tmp_path, task):
 
 def test_without_a_test_split_validation_counts(tmp_path):
     folder = run_folder(tmp_path / "run")
-    results = {name: value for name, value in json.loads((folder / "all_results.json").read_text()).items() if "test" not in name}  # fmt: skip
+    results = {
+        name: value
+        for name, value in json.loads((folder / "all_results.json").read_text()).items()
+        if "test" not in name
+    }
     (folder / "all_results.json").write_text(json.dumps(results))
     data, text = read(folder)
     assert data["model-index"][0]["results"][0]["dataset"]["split"] == "validation" and "test (" not in text
@@ -97,9 +109,9 @@ def test_without_a_test_split_validation_counts(tmp_path):
     [
         ({"vision_encoder": ImageBindVisionConfig()}, {}, "cc-by-nc-sa-4.0", "**Non-commercial**"),
         ({"audio_encoder": ImageBindAudioConfig()}, {}, "cc-by-nc-sa-4.0", "**Non-commercial**"),
-        ({"vision_encoder": ImageBindVisionConfig(hidden_size=64, num_attention_heads=4)}, {}, "other", "do not hold ImageBind's weights"),
+        ({"vision_encoder": SMALL_TOWER}, {}, "other", "do not hold ImageBind's weights"),
         ({"vision_encoder": CLIPVisionConfig()}, {}, "other", "clip_vision_model"),
-        (None, {"vision_encoder": {"name_or_path": "org/ImageBind-vision", "revision": "abc"}}, "cc-by-nc-sa-4.0", "| abc |"),
+        (None, {"vision_encoder": ON_THE_HUB}, "cc-by-nc-sa-4.0", "| abc |"),
         (None, {"audio_encoder": {"name_or_path": "org/away"}}, "other", "of unknown kind"),
         (None, {}, "other", "ask before use"),
     ],

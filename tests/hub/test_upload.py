@@ -12,12 +12,46 @@ from modeling_semanticmac.training.training_args import SemanticMACTrainingArgum
 from tests.helpers.tiny import tiny_config
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
-GOES_UP = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "README.md",
-           "run.json", "all_results.json", "report.md", "report.json", "report/training.png", "report/training.svg", "modeling_semanticmac.py",
-           "sibling.py", "vision_encoder/config.json", "vision_encoder/model.safetensors"]  # fmt: skip
-STAYS = ["optimizer.pt", "training_args.bin", "training_args.json", "trainer_state.json", "splits.json", "predictions_test.csv", "label_state.safetensors",
-         "representations.safetensors", "checkpoint-3/model.safetensors", "checkpoint-3/config.json", "checkpoint-3/modeling_semanticmac.py",
-         "report/scores.csv", "embeddings/shards/a.safetensors", "embeddings/index/a.parquet", "before/all_results.json", ".env", "notes.txt", "my_secrets.py", "conftest.py"]  # fmt: skip
+GOES_UP = [
+    "config.json",
+    "model.safetensors",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "README.md",
+    "run.json",
+    "all_results.json",
+    "report.md",
+    "report.json",
+    "report/training.png",
+    "report/training.svg",
+    "modeling_semanticmac.py",
+    "sibling.py",
+    "vision_encoder/config.json",
+    "vision_encoder/model.safetensors",
+]
+STAYS = [
+    "optimizer.pt",
+    "training_args.bin",
+    "training_args.json",
+    "trainer_state.json",
+    "splits.json",
+    "predictions_test.csv",
+    "label_state.safetensors",
+    "representations.safetensors",
+    "checkpoint-3/model.safetensors",
+    "checkpoint-3/config.json",
+    "checkpoint-3/modeling_semanticmac.py",
+    "report/scores.csv",
+    "embeddings/shards/a.safetensors",
+    "embeddings/index/a.parquet",
+    "before/all_results.json",
+    ".env",
+    "notes.txt",
+    "my_secrets.py",
+    "conftest.py",
+]
 
 
 def fill(folder, names):

@@ -1,4 +1,6 @@
-"""A run, its models, its card and its corpus pushed to a Hub, and loaded by somebody else in fresh processes, with and without the package."""
+"""A run, its models, its card and its corpus pushed to a Hub, and loaded by somebody else in fresh processes, with and
+without the package.
+"""
 
 import json
 import os
@@ -35,7 +37,14 @@ class World:
         """A process whose Hub is the fake one, with a cache of its own."""
         environment = {**os.environ, **self.hub.environment(self.root / home), "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(PROJECT)
-        return subprocess.Popen([sys.executable, *words], cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, *words],
+            cwd=PROJECT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     @staticmethod
     def wait(process: subprocess.Popen) -> dict:
@@ -58,7 +67,9 @@ def world(tmp_path_factory):
 
 @pytest.mark.parametrize("mode", ["package", "trust"])
 def test_others_get_what_was_pushed(world, mode):
-    """Head, base model, processor and pipeline; towers by reference and included; with the package and by the repository's own code."""
+    """Head, base model, processor and pipeline; towers by reference and included; with the package and by the
+    repository's own code.
+    """
     for name, expected in (("first", world.written["after"]), ("complete", world.written["before"])):
         found = world.read[mode][name]
         for key in ("logits", "multimodal"):
@@ -104,7 +115,9 @@ def test_only_what_others_can_use_goes_up(world):
 
 
 def test_no_folder_of_this_machine_goes_up(world):
-    """Neither the scratch folder nor anything else that is absolute; people are file names here, so no name of a clip either."""
+    """Neither the scratch folder nor anything else that is absolute; people are file names here, so no name of a clip
+    either.
+    """
     folder = str(world.root)
     for (kind, name), repository in world.hub.repositories.items():
         for _, files, _ in repository.commits:
@@ -152,7 +165,11 @@ def test_a_self_contained_repository_and_back(world):
     config = json.loads(world.text("config.json", "org/complete"))
     expected = {"name_or_path": None, "subfolder": "vision_encoder"}
     assert {name: config["vision_encoder"][name] for name in expected} == expected
-    assert set(config["auto_map"].values()) == {"configuration_semanticmac.SemanticMACConfig", "modeling_semanticmac.SemanticMACModel", "affect_heads.SemanticMACForAffect"}  # fmt: skip
+    assert set(config["auto_map"].values()) == {
+        "configuration_semanticmac.SemanticMACConfig",
+        "modeling_semanticmac.SemanticMACModel",
+        "affect_heads.SemanticMACForAffect",
+    }
     complete, referring = world.written["twice"]
     repository = world.hub.repositories["models", "org/twice"]
     # Four: the branch began as main was, so the first push to it changed nothing.

@@ -15,7 +15,9 @@ from tests.helpers.runs import CLIPS, rows
 
 def launch(words: list[str]) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run([sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=240, cwd=PROJECT)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=240, cwd=PROJECT
+    )
     assert found.returncode == 0, found.stderr[-3000:]
     return found.stderr
 
@@ -28,7 +30,19 @@ def results(folder) -> dict:
 
 def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--output_dir", str(tmp_path)]
-    launch(["accelerate.commands.launch", "--cpu", "--num_processes", "1", "run_mac.py", RECIPE, *world["common"], *world["models"], *words])  # fmt: skip
+    launch(
+        [
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            "1",
+            "run_mac.py",
+            RECIPE,
+            *world["common"],
+            *world["models"],
+            *words,
+        ]
+    )
     assert results(tmp_path) == pytest.approx(results(world["run"]), rel=1e-5)
 
 

@@ -1,4 +1,6 @@
-"""Stopped and resumed equals never stopped, bit for bit on the CPU, with dropout, across the start of label generation (promise 5)."""
+"""Stopped and resumed equals never stopped, bit for bit on the CPU, with dropout, across the start of label generation
+(promise 5).
+"""
 
 import errno
 import os
@@ -98,9 +100,13 @@ new_trainer(sys.argv[1], save_strategy="steps", save_steps=1, save_total_limit=N
 
 
 def test_killed_while_a_checkpoint_is_saved(whole, tmp_path):
-    """The half checkpoint is not taken for one; the run resumes from the last whole one and ends as if it was never stopped."""
+    """The half checkpoint is not taken for one; the run resumes from the last whole one and ends as if it was never
+    stopped.
+    """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    found = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert found.returncode == -signal.SIGKILL, found.stderr[-3000:]
     assert (tmp_path / ".unfinished" / "checkpoint-5" / "optimizer.pt").is_file()  # it was in the middle of it
     assert newest_whole_checkpoint(tmp_path).name == "checkpoint-4"

@@ -1,4 +1,6 @@
-"""One process equals two: losses, parameters, pseudo labels, predictions (promise 6), metrics to the last digit. gloo on the CPU."""
+"""One process equals two: losses, parameters, pseudo labels, predictions (promise 6), metrics to the last digit. gloo
+on the CPU.
+"""
 
 import json
 import os
@@ -117,7 +119,9 @@ def test_an_uneven_last_batch_counts_each_clip_once(tmp_path):
 
 
 def test_metrics_are_the_same_to_the_last_digit(tmp_path):
-    """10 clips in batches of 4, the last of two, and of 3, the last of one: of a model, one process computes what two compute, without tolerance."""
+    """10 clips in batches of 4, the last of two, and of 3, the last of one: of a model, one process computes what two
+    compute, without tolerance.
+    """
     launch(tmp_path / "two", EVALUATION, 2, 0)
     found = json.loads((tmp_path / "two/found.json").read_text())
     labels = word_corpus(10)["label"][:]

@@ -1,4 +1,6 @@
-"""`--do_search`: a trial is a plain run, the test split stays sealed, a killed search goes on, several processes share one."""
+"""`--do_search`: a trial is a plain run, the test split stays sealed, a killed search goes on, several processes share
+one.
+"""
 
 import json
 import os
@@ -78,7 +80,9 @@ def test_the_best_recipe_gives_the_best_score(world, searched, tmp_path):
 
 
 def test_every_trial_is_a_plain_run(world, searched, tmp_path):
-    """None takes anything over from the trial before: weights, random state, labels, what one argument implies for another."""
+    """None takes anything over from the trial before: weights, random state, labels, what one argument implies for
+    another.
+    """
     last = searched["trials"][-1]
     changed = [f"--{name}={value}" for name, value in last["parameters"].items()]
     command = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "2", "--label_start_epoch", "1"]
@@ -140,7 +144,9 @@ def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
 
 
 def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
-    """Two at once; after the first finished trials one of them gets SIGKILL, the other ends with exactly what was asked for."""
+    """Two at once; after the first finished trials one of them gets SIGKILL, the other ends with exactly what was asked
+    for.
+    """
     folder = tmp_path / "search"
     command = [sys.executable, str(PROJECT / "run_mac.py"), *words(world, folder, 5)]
     logs = [open(tmp_path / f"log_{index}", "w") for index in range(2)]

@@ -17,7 +17,8 @@ def written(folder, text: str):
 
 
 def test_entries_take_the_type_of_their_argument(tmp_path):
-    text = "hidden_size: [16, 32]\nuse_bridge_tokens: [true, false]\ngate: [reglu, none]\nnum_neighbors: {low: 3, high: 9, step: 2}\n"
+    text = "hidden_size: [16, 32]\nuse_bridge_tokens: [true, false]\ngate: [reglu, none]\n"
+    text += "num_neighbors: {low: 3, high: 9, step: 2}\n"
     text += "learning_rate: {low: 1e-5, high: 1e-3, log: true}\ndropout: {low: 0, high: 1}\n"
     assert load_space(written(tmp_path, text)) == {
         "hidden_size": Values((16, 32)),

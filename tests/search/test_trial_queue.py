@@ -87,7 +87,9 @@ def test_the_same_seed_draws_the_same(twelve, tmp_path):
 
 
 def test_tpe_learns_from_its_trials(tmp_path):
-    """After its first ten draws it stays nearer to the optimum at 0.3 than evenly drawn numbers, whose mean distance is (0.3^2 + 0.7^2) / 2."""
+    """After its first ten draws it stays nearer to the optimum at 0.3 than evenly drawn numbers, whose mean distance is
+    (0.3^2 + 0.7^2) / 2.
+    """
     drawn = values(run(queue(tmp_path / "first", 18, search_sampler="tpe")))
     assert sum(abs(row["learning_rate"] - 0.3) for row in drawn[10:]) / 8 < 0.15
     assert values(run(queue(tmp_path / "again", 12, search_sampler="tpe"))) == drawn[:12]

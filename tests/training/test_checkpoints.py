@@ -50,7 +50,14 @@ def test_a_checkpoint_of_a_run_is_whole_and_nothing_else_is_left(trained):
     assert state["global_step"] == 3
 
 
-PARTS = ("model.safetensors", "trainer_state.json", "optimizer.pt", "scheduler.pt", "label_state.safetensors", "rng_state.pth")  # fmt: skip
+PARTS = (
+    "model.safetensors",
+    "trainer_state.json",
+    "optimizer.pt",
+    "scheduler.pt",
+    "label_state.safetensors",
+    "rng_state.pth",
+)
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -92,14 +99,18 @@ def test_last_without_a_whole_checkpoint_is_refused(tmp_path):
             new_trainer(tmp_path / "empty").train(resume_from_checkpoint=requested)
 
 
-@pytest.mark.parametrize(("saved", "names"), [(1, ["rng_state.pth"]), (2, ["rng_state_0.pth", "rng_state_1.pth"]), (0, ["rng_state_1.pth"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("saved", "names"), [(1, ["rng_state.pth"]), (2, ["rng_state_0.pth", "rng_state_1.pth"]), (0, ["rng_state_1.pth"])]
+)
 def test_the_processes_of_a_checkpoint_are_counted(tmp_path, saved, names):
     for name in names:
         (tmp_path / name).touch()
     assert saved_processes(tmp_path) == saved
 
 
-@pytest.mark.parametrize(("saved", "message"), [(1, "saved by 1 process, this run has 2"), (2, "saved by 2 processes, this run has 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("saved", "message"), [(1, "saved by 1 process, this run has 2"), (2, "saved by 2 processes, this run has 1")]
+)
 def test_another_number_of_processes_is_refused(tmp_path, saved, message):
     with pytest.raises(ValueError, match=message):
         check_checkpoint(write_checkpoint(tmp_path, 1, saved), 3 - saved)

@@ -1,4 +1,6 @@
-"""Modality dropout: how often what is dropped, that the rest of training takes it for missing, and that evaluation never sees it."""
+"""Modality dropout: how often what is dropped, that the rest of training takes it for missing, and that evaluation
+never sees it.
+"""
 
 from itertools import product
 
@@ -22,7 +24,9 @@ def kept(batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def outcome_probability(outcome: tuple[bool, ...], p: float) -> float:
-    """Of keeping exactly these, counted out: independent drops, and a clip that would lose all keeps one, each as likely."""
+    """Of keeping exactly these, counted out: independent drops, and a clip that would lose all keeps one, each as
+    likely.
+    """
     total = 0.0
     for drops in product((False, True), repeat=len(outcome)):
         chance = 1.0

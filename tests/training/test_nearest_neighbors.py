@@ -78,7 +78,9 @@ def test_too_few_rows_and_bad_input():
 
 
 def test_reduced_precision_changes_no_neighbour():
-    """Rows in clusters, where bfloat16 products take other neighbours (1039 of 6000 here); within autocast they must not."""
+    """Rows in clusters, where bfloat16 products take other neighbours (1039 of 6000 here); within autocast they must
+    not.
+    """
     generator = torch.Generator().manual_seed(0)
     centres = 3 * torch.randn(10, 16, generator=generator)
     features = centres[torch.arange(600) % 10] + 0.3 * torch.randn(600, 16, generator=generator)

@@ -61,7 +61,9 @@ def test_intra_by_hand():
 
 
 def test_inter_by_hand():
-    """Three samples e1, e1, e2 with labels a, a, b; tau = 1: each of the first two: -log(e / (e + 1)); the third has no positive."""
+    """Three samples e1, e1, e2 with labels a, a, b; tau = 1: each of the first two: -log(e / (e + 1)); the third has no
+    positive.
+    """
     features = torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0]])
     positives = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
     expected = -math.log(math.e / (math.e + 1))

@@ -57,7 +57,9 @@ def test_scores_by_hand_over_three_epochs():
 
 
 def test_classes_by_hand_over_three_epochs():
-    """Four clips at 0, 1, 9, 10 steps, classes a, b, c, c; K = 1: clips 0 and 1 move half way to each other, 2 and 3 stay."""
+    """Four clips at 0, 1, 9, 10 steps, classes a, b, c, c; K = 1: clips 0 and 1 move half way to each other, 2 and 3
+    stay.
+    """
     features = torch.tensor([[0.0], [1.0], [9.0], [10.0]]) * STEP
     state = filled(torch.tensor([0, 1, 2, 2]), THREE, features, num_neighbors=1, start_epoch=1)
     state.advance(2)

@@ -19,9 +19,8 @@ def trainer(folder, task=SENTIMENT, clips=20, **changes) -> SemanticMACTrainer:
     torch.manual_seed(0)
     model = SemanticMACForAffect(tiny_config(task, dropout=0.2))
     collator = SemanticMACCollator(WordProcessor(), task, modalities=["text"])
-    return SemanticMACTrainer(
-        model, arguments(folder, **changes), word_corpus(clips, task), eval_dataset=word_corpus(13, task, seed=1), data_collator=collator
-    )  # fmt: skip
+    train, validation = word_corpus(clips, task), word_corpus(13, task, seed=1)
+    return SemanticMACTrainer(model, arguments(folder, **changes), train, validation, collator)
 
 
 def batch_of(run: SemanticMACTrainer, size: int) -> dict:
@@ -97,8 +96,9 @@ def test_without_warm_up_epochs_the_steps_given_count(tmp_path):
 @pytest.mark.parametrize(
     ("task", "asked", "metric", "greater"),
     [
-        (SENTIMENT, None, "loss", False), (SARCASM, None, "w_f1", True), (EMOTIONS, None, "w_f1", True), (SENTIMENT, "mae", "mae", False),
-        (SENTIMENT, "pearson", "pearson", True), (SENTIMENT, "loss", "loss", False), (SARCASM, "loss", "loss", False), (EMOTIONS, "loss", "loss", False),
+        (SENTIMENT, None, "loss", False), (SARCASM, None, "w_f1", True), (EMOTIONS, None, "w_f1", True),
+        (SENTIMENT, "mae", "mae", False), (SENTIMENT, "pearson", "pearson", True), (SENTIMENT, "loss", "loss", False),
+        (SARCASM, "loss", "loss", False), (EMOTIONS, "loss", "loss", False),
     ],
 )  # fmt: skip
 def test_selection_follows_the_task_or_the_metric_asked_for(tmp_path, task, asked, metric, greater):
@@ -267,7 +267,7 @@ def test_regression_loss_changes_training_only(tmp_path):
 
 
 def test_an_undefined_figure_is_null_in_the_results_and_undefined_when_read(tmp_path):
-    """Pearson's r of constant labels: no bare NaN on disk, and the run's reader knows it for undefined, not for absent."""
+    """Pearson's r of constant labels: null on disk, and NaN, not absent, for the reader of the run."""
     run = trainer(tmp_path)
     clips = run.eval_dataset.remove_columns("label").add_column("label", [1.0] * 13)
     metrics = run.evaluate(clips)

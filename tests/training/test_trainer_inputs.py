@@ -14,6 +14,8 @@ from modeling_semanticmac.training.training_args import SemanticMACTrainingArgum
 from tests.helpers.tiny import SENTIMENT, tiny_config, word_corpus
 from tests.helpers.trainers import WordProcessor, arguments, new_trainer
 
+LABELLED_ONCE = word_corpus(3).remove_columns("label").add_column("label", [0.5, None, None])
+
 
 def plain_arguments(folder, **changes) -> SemanticMACTrainingArguments:
     """The defaults, for few steps on the CPU."""
@@ -31,7 +33,9 @@ def text_trainer(folder, clips, **options) -> SemanticMACTrainer:
 
 
 def test_a_saved_model_trains_on_clips_with_nothing_else_given(world, tmp_path):
-    """Processor from beside the model, task from the configuration, media of the clips encoded once into the output folder."""
+    """Processor from beside the model, task from the configuration, media of the clips encoded once into the output
+    folder.
+    """
     clips = world["clips"]["train"].select(range(4))
     model = SemanticMACForAffect.from_pretrained(world["run"])
     trainer = SemanticMACTrainer(model, plain_arguments(tmp_path / "out"), clips)
@@ -58,7 +62,12 @@ def test_without_validation_clips_the_model_of_the_last_step_is_kept(tmp_path, c
     assert trainer.state.global_step == 2 and trainer.state.best_model_checkpoint is None
     with pytest.raises(ValueError, match="metric_for_best_model is 'mae'.*there is no eval_dataset"):
         collator = SemanticMACCollator(WordProcessor(), SENTIMENT, modalities=["text"])
-        SemanticMACTrainer(tiny_model(), plain_arguments(tmp_path, metric_for_best_model="mae"), word_corpus(10), data_collator=collator)  # fmt: skip
+        SemanticMACTrainer(
+            tiny_model(),
+            plain_arguments(tmp_path, metric_for_best_model="mae"),
+            word_corpus(10),
+            data_collator=collator,
+        )
 
 
 def test_a_new_model_without_processor_is_told_what_to_give(tmp_path):
@@ -83,9 +92,9 @@ def test_a_processor_is_enough_for_a_model_of_text(tmp_path):
     ("clips", "error", "message"),
     [
         ([{"id": "a"}], TypeError, r"train_dataset is list; expected a datasets.Dataset of clips"),
-        (datasets.Dataset.from_list([{"id": "a", "text": "b"}]), ValueError, "train_dataset lacks context, label; its columns are id, text"),
+        (datasets.Dataset.from_list([{"id": "a", "text": "b"}]), ValueError, "train_dataset lacks context, label; its"),
         (word_corpus(3).select([]), ValueError, "train_dataset holds no clips"),
-        (word_corpus(3).remove_columns("label").add_column("label", [0.5, None, None]), ValueError, "2 of 3 clips of train_dataset have no label, the first is 'clip_1'"),
+        (LABELLED_ONCE, ValueError, "2 of 3 clips of train_dataset have no label, the first is 'clip_1'"),
     ],
 )  # fmt: skip
 def test_clips_that_cannot_be_trained_on(tmp_path, clips, error, message):

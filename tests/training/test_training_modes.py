@@ -1,4 +1,6 @@
-"""The Trainer in the ways that people run it: half precision, accumulated gradients, checkpointed activations, early stopping."""
+"""The Trainer in the ways that people run it: half precision, accumulated gradients, checkpointed activations, early
+stopping.
+"""
 
 import pytest
 import torch
@@ -36,10 +38,14 @@ def test_bf16(tmp_path):
 
 
 def test_accumulated_gradients_equal_the_whole_batch(tmp_path):
-    """Two halves of a batch teach what the batch teaches, but for the loss between samples, which sees one half at a time."""
+    """Two halves of a batch teach what the batch teaches, but for the loss between samples, which sees one half at a
+    time.
+    """
     options = {"num_train_epochs": 2, "inter_weight": 0.0}
     whole = without_dropout(new_trainer(tmp_path / "whole", per_device_train_batch_size=10, **options))
-    parts = without_dropout(new_trainer(tmp_path / "parts", per_device_train_batch_size=5, gradient_accumulation_steps=2, **options))  # fmt: skip
+    parts = without_dropout(
+        new_trainer(tmp_path / "parts", per_device_train_batch_size=5, gradient_accumulation_steps=2, **options)
+    )
     for trainer in (whole, parts):
         trainer.train()
         assert trainer.state.global_step == 2
@@ -53,7 +59,9 @@ def test_accumulated_gradients_equal_the_whole_batch(tmp_path):
 
 
 def test_checkpointed_activations_change_nothing(tmp_path):
-    """Losses of every step and label generation; gradients to rounding (Adam would blow that up where a gradient is zero but for it)."""
+    """Losses of every step and label generation; gradients to rounding (Adam would blow that up where a gradient is
+    zero but for it).
+    """
     plain, checkpointed = (new_trainer(tmp_path / str(on), activation_checkpointing=on) for on in (False, True))
     gradients = []
     for trainer in (plain, checkpointed):
@@ -77,7 +85,12 @@ def test_checkpointed_activations_change_nothing(tmp_path):
 
 def test_early_stopping_ends_with_the_best_model(tmp_path):
     """A rate that ruins the model: training stops after the patience, and the best epoch's parameters are back."""
-    options = {"num_train_epochs": 30, "learning_rate": 0.05, "language_model_learning_rate": 0.05, "eval_strategy": "epoch"}  # fmt: skip
+    options = {
+        "num_train_epochs": 30,
+        "learning_rate": 0.05,
+        "language_model_learning_rate": 0.05,
+        "eval_strategy": "epoch",
+    }
     clips = word_corpus(10)  # those that have embeddings
     trainer = new_trainer(
         tmp_path, clips, save_strategy="epoch", load_best_model_at_end=True, save_total_limit=None, **options
