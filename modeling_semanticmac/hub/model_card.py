@@ -44,8 +44,8 @@ METRIC_TYPES = {
 SETTINGS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
     "language_model_learning_rate", "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss",
-    "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors", "intra_weight", "inter_weight",
-    "intra_temperature", "inter_temperature",
+    "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors", "intra_weight",
+    "inter_weight", "intra_temperature", "inter_temperature",
 )  # fmt: skip
 SYNTHETIC = """\
 > **Trained on drawn faces and computed voices**, the synthetic corpus of the package. The figures show that the code

@@ -95,7 +95,8 @@ def requested_checkpoint(requested: str | bool | None, run_folder: str | Path) -
     newest = newest_whole_checkpoint(run_folder)
     if newest is None:
         raise FileNotFoundError(
-            f"no whole checkpoint in {run_folder} to resume from; leave out --resume_from_checkpoint to start from the beginning."
+            f"no whole checkpoint in {run_folder} to resume from; leave out --resume_from_checkpoint to start from the "
+            "beginning."
         )
     logger.info("Resuming from %s.", newest)
     return str(newest)

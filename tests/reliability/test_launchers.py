@@ -85,8 +85,21 @@ def test_two_processes_resume_what_two_processes_made(world, tmp_path):
     record = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**record, "state": "running"}))
     with pytest.raises(ValueError, match="was saved by 2 processes"):
-        train_command.main([RECIPE, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path), "--resume_from_checkpoint", "last"])  # fmt: skip
+        train_command.main(
+            [
+                RECIPE,
+                *world["common"],
+                *world["models"],
+                *words,
+                "--output_dir",
+                str(tmp_path),
+                "--resume_from_checkpoint",
+                "last",
+            ]
+        )
     launch([*command, "--resume_from_checkpoint", "last"])
     assert rows(tmp_path / "predictions_test.csv") == predictions
     ignored = {"train_loss"}  # of the steps since the resume alone
-    assert {k: v for k, v in results(tmp_path).items() if k not in ignored} == {k: v for k, v in expected.items() if k not in ignored}  # fmt: skip
+    assert {k: v for k, v in results(tmp_path).items() if k not in ignored} == {
+        k: v for k, v in expected.items() if k not in ignored
+    }

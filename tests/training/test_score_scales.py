@@ -132,7 +132,7 @@ def test_pairs_share_a_label_by_the_middle_of_the_scale():
 
 
 def test_labels_differ_where_their_side_of_the_middle_does():
-    """Two clips of stars, 1 and 5, at one place: each label moves to the other's, across the middle and never across 0."""
+    """Two clips of stars, 1 and 5, at one place: each label moves to the other's, across the middle, not 0."""
     state = SemanticLabels(torch.tensor([1.0, 5.0]), STARS, 2, num_neighbors=1, start_epoch=1, momentum=False)
     state.write(torch.arange(2), dict.fromkeys("STAV", torch.zeros(2, 2)), torch.ones(2, 3, dtype=torch.bool))
     report = state.advance(2)
