@@ -152,7 +152,7 @@ def test_the_best_of_several_seeds_shows_their_spread(tmp_path):
     }
     (tmp_path / "seeds.json").write_text(json.dumps(seeds))
     _, text = read(folder)
-    assert "| mae | 0.5000 | 0.6000 +- 0.1414 | 0.5000 |" in text and "Of the seeds 7, 8 this is the one" in text
+    assert "| mae | 0.5000 | 0.6000 +- 0.1414 | 0.5000 |" in text and "Of the seeds 7, 8 this one was chosen" in text
     seeds["best_folder"] = "seed_8"
     (tmp_path / "seeds.json").write_text(json.dumps(seeds))
     assert "Of the seeds" not in read(folder)[1]
