@@ -1,10 +1,12 @@
-"""A page to look at: drop a clip or record one, say what is said in it, and see the prediction, by the whole and by each modality.
+"""Serve a page: drop a clip or record one, type what is said in it, and see the prediction of the whole and of each
+modality.
 
-    python examples/app.py --model RUN            a folder of a run, or a name on the Hub
+    python examples/app.py --model RUN            the folder of a run, or a name on the Hub
     python examples/app.py --model RUN --port 7861 --max_seconds 300 --max_megabytes 50
 
-A clip of more than half a minute is cut where speech pauses and shown as a timeline. Nothing is kept: what was uploaded is deleted when the page is
-closed, and everything when the program ends. As a Space on the Hub: this file and `requirements.txt` beside it, and the variable MODEL.
+A clip longer than half a minute is cut at pauses of speech and shown as a timeline. Nothing is kept: an upload is
+deleted when its page is closed, and all uploads when the program ends. As a Space on the Hub: this file with
+`requirements.txt` beside it, and the variable MODEL.
 """
 
 import argparse
@@ -21,7 +23,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-# Read when gradio is imported: uploads go into a folder of this process, which is removed at its end, and nothing is reported to anybody.
+# gradio reads both when it is imported: uploads go into a folder that is removed when this process ends, and no
+# analytics are sent.
 UPLOADS = tempfile.TemporaryDirectory(prefix="semanticmac-app-")
 os.environ["GRADIO_TEMP_DIR"] = UPLOADS.name
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -29,15 +32,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 try:
     import gradio as gr
 except ImportError:
-    raise SystemExit("The page needs gradio: pip install -c constraints.txt -e .[app]") from None
+    raise SystemExit("The page needs gradio; run pip install 'semanticmac[app]'.") from None
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from transformers import pipeline  # noqa: E402
-
-if (
-    Path(__file__).resolve().parent.parent / "modeling_semanticmac"
-).is_dir():  # a checkout; a Space has the package installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times  # noqa: E402
@@ -50,15 +48,15 @@ from modeling_semanticmac.timeline import write_timeline  # noqa: E402
 from modeling_semanticmac.timeline.segments import fixed_windows  # noqa: E402
 from modeling_semanticmac.timeline.speech_segments import speech_segments  # noqa: E402
 
-LONG_SECONDS = 30.0  # from here on a clip is shown as a timeline
-WINDOW_SECONDS = 10.0  # of a segment where there is no sound to find pauses in
+LONG_SECONDS = 30.0  # a longer clip is shown as a timeline
+WINDOW_SECONDS = 10.0  # of a segment, where no speech is found
 FRAMES_SHOWN = 12
 COLORS = {"negative": "#0072B2", "neutral": "#555555", "positive": "#D55E00"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the page takes.
+    """The limits of what the page accepts.
 
     Args:
         seconds: longest clip.
@@ -70,13 +68,13 @@ class Limits:
 
 
 def analyse(pipe, limits: Limits, path: str | None, text: str | None) -> dict:
-    """What the page shows of one clip.
+    """Return what the page shows of one clip.
 
     Returns:
         `summary` (HTML), `bars` and `timeline` (pictures or None), `frames` [(picture, caption)].
 
     Raises:
-        ValueError (MediaError among them): what was given cannot be used, said in one sentence.
+        ValueError (MediaError among them): the input cannot be used, in one sentence.
     """
     text = (text or "").strip() or None
     if path is None:
@@ -85,28 +83,28 @@ def analyse(pipe, limits: Limits, path: str | None, text: str | None) -> dict:
         return one_prediction(pipe, {"text": text}, [])
     if os.path.getsize(path) > limits.megabytes * 1e6:
         raise ValueError(
-            f"The file has {os.path.getsize(path) / 1e6:.0f} MB; this page takes up to {limits.megabytes}."
+            f"The file has {os.path.getsize(path) / 1e6:.0f} MB; this page accepts up to {limits.megabytes}."
         )
     with open_media(path) as media:
         duration, has_picture = media.info.duration, media.info.video is not None
     if duration > limits.seconds:
-        raise ValueError(f"The clip lasts {duration:.0f} s; this page takes up to {limits.seconds:.0f} s.")
+        raise ValueError(f"The clip lasts {duration:.0f} s; this page accepts up to {limits.seconds:.0f} s.")
     frames = frames_used(pipe.processor, path) if has_picture else []
     if duration <= LONG_SECONDS:
         return one_prediction(pipe, {"video": path, "text": text}, frames)
-    notes = ["words: they have no times, so segments are predicted without them"] if text else []
+    notes = ["text: it has no times, so segments are predicted without it"] if text else []
     return {**over_time(pipe, path, notes), "bars": None, "frames": frames}
 
 
 def one_prediction(pipe, clip: dict, frames: list) -> dict:
-    """What the page shows of a short clip."""
+    """Return what the page shows of a short clip."""
     result = pipe(clip)
     return {"summary": summary(result), "bars": picture(result_bars(result)), "frames": frames, "timeline": None}
 
 
 @torch.no_grad()
 def frames_used(processor, path: str) -> list[tuple[Image.Image, str]]:
-    """Some of the frames that the model sees, evenly chosen, each with its time."""
+    """Return some of the frames that the model sees, evenly spaced, each with its time."""
     with MediaClip(path) as clip:
         times = frame_times(clip.duration, processor.frames_per_second, processor.num_frames)
         number = min(len(times), FRAMES_SHOWN)
@@ -119,7 +117,7 @@ def frames_used(processor, path: str) -> list[tuple[Image.Image, str]]:
 
 
 def over_time(pipe, path: str, notes: list[str]) -> dict:
-    """The timeline of a long clip, cut at pauses of speech; where there is no speech, into fixed windows."""
+    """Return the timeline of a long clip, cut at pauses of speech or, without speech, into fixed windows."""
     with tempfile.TemporaryDirectory(dir=UPLOADS.name) as folder:
         with open_media(path) as media:
             segments = list(speech_segments(media)) if media.info.audio is not None else []
@@ -135,7 +133,7 @@ def over_time(pipe, path: str, notes: list[str]) -> dict:
 
 
 def picture(figure) -> Image.Image:
-    """A figure as the picture that the package would write."""
+    """Return a figure as the picture that the package would write."""
     png = io.BytesIO()
     with picture_style():
         figure.savefig(png, format="png")
@@ -148,7 +146,7 @@ def opened(png: Path | io.BytesIO) -> Image.Image:
 
 
 def headline(result: dict) -> tuple[str, str]:
-    """The prediction in words, and its colour."""
+    """Return the prediction in words, and its colour."""
     if "range" in result:
         low, high = result["range"]
         return f"{result_words(result)} on a scale from {low:g} to {high:g}", COLORS[result["polarity"]]
@@ -156,18 +154,19 @@ def headline(result: dict) -> tuple[str, str]:
 
 
 def summary(result: dict) -> str:
-    """The prediction, what it was made from, and what was missing, as HTML."""
+    """Return the prediction, the modalities used, and what was missing, as HTML."""
     used = ", ".join(SPOKEN[name] for name in result["modalities"])
     media = result["media"] or {"missing": {}, "notes": []}
     notes = [f"{SPOKEN[name]}: {reason}" for name, reason in media["missing"].items()]
     if "text" not in result["modalities"]:
-        notes.append("words: none were given")
+        notes.append("text: none was given")
     return card(result["task"], *headline(result), f"Made from: {used}.", notes + media["notes"])
 
 
 def timeline_summary(rows: list[dict], notes: list[str]) -> str:
-    """What segments say together, as HTML."""
-    more = f"{len(rows)} segments, {sum(bool(row['contradictions']) for row in rows)} with modalities that contradict each other."
+    """Return the summary of all segments as HTML."""
+    contradicting = sum(bool(row["contradictions"]) for row in rows)
+    more = f"{len(rows)} segments, {contradicting} with modalities that contradict each other."
     if "range" in rows[0]:
         scores = [row["score"] for row in rows]
         words = f"{statistics.fmean(scores):+.2f} on average, from {min(scores):+.2f} to {max(scores):+.2f}"
@@ -178,7 +177,7 @@ def timeline_summary(rows: list[dict], notes: list[str]) -> str:
 
 
 def card(task: str, words: str, color: str, more: str, notes: list[str]) -> str:
-    """HTML of a result; everything in it is escaped."""
+    """Return the HTML of a result, with everything in it escaped."""
     lines = [
         f"<p>{escape(task.capitalize())}</p>",
         f'<p style="font-size:1.6em;font-weight:600;color:{color}">{escape(words)}</p>',
@@ -190,7 +189,7 @@ def card(task: str, words: str, color: str, more: str, notes: list[str]) -> str:
 
 
 def build(pipe, limits: Limits) -> gr.Blocks:
-    """The page around a pipeline."""
+    """Build the page of a pipeline."""
     uploads: dict[str | None, set[Path]] = defaultdict(set)  # of each open page
 
     def show(path: str | None, text: str | None, request: gr.Request):
@@ -199,7 +198,7 @@ def build(pipe, limits: Limits) -> gr.Blocks:
         try:
             found = analyse(pipe, limits, path, text)
         except ValueError as error:
-            # Where the file lies on this machine is nobody's business.
+            # A message names the file without its folder on this machine.
             raise gr.Error(
                 str(error).replace(path, Path(path).name) if path else str(error), duration=None, print_exception=False
             ) from error
@@ -214,8 +213,10 @@ def build(pipe, limits: Limits) -> gr.Blocks:
     # Pictures that were shown, and what a page left that was never closed, go after half an hour.
     with gr.Blocks(title=f"SemanticMAC: {task}", delete_cache=(300, 1800)) as page:
         gr.Markdown(
-            f"# What does this clip express?\nDrop a video of a person speaking, or record one. The model predicts **{escape(task)}** from words, voice and "
-            f"picture, and says what each of them says alone. Up to {limits.seconds:.0f} s and {limits.megabytes} MB. Nothing is kept."
+            "# What does this clip express?\nDrop a video of a person speaking, or record one. The model predicts "
+            f"**{escape(task)}** from words, voice and "
+            f"picture, and says what each of them says alone. Up to {limits.seconds:.0f} s and {limits.megabytes} MB. "
+            "Nothing is kept."
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=2):
@@ -223,11 +224,12 @@ def build(pipe, limits: Limits) -> gr.Blocks:
                 text = gr.Textbox(label="What is said (optional)", lines=2, elem_id="words")
                 button = gr.Button("Predict", variant="primary", elem_id="predict")
             with gr.Column(scale=3):
-                result = gr.HTML("<p>The prediction will stand here.</p>", elem_id="result")
+                result = gr.HTML("<p>The prediction appears here.</p>", elem_id="result")
                 bars = gr.Image(label="Alone and together", visible=False, buttons=["download"], elem_id="bars")
         timeline = gr.Image(label="Over time", visible=False, buttons=["download"], elem_id="timeline")
-        frames = gr.Gallery(label="Frames that the model saw", columns=6, height="auto", visible=False, buttons=[], elem_id="frames")  # fmt: skip
-        gr.Markdown("A model's guess, not a fact about a person: do not decide anything about anybody with it.")
+        gallery = {"columns": 6, "height": "auto", "visible": False, "buttons": [], "elem_id": "frames"}
+        frames = gr.Gallery(label="Frames that the model saw", **gallery)
+        gr.Markdown("This is a model's estimate, not a fact about a person: do not base decisions about people on it.")
         button.click(show, [clip, text], [result, bars, timeline, frames], concurrency_limit=1, api_name="predict")
         page.unload(forget)
     return page
@@ -236,16 +238,20 @@ def build(pipe, limits: Limits) -> gr.Blocks:
 def main(argv: list[str] | None = None) -> None:
     """Serve the page until it is stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=os.environ.get("MODEL"), help="a checkpoint's folder or its name on the Hub")
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("MODEL"),
+        help="folder of a run or a checkpoint, or name on the Hub (default: the variable MODEL)",
+    )
     parser.add_argument("--device", help="e.g. cuda; default: a GPU where there is one")
-    parser.add_argument("--host", help="address to listen at; default: this machine alone")
-    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    parser.add_argument("--host", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help="default: the first free port from 7860 on")
     parser.add_argument("--max_seconds", type=float, default=Limits.seconds, help="longest clip")
     parser.add_argument("--max_megabytes", type=int, default=Limits.megabytes, help="largest file")
     args = parser.parse_args(argv)
     if args.model is None:
-        parser.error("--model (or the variable MODEL) says which model to use; it is missing.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # an orderly end, which removes the uploads
+        parser.error("give --model, or set the variable MODEL")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # exit in order, which removes the uploads
     pipe = pipeline("video-affect", model=args.model, device=args.device)
     limits = Limits(args.max_seconds, args.max_megabytes)
     page = build(pipe, limits)

@@ -1,19 +1,20 @@
-"""What a model makes of clips, for other work: one row a clip in a Parquet file.
+"""Write the representations of clips to a Parquet file, one row a clip, for other work.
 
     python examples/extract_representations.py clips/ --model org/semanticmac-mosei --output representations.parquet
     datasets.load_dataset("parquet", data_files="representations.parquet")
 
-Clips are media files, or folders of them. Words come from a text file beside a clip, `clip.txt` for `clip.mp4`; without one the clip has none. Columns:
+Clips are media files, or folders of them. The text of `clip.mp4` comes from `clip.txt` beside it; without that file the
+clip has no text. Columns:
 
     path               the file
-    multimodal_embeds  F_M, d numbers: text, voice and face together
-    specific_embeds    z_S of text, audio, vision, 3 x d: what is a modality's own; zeros where the clip lacks it
-    shared_embeds      z_C of text, audio, vision, 3 x d: what they have in common
+    multimodal_embeds  F_M, d numbers: text, audio and vision together
+    specific_embeds    z_S of text, audio, vision, 3 x d: specific to a modality; zeros where the clip lacks it
+    shared_embeds      z_C of text, audio, vision, 3 x d: shared between modalities
     modality_mask      which of text, audio, vision the clip has
-    audio_embeds       of the audio tower, one vector a sound window, T x D; empty where there is no sound
-    vision_embeds      of the vision tower, one vector a frame, T x D
+    audio_embeds       of the audio tower, one vector a sound window, T x D; empty without sound
+    vision_embeds      of the vision tower, one vector a frame, T x D; empty without picture
 
-A clip that cannot be used is named and left out; the exit code is 1 then.
+A clip that cannot be used is named and left out; the exit code is then 1.
 """
 
 import argparse
@@ -27,11 +28,9 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
-from modeling_semanticmac.clip_input import media_files  # noqa: E402
-from modeling_semanticmac.files.atomic_files import write_whole  # noqa: E402
+import modeling_semanticmac  # noqa: F401  (registers the classes)
+from modeling_semanticmac.clip_input import media_files
+from modeling_semanticmac.files.atomic_files import write_whole
 
 VECTORS, ROWS = pa.list_(pa.float32()), pa.list_(pa.list_(pa.float32()))
 SCHEMA = pa.schema(
@@ -45,13 +44,13 @@ INPUTS = {"audio": "input_features", "vision": "pixel_values"}
 
 @torch.no_grad()
 def represent(model, processor, path: Path) -> dict:
-    """The row of one clip.
+    """Return the row of one clip.
 
     Raises:
         MediaError: the file cannot be used.
     """
-    words = path.with_suffix(".txt")
-    text = words.read_text(encoding="utf-8").strip() if words.is_file() else None
+    transcript = path.with_suffix(".txt")
+    text = transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else None
     batch = processor(text=text, media=str(path))
     row = {"path": str(path), "audio_embeds": [], "vision_embeds": []}
     for modality, name in INPUTS.items():
@@ -64,7 +63,7 @@ def represent(model, processor, path: Path) -> dict:
 
 
 def represent_all(model, processor, paths: list[Path]) -> Iterator[dict]:
-    """The rows of all clips that can be used."""
+    """Yield the rows of the clips that can be used; name the others on standard error."""
     for path in tqdm(paths, desc="Representing clips", unit=" clips"):
         try:
             yield represent(model, processor, path)
@@ -73,7 +72,7 @@ def represent_all(model, processor, paths: list[Path]) -> Iterator[dict]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the table."""
+    """Write the table and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path, help="media files, or folders of them")
     parser.add_argument("--model", required=True, help="a SemanticMAC model: a name on the Hub, or the folder of a run")

@@ -1,4 +1,4 @@
-"""One clip predicted from each set of modalities, with the package installed: python examples/missing_modality.py clip.mp4 RUN what is said in it"""
+"""Predict one clip from each set of modalities: python examples/missing_modality.py clip.mp4 RUN what is said in it"""
 
 import itertools
 import sys
@@ -8,9 +8,9 @@ from transformers import pipeline
 import modeling_semanticmac  # noqa: F401  (registers "video-affect")
 
 video, model, *words = sys.argv[1:]
-predict = pipeline("video-affect", model=model)  # a run's folder, or a name on the Hub
+predict = pipeline("video-affect", model=model)  # the folder of a run, or a name on the Hub
 for number in (1, 2, 3):
     for modalities in itertools.combinations(("text", "audio", "vision"), number):
-        # What is left out is as if the clip had never had it: nothing is filled in for it.
+        # A modality that is left out is treated as missing: nothing is filled in for it.
         result = predict({"video": video, "text": " ".join(words)}, modalities=list(modalities))
         print(f"{' + '.join(modalities)}: {result.get('label') or result.get('labels') or result.get('score')}")

@@ -1,9 +1,10 @@
-"""The whole way, once: render a corpus, embed each clip, train, evaluate, save, reload, predict one clip from its file.
+"""Run every step once: render a corpus, embed each clip, train, evaluate, save, reload, predict one clip from its file.
 
     python examples/quickstart.py --output_dir quickstart
 
-Everything is tiny and random but the way is the real one: the towers have ImageBind's architecture, the clips are MP4 files, the model goes
-through `save_pretrained` and the Auto classes. It trains with all modalities and with text alone, over three seeds, and prints both.
+Models and corpus are tiny, the steps are the real ones: the towers have ImageBind's architecture, the clips are MP4
+files, the model goes through `save_pretrained` and the Auto classes. The script trains on all modalities and on text
+alone, over three seeds, and prints both.
 """
 
 import argparse
@@ -16,8 +17,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForVideoClassification, AutoProcessor
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the tiny models of this folder
 
 from datasets_scripts import load_corpus  # noqa: E402
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers  # noqa: E402
@@ -28,24 +28,19 @@ SETTINGS = {"all modalities": ["text", "audio", "vision"], "text alone": ["text"
 
 
 def train(folder: Path, corpus: Path, models: dict[str, Path], seed: int, modalities: list[str]) -> dict:
-    """One run of the recipe through `run_mac.py`; returns its `all_results.json`."""
-    words = [
-        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"),
-        "--data_dir",
-        str(corpus),
-        "--output_dir",
-        str(folder),
-    ]
-    words += ["--embeddings_dir", str(corpus.parent / "embeddings"), "--seed", str(seed), "--modalities", *modalities]
-    words += [f"--language_model={models['language_model']}"]
+    """Train by the recipe as `semanticmac train` does, and return the run's `all_results.json`."""
+    arguments = ["synthetic_sentiment", "--data_dir", str(corpus), "--output_dir", str(folder)]
+    arguments += ["--embeddings_dir", str(corpus.parent / "embeddings"), "--seed", str(seed)]
+    arguments += ["--modalities", *modalities]
+    arguments += [f"--language_model={models['language_model']}"]
     if len(modalities) > 1:
-        words += [f"--vision_encoder={models['vision']}", f"--audio_encoder={models['audio']}"]
-    train_command.main([*words, "--overwrite_output_dir"])  # a second quickstart starts again
+        arguments += [f"--vision_encoder={models['vision']}", f"--audio_encoder={models['audio']}"]
+    train_command.main([*arguments, "--overwrite_output_dir"])  # a second quickstart starts again
     return json.loads((folder / "all_results.json").read_text())
 
 
 def reload_and_predict(folder: Path, clip: dict) -> None:
-    """Load the saved model through every Auto class and predict one clip from its file; compare with the run's own prediction."""
+    """Load the saved model through the Auto classes and compare its prediction of one clip with that of the run."""
     model = AutoModelForVideoClassification.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder)
     base = AutoModel.from_pretrained(folder).eval()
@@ -57,15 +52,16 @@ def reload_and_predict(folder: Path, clip: dict) -> None:
     expected = next(float(row["prediction"]) for row in rows if row["id"] == clip["id"])
     score = output.logits.item()
     print(
-        f"\n{clip['id']}: {clip['text']!r}\n  from its file {score:+.3f}, from the store in the run {expected:+.3f}, planted {clip['label']:+.3f}"
+        f"\n{clip['id']}: {clip['text']!r}\n  from its file {score:+.3f}, from the store in the run {expected:+.3f}, "
+        f"planted {clip['label']:+.3f}"
     )
-    # The store holds half precision: the two ways agree to that.
+    # The store holds half precision: the two predictions agree to that.
     if abs(score - expected) > 0.02 or not torch.allclose(same, output.multimodal_embeds, atol=1e-5):
         raise SystemExit("the reloaded model does not predict what the run predicted")
 
 
 def print_table(results: dict[str, list[dict]], constant: float) -> float:
-    """Mean absolute error on the test split; returns the mean error with all modalities."""
+    """Print the mean absolute errors on the test split; return the mean error with all modalities."""
     print(
         f"\n{'test MAE':<24}"
         + "".join(f"seed {row['seed']:<7}" for row in results["all modalities"])
@@ -83,12 +79,12 @@ def print_table(results: dict[str, list[dict]], constant: float) -> float:
 
 
 def main() -> None:
-    """Run the quickstart and print what each part took."""
+    """Run the quickstart and print the time of each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, default=Path("quickstart"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     args = parser.parse_args()
-    torch.set_num_threads(1)  # so tiny tensors are handled faster by one thread than shared out between several
+    torch.set_num_threads(1)  # one thread is faster for tiny tensors
     start = time.perf_counter()
     corpus = args.output_dir / "corpus"
     clips = load_corpus("synthetic", corpus, "sentiment")
@@ -109,7 +105,8 @@ def main() -> None:
     reload_and_predict(args.output_dir / f"all_modalities_{args.seeds[0]}", clips["test"][0])
     done = time.perf_counter()
     print(
-        f"\ncorpus {rendered - start:.0f} s, embedding and training {trained - rendered:.0f} s, prediction {done - trained:.0f} s"
+        f"\ncorpus {rendered - start:.0f} s, embedding and training {trained - rendered:.0f} s, prediction "
+        f"{done - trained:.0f} s"
     )
 
 

@@ -1,7 +1,7 @@
-"""What the scripts of this folder share: a recipe run with extra words over seeds, its models tested anew, and tables with intervals.
+"""Shared parts of the ablations: train a recipe with extra arguments over seeds, test again, write tables.
 
-Trainings lie in `<output_dir>/<setting>/seed_<n>`, so scripts that share an `--output_dir` train the full model once. Finished runs are kept, one that
-was stopped goes on where it was; a folder that holds a run with other arguments is refused.
+Runs lie in `<output_dir>/<setting>/seed_<n>`, so that scripts with the same `--output_dir` train the full model once.
+Finished runs are kept, an interrupted run is resumed; a folder that holds a run with other arguments is refused.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from modeling_semanticmac.training import main as training_main  # noqa: E402
 from modeling_semanticmac.training.run_arguments import ModelArguments, parse_arguments  # noqa: E402
 
 FULL = "full model"
-# The figures of a table by family of metrics; the JSON holds all.
+# Metrics shown in a table, by family; the JSON holds all.
 SHOWN = {
     "mosi": ("mae", "pearson", "acc7", "acc2_neg_pos", "f1_neg_pos"),
     "sims": ("sims_mae", "sims_pearson", "sims_acc5", "sims_acc2", "sims_f1"),
@@ -41,8 +41,10 @@ SHOWN = {
     "weighted": ("w_f1", "w_acc"),
 }
 NOTE = (
-    "Mean and standard deviation (n - 1) over seeds {seeds}, test split. Differences are to {reference}; the interval is the 95 % one of the paired "
-    "bootstrap over {clips} clips, seeds pooled: what other clips might have given. `same sign`: in how many seeds the difference has the sign of "
+    "Mean and standard deviation (n - 1) over seeds {seeds}, test split. Differences are to {reference}; the interval "
+    "is the 95 % one of the paired "
+    "bootstrap over {clips} clips, seeds pooled: what other clips might give. `same sign`: the number of seeds whose "
+    "difference has the sign of "
     "the mean. `*`: 0 lies outside the interval and all seeds agree; everything else is within noise."
 )
 
@@ -52,7 +54,7 @@ class Result:
     """One row of a table.
 
     Args:
-        name: what the row says.
+        name: the name of the row.
         values: metric -> one value a seed.
         predictions: of the test clips, a row a seed, in the order of the values.
     """
@@ -63,66 +65,68 @@ class Result:
 
 
 def ablation_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that every script here has."""
+    """Return a parser with the arguments that every script of this folder has."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-        epilog="Every other word goes to run_mac.py and holds for all runs, e.g. --bf16 true, --language_model NAME, --num_train_epochs 5.",
-    )  # fmt: skip
-    parser.add_argument(
-        "--recipe", required=True, help="a file of arguments of run_mac.py, e.g. one of examples/recipes"
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog="Other arguments are passed on to `semanticmac train` for all runs, e.g. --bf16 true.",
     )
+    parser.add_argument("--recipe", required=True, help="name of a recipe of the package, or a YAML file of arguments")
     parser.add_argument("--data_dir", required=True, help="folder of the corpus")
-    parser.add_argument("--output_dir", type=Path, required=True, help="runs and tables; may be shared by scripts")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="folder of runs and tables; scripts may share it"
+    )
     parser.add_argument("--embeddings_dir", help="the embedding store (default: <output_dir>/embeddings)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments, with the words for run_mac.py as `words`."""
-    args, args.words = parser.parse_known_args(argv)
+    """Parse the arguments; those for `semanticmac train` are in `train_arguments`."""
+    args, args.train_arguments = parser.parse_known_args(argv)
     args.embeddings_dir = args.embeddings_dir or str(args.output_dir / "embeddings")
     return args
 
 
-def run_words(args: argparse.Namespace, words: Sequence[str] = ()) -> list[str]:
-    """The command line of run_mac.py for a setting; of a name that is given twice the later one counts."""
+def run_arguments(args: argparse.Namespace, arguments: Sequence[str] = ()) -> list[str]:
+    """Return the arguments of `semanticmac train` for a setting; where a name is given twice, the later one counts."""
     common = ["--data_dir", args.data_dir, "--embeddings_dir", args.embeddings_dir]
-    return [args.recipe, *common, *args.words, *words]
+    return [args.recipe, *common, *args.train_arguments, *arguments]
 
 
 def slug(name: str) -> str:
-    """A setting's name as a folder's."""
+    """Return the name of a setting as the name of a folder."""
     return "".join(letter if letter.isalnum() or letter in "=.-" else "_" for letter in name)
 
 
 def train(args: argparse.Namespace, settings: dict[str, Sequence[str]]) -> dict[str, Path]:
-    """Train and test every setting with every seed, or keep what is finished; returns the settings' folders.
+    """Train and test every setting with every seed, keep finished runs, and return the folder of each setting.
 
     Args:
-        settings: name -> words for run_mac.py beside the recipe's.
+        settings: name -> arguments of `semanticmac train` beside those of the recipe.
     """
     folders = {name: args.output_dir / slug(name) for name in settings}
-    for name, words in (bar := tqdm(settings.items(), desc="Settings", unit=" settings")):
+    for name, arguments in (bar := tqdm(settings.items(), desc="Settings", unit=" settings")):
         bar.set_postfix_str(name)
         seeds = ["--seeds", *map(str, args.seeds)]
-        train_command.main([*run_words(args, words), "--output_dir", str(folders[name]), *seeds])
+        train_command.main([*run_arguments(args, arguments), "--output_dir", str(folders[name]), *seeds])
     return folders
 
 
-def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequence[str] = ()) -> Path:
-    """Test the trained models of a setting on other input, without training; returns the folder of the results.
+def test_again(args: argparse.Namespace, models: Path, folder: Path, arguments: Sequence[str] = ()) -> Path:
+    """Test the trained models of a setting on other input without training, and return the folder of the results.
 
     Args:
-        models: a setting's folder, with `seed_<n>` in it.
-        folder: where the results go.
-        words: what is other than in training, e.g. `--modalities text`.
+        models: folder of a setting, with `seed_<n>` in it.
+        folder: folder of the results.
+        arguments: those that differ from training, e.g. `--modalities text`.
     """
     runs = []
     for seed in args.seeds:
         place = folder / f"seed_{seed}"
         _, data_args, training_args = parse_arguments(
-            [*run_words(args, words), "--output_dir", str(place), "--seed", str(seed)]
+            [*run_arguments(args, arguments), "--output_dir", str(place), "--seed", str(seed)]
         )
         training_args.do_train, training_args.do_eval, training_args.do_predict = False, False, True
         model = models / f"seed_{seed}"
@@ -143,7 +147,7 @@ def test_again(args: argparse.Namespace, models: Path, folder: Path, words: Sequ
 
 
 def read_result(name: str, folder: Path, seeds: Sequence[int]) -> Result:
-    """The test metrics and predictions of some seeds of a setting."""
+    """Read the test metrics and predictions of the seeds of a setting."""
     folders = [folder / f"seed_{seed}" for seed in seeds]
     found = [
         split_results(json.loads((place / "all_results.json").read_text(encoding="utf-8")), "test") for place in folders
@@ -153,14 +157,14 @@ def read_result(name: str, folder: Path, seeds: Sequence[int]) -> Result:
 
 
 def pool(seeds: Sequence[RunPredictions], name: str) -> RunPredictions:
-    """Several seeds as one."""
+    """Return the predictions of several seeds as those of one run."""
     thresholds = [found for seed in seeds for found in seed.thresholds]
     predictions = np.concatenate([seed.predictions for seed in seeds])
     return replace(seeds[0], name=name, predictions=predictions, thresholds=thresholds)
 
 
 def compared(result: Result, reference: Result) -> dict[str, dict]:
-    """Metric -> what `compare_runs` says, with the difference in each seed and how many of them have the sign of the mean."""
+    """Compare as `compare_runs` does; add the difference of each seed and how many have the sign of the mean."""
     one, two = reference.predictions, result.predictions
     found = compare_runs(one, two)
     first, second = (run.seed_metrics(np.arange(len(run.ids))) for run in (one, two))
@@ -172,10 +176,11 @@ def compared(result: Result, reference: Result) -> dict[str, dict]:
 
 
 def result_table(rows: Sequence[tuple[Result, Result | None]], family: str) -> tuple[str, list[dict]]:
-    """Markdown and JSON of results, each with what it is compared with (None: with nothing).
+    """Return results as a Markdown table and as JSON.
 
     Args:
-        family: of the metrics, as the task specification names it.
+        rows: each result with the result that it is compared with; None: with nothing.
+        family: family of metrics, as the task specification names it.
     """
     shown = SHOWN[family]
     metric = shown[0]
@@ -195,11 +200,11 @@ def result_table(rows: Sequence[tuple[Result, Result | None]], family: str) -> t
 
 
 def write_tables(path: Path, tables: dict[str, tuple[str, list[dict]]], note: str) -> None:
-    """`<path>.md` and `<path>.json`, printed too.
+    """Write `<path>.md` and `<path>.json`, and print the former.
 
     Args:
-        tables: title -> what `result_table` gives.
-        note: what the columns are.
+        tables: title -> the result of `result_table`.
+        note: the meaning of the columns.
     """
     parts = [f"## {title}\n\n{text}" for title, (text, _) in tables.items()]
     text = "\n".join([*parts, note]) + "\n"
@@ -209,15 +214,15 @@ def write_tables(path: Path, tables: dict[str, tuple[str, list[dict]]], note: st
 
 
 def table_note(args: argparse.Namespace, reference: str, clips: int) -> str:
-    """What the columns of `result_table` are; `reference` says in words what differences are to."""
+    """Return the note on the columns of `result_table`; `reference` names what the differences are relative to."""
     return NOTE.format(seeds=" ".join(map(str, args.seeds)), reference=reference, clips=clips)
 
 
-def resolved(args: argparse.Namespace, words: Sequence[str] = ()):
-    """The model, data and training arguments of a setting."""
-    return parse_arguments([*run_words(args, words), "--output_dir", str(args.output_dir)])
+def resolved(args: argparse.Namespace, arguments: Sequence[str] = ()):
+    """Return the model, data and training arguments of a setting."""
+    return parse_arguments([*run_arguments(args, arguments), "--output_dir", str(args.output_dir)])
 
 
 def task_of(data_args) -> TaskSpecification:
-    """The task that data arguments name."""
+    """Return the task that the data arguments name."""
     return task_specification(data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options)

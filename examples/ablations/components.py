@@ -1,6 +1,6 @@
-"""What each part of the method is worth: the full model, and one part left out at a time (the paper's Table X).
+"""Measure what each part of the method contributes, by leaving out one at a time (Table X of the paper).
 
-    python examples/ablations/components.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations
+    python examples/ablations/components.py --recipe mosei_sentiment_bert --data_dir MOSEI --output_dir ablations
 
 Writes `components.md` and `components.json`. Finished runs are not repeated.
 """
@@ -40,7 +40,7 @@ BLOCKS = {
 def main(argv: list[str] | None = None) -> None:
     """Train what is missing, then write the tables."""
     args = runs.parse(runs.ablation_parser(__doc__), argv)
-    settings = {runs.FULL: [], **{name: words for block in BLOCKS.values() for name, words in block.items()}}
+    settings = {runs.FULL: [], **{name: arguments for block in BLOCKS.values() for name, arguments in block.items()}}
     folders = runs.train(args, settings)
     results = {name: runs.read_result(name, folder, args.seeds) for name, folder in folders.items()}
     full, family = results[runs.FULL], runs.task_of(runs.resolved(args)[1]).metrics

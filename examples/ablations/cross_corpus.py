@@ -1,12 +1,12 @@
-"""Trained on one corpus, tested on another of the same task, both ways.
+"""Train on one corpus and test on another of the same task, in both directions.
 
-    python examples/ablations/cross_corpus.py --recipe examples/recipes/mosi_sentiment_bert.yaml --data_dir MOSI \\
+    python examples/ablations/cross_corpus.py --recipe mosi_sentiment_bert --data_dir MOSI \\
         --other_corpus mosei --other_data_dir MOSEI --output_dir ablations
 
-The recipe trains on either corpus, with all else the same. Both must have the same task specification: a model that was trained on scores in [-3, 3] (MOSI,
-MOSEI) is refused for CH-SIMS in [-1, 1], because its error there would be one of two scales; nothing is rescaled. Each corpus has an embedding store
-of its own, since their clips may share ids: `--embeddings_dir` is that of the recipe's. Writes `cross_corpus.md` and `cross_corpus.json`.
-Finished runs are not repeated.
+The recipe trains on either corpus, with all else the same. Both must have the same task specification: a model trained
+on scores in [-3, 3] (MOSI, MOSEI) is refused for CH-SIMS in [-1, 1], because its error would mix two scales; scores are
+not rescaled. Each corpus has its own embedding store, since their clips may share ids: `--embeddings_dir` is the store
+of the recipe's corpus. Writes `cross_corpus.md` and `cross_corpus.json`. Finished runs are not repeated.
 """
 
 import sys
@@ -20,12 +20,13 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # 
 
 
 def check_same_task(names: list[str], tasks: list[TaskSpecification]) -> None:
-    """Raise ValueError, with what differs, where figures on two corpora would not be of one kind."""
+    """Raise ValueError, naming the differences, where metrics on two corpora are not comparable."""
     one, two = (asdict(task) for task in tasks)
     different = [f"{name} is {one[name]} and {two[name]}" for name in one if one[name] != two[name]]
     if different:
         raise ValueError(
-            f"{names[0]} and {names[1]} cannot be crossed: {'; '.join(different)}. Metrics need the same task, classes and range of scores, and nothing "
+            f"{names[0]} and {names[1]} cannot be crossed: {'; '.join(different)}. Metrics need the same task, classes "
+            "and range of scores, and nothing "
             "is rescaled here; give another corpus or --other_task."
         )
 
@@ -34,9 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     """Train on both, test on both, then write the tables."""
     parser = runs.ablation_parser(__doc__)
     parser.add_argument("--other_corpus", required=True, help="name of the second corpus")
-    parser.add_argument("--other_data_dir", required=True, help="its folder")
-    parser.add_argument("--other_task", help="its task, where it has several (default: the recipe's)")
-    parser.add_argument("--other_corpus_options", default="{}", help='its options as JSON, e.g. {"seed": 1}')
+    parser.add_argument("--other_data_dir", required=True, help="folder of the second corpus")
+    parser.add_argument("--other_task", help="task of the second corpus (default: the recipe's)")
+    parser.add_argument(
+        "--other_corpus_options", default="{}", help='options of the second corpus as JSON, e.g. {"seed": 1}'
+    )
     args = runs.parse(parser, argv)
     data = runs.resolved(args)[1]
     task = args.other_task or data.task
@@ -49,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         args.other_corpus_options,
     ]
     other += ["--embeddings_dir", str(args.output_dir / "embeddings_other_corpus"), *(["--task", task] if task else [])]
-    corpora = [runs.resolved(args, words)[1] for words in ([], other)]
+    corpora = [runs.resolved(args, arguments)[1] for arguments in ([], other)]
     first, second = (f"{corpus.corpus} ({Path(corpus.data_dir).name})" for corpus in corpora)
     check_same_task([first, second], [runs.task_of(corpus) for corpus in corpora])
     folders = runs.train(args, {runs.FULL: [], f"trained on {second}": other})

@@ -1,8 +1,9 @@
-"""Manual features of clips, one vector a clip and modality, in one file.
+"""Read manual features of clips from a file: one vector a clip and modality.
 
     clips.npz    ids (n,) strings;  audio (n, D_a) and vision (n, D_v) numbers, either may be absent
 
-Written by `numpy.savez(path, ids=..., audio=..., vision=...)`; nothing in it is pickled. Features of frames are pooled before (mean over time).
+Write it with `numpy.savez(path, ids=..., audio=..., vision=...)`; nothing in it is pickled. Pool features of frames
+first (mean over time).
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ import numpy as np
 
 
 def read_features(path: str | Path) -> tuple[dict[str, int], dict[str, np.ndarray]]:
-    """Rows by clip id, and modality -> float64 (n, D).
+    """Return the rows by clip id, and modality -> float64 (n, D).
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or one of another form; what was found is named.
+        FileNotFoundError: there is no such file.
+        ValueError: it has another form; the message names what it holds.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file of features at {path}; expected an npz with ids, audio and vision.")
@@ -38,7 +40,7 @@ def read_features(path: str | Path) -> tuple[dict[str, int], dict[str, np.ndarra
 
 
 def select_features(path: str | Path, clips: Sequence[str]) -> dict[str, np.ndarray]:
-    """Modality -> float64 (len(clips), D), in the order of the clips.
+    """Return modality -> float64 (len(clips), D), in the order of the clips.
 
     Raises:
         ValueError: a clip is not in the file.

@@ -1,10 +1,11 @@
-"""How many frames and sound windows a clip needs: 5, 100, or as many as it is long (the paper's Table XII).
+"""Measure how many frames and sound windows a clip needs: 5, 100, or a number by its length (Table XII of the paper).
 
-    python examples/ablations/frame_counts.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations
+    python examples/ablations/frame_counts.py --recipe mosei_sentiment_bert --data_dir MOSEI --output_dir ablations
 
-Each setting has an embedding store of its own, because other frames are other embeddings: `--embeddings_dir` is that of the varying number,
-`<output_dir>/embeddings_5_frames` and `..._100_frames` are made. Where the recipe's frame embedding has fewer than 100 rows all settings get 100.
-Writes `frame_counts.md` and `frame_counts.json`. Finished runs are not repeated.
+Each setting has its own embedding store, because other frames have other embeddings: `--embeddings_dir` is the store of
+the varying number, `<output_dir>/embeddings_5_frames` and `..._100_frames` are created. Where the frame embedding of
+the recipe has fewer than 100 rows, all settings get 100. Writes `frame_counts.md` and `frame_counts.json`. Finished
+runs are not repeated.
 """
 
 import sys
@@ -19,14 +20,14 @@ VARYING = "varying number of frames"
 
 
 def settings(args) -> dict[str, list[str]]:
-    """Setting -> words for run_mac.py."""
+    """Return setting -> arguments of `semanticmac train`."""
     found = {f"{count} frames": ["--num_frames", str(count)] for count in COUNTS}
-    for name, words in found.items():
-        words += ["--embeddings_dir", str(args.output_dir / f"embeddings_{runs.slug(name)}")]
+    for name, arguments in found.items():
+        arguments += ["--embeddings_dir", str(args.output_dir / f"embeddings_{runs.slug(name)}")]
     found[VARYING] = []
     rows = runs.resolved(args)[0].max_frames
     if rows is not None and rows < max(COUNTS):
-        found = {name: [*words, "--max_frames", str(max(COUNTS))] for name, words in found.items()}
+        found = {name: [*arguments, "--max_frames", str(max(COUNTS))] for name, arguments in found.items()}
     return found
 
 

@@ -1,17 +1,19 @@
-"""How much of the label a linear model finds in manual features, tower embeddings and perceiver tokens (the paper's Table XI).
+"""Predict the label linearly from manual features, tower embeddings and perceiver tokens (Table XI of the paper).
 
-    python examples/ablations/linear_probe.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations \\
+    python examples/ablations/linear_probe.py --recipe mosei_sentiment_bert --data_dir MOSEI --output_dir ablations \\
         --manual_features features.npz
 
-Trains the full model where it is not finished, freezes everything, and fits on the training split, for audio, vision and both:
+Trains the full model where it is not finished, freezes everything, and fits on the training split, for audio, vision
+and both:
 
-- manual features: one vector a clip from the file (`feature_files.py` says its form), where one is given;
+- manual features: one vector a clip from a file (`feature_files.py` describes it), if one is given;
 - tower embeddings: E_m of eq. (2), mean over time;
 - perceiver tokens: F_m of eq. (4) of the trained model of each seed, mean over the N tokens.
 
-The probe is scikit-learn's Ridge (scores) or LogisticRegression (classes) on standardised features; its regularisation is the one that is best on validation
-(mean absolute error, weighted F1). The test split is opened when all probes are chosen. A clip that lacks a modality has zeros there. Manual features and tower
-embeddings have no seed. Writes `linear_probe.md` and `linear_probe.json`.
+The probe is Ridge (scores) or LogisticRegression (classes) of scikit-learn on standardised features; its regularisation
+is chosen on validation (mean absolute error, weighted F1). The test split is opened after all probes are chosen. A clip
+that lacks a modality has zeros. Manual features and tower embeddings have no seed. Writes `linear_probe.md` and
+`linear_probe.json`.
 """
 
 import json
@@ -46,7 +48,7 @@ Features = dict[str, np.ndarray]  # modality -> (n, D)
 
 
 def tower_embeddings(store: EmbeddingStore, clips: list[str]) -> Features:
-    """E_m, mean over time; zeros where a clip has none."""
+    """Return E_m, mean over time; zeros where a clip has none."""
     streams = zip(*(store[clip] for clip in clips))
     means = ([stream.float().sum(dim=0) / max(len(stream), 1) for stream in modality] for modality in streams)
     return {modality: torch.stack(rows).numpy() for modality, rows in zip(("audio", "vision"), means)}
@@ -54,7 +56,7 @@ def tower_embeddings(store: EmbeddingStore, clips: list[str]) -> Features:
 
 @torch.no_grad()
 def perceiver_tokens(model: SemanticMACForAffect, store: EmbeddingStore, clips: list[str]) -> Features:
-    """F_m, mean over the tokens; zeros where a clip has none."""
+    """Return F_m, mean over the tokens; zeros where a clip has none."""
     found = {"audio": [], "vision": []}
     for start in range(0, len(clips), CHUNK):
         chunk = clips[start : start + CHUNK]
@@ -76,8 +78,8 @@ class LinearProbe:
     """A linear model of one kind of features.
 
     Args:
-        task: says which model.
-        strength: of the regularisation: Ridge's alpha, the inverse of LogisticRegression's C.
+        task: its problem type chooses the model.
+        strength: strength of the regularisation: Ridge's alpha, the inverse of LogisticRegression's C.
     """
 
     def __init__(self, task: TaskSpecification, strength: float):
@@ -90,7 +92,7 @@ class LinearProbe:
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """(n, C), as the model's head would give them."""
+        """Return logits (n, C), as the head of the model returns them."""
         if self.task.is_regression:
             return self.pipeline.predict(features)[:, None]
         if self.task.is_multi_label:
@@ -102,7 +104,7 @@ class LinearProbe:
         return np.maximum(found, -1e3)
 
     def quality(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """What validation chooses by; higher is better."""
+        """Return the score that validation chooses by; higher is better."""
         logits = self.logits(features)
         if self.task.is_regression:
             return -float(np.abs(logits[:, 0] - labels).mean())
@@ -110,17 +112,17 @@ class LinearProbe:
 
 
 def choose_probe(task: TaskSpecification, train: tuple, validation: tuple) -> LinearProbe:
-    """The probe, fitted on the training split, whose regularisation is best on validation; the strongest of equals.
+    """Return the probe of the training split whose regularisation is best on validation; among equals the strongest.
 
     Args:
-        train, validation: features (n, D) and labels each.
+        train, validation: features (n, D) and labels of each split.
     """
     probes = [LinearProbe(task, strength).fit(*train) for strength in GRID]
     return max(reversed(probes), key=lambda probe: probe.quality(*validation))
 
 
 class Splits:
-    """The clips that the trained model has used, and their labels."""
+    """The clips that the trained model used, and their labels."""
 
     def __init__(self, data_args, run_folder: Path):
         corpus = load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
@@ -134,7 +136,7 @@ class Splits:
 
 
 def feature_sources(args, store: EmbeddingStore, models: Path) -> list[tuple[str, Callable[[list[str]], Features]]]:
-    """(name, what gives the features of clips); a trained model of each seed is a source of its own."""
+    """Return (name, function from clips to features); the trained model of each seed is one source."""
     sources = [(REFERENCE, lambda clips: tower_embeddings(store, clips))]
     if args.manual_features:
         sources.insert(0, ("manual features", lambda clips: select_features(args.manual_features, clips)))
@@ -145,12 +147,12 @@ def feature_sources(args, store: EmbeddingStore, models: Path) -> list[tuple[str
 
 
 def columns(features: Features, part: str) -> np.ndarray:
-    """The features of a part side by side."""
+    """Return the features of a part, concatenated."""
     return np.concatenate([features[modality] for modality in PARTS[part]], axis=1).astype(np.float64)
 
 
 def choose_probes(task: TaskSpecification, splits: Splits, sources: list) -> dict[tuple[str, str], list]:
-    """(part, name) -> (source, probe) of each seed; the test split is not needed."""
+    """Return (part, name) -> (source, probe) of each seed; the test split is not read."""
     chosen: dict[tuple[str, str], list] = {}
     for name, source in sources:
         given = {split: source(splits.ids[split]) for split in ("train", "validation")}
@@ -162,7 +164,7 @@ def choose_probes(task: TaskSpecification, splits: Splits, sources: list) -> dic
 
 
 def probe_result(name: str, part: str, probes: list, splits: Splits, full: runs.Result) -> runs.Result:
-    """The test metrics of a probe's seeds, on the clips of the full model."""
+    """Return the test metrics of the seeds of a probe, on the clips of the full model."""
     ids, labels = splits.ids["test"], splits.labels("test")
     rows = [ids.index(clip) for clip in full.predictions.ids]
     values: dict[str, list[float]] = {}
@@ -179,7 +181,7 @@ def probe_result(name: str, part: str, probes: list, splits: Splits, full: runs.
 def main(argv: list[str] | None = None) -> None:
     """Train what is missing, fit the probes, then write the tables."""
     parser = runs.ablation_parser(__doc__)
-    parser.add_argument("--manual_features", help="npz of manual features")
+    parser.add_argument("--manual_features", help="npz file of manual features")
     args = runs.parse(parser, argv)
     folder = runs.train(args, {runs.FULL: []})[runs.FULL]
     full = runs.read_result(runs.FULL, folder, args.seeds)

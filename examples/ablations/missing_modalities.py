@@ -1,9 +1,11 @@
-"""What a trained model answers when modalities are missing: all seven subsets at test time, without and with modality dropout in training.
+"""Test a trained model with missing modalities: all seven subsets, without and with modality dropout in training.
 
-    python examples/ablations/missing_modalities.py --recipe examples/recipes/mosei_sentiment_bert.yaml --data_dir MOSEI --output_dir ablations
+    python examples/ablations/missing_modalities.py --recipe mosei_sentiment_bert --data_dir MOSEI \\
+        --output_dir ablations
 
-Every clip loses the same modalities. A test clip that has nothing of a subset from the start (no sound track, and only audio is asked for) has no prediction;
-the run stops and names it, so test on clips that have all three. Writes `missing_modalities.md` and `missing_modalities.json`. Finished runs are not repeated.
+Every clip loses the same modalities. A test clip that has none of the modalities of a subset (no sound track where only
+audio is used) has no prediction; the run stops and names it, so test on clips that have all three. Writes
+`missing_modalities.md` and `missing_modalities.json`. Finished runs are not repeated.
 """
 
 import sys

@@ -1,30 +1,27 @@
-"""A file of simple manual features for `linear_probe.py`: the colour and the loudness of each clip.
+"""Write a file of simple manual features for `linear_probe.py`: the colour and the loudness of each clip.
 
     python examples/ablations/simple_features.py --corpus synthetic --data_dir CORPUS --output features.npz
 
-- vision (6): mean and standard deviation of red, green and blue, from 0 to 1, over the pixels of the frames (2 a second);
-- audio (5): of windows of 0.5 s, mean, standard deviation and maximum of the loudness (log10 of the root mean square), mean and standard deviation of the
-  zero crossings a sample.
+- vision (6): mean and standard deviation of red, green and blue, from 0 to 1, over the pixels of the frames (2 a
+  second);
+- audio (5): over windows of 0.5 s, mean, standard deviation and maximum of the loudness (log10 of the root mean
+  square), mean and standard deviation of the zero crossings a sample.
 
-No face and no voice is looked for: they are a floor, not what the field calls manual features (COVAREP, OpenFace). A clip without sound or picture has
-zeros there; a clip whose file cannot be read is left out and named.
+Neither faces nor voices are detected: these features are a lower bound, not what the field calls manual features
+(COVAREP, OpenFace). A clip without sound or picture has zeros; a clip whose file cannot be read is left out and named.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from datasets_scripts import load_corpus  # noqa: E402
-from modeling_semanticmac.clip_sampling import MediaClip, frame_times, window_starts  # noqa: E402
-from modeling_semanticmac.files.atomic_files import write_whole  # noqa: E402
-from modeling_semanticmac.media_decoding import MediaError  # noqa: E402
+from datasets_scripts import load_corpus
+from modeling_semanticmac.clip_sampling import MediaClip, frame_times, window_starts
+from modeling_semanticmac.files.atomic_files import write_whole
+from modeling_semanticmac.media_decoding import MediaError
 
 SAMPLING_RATE = 16_000
 WINDOW_SECONDS = 0.5
@@ -32,7 +29,7 @@ SILENCE = 1e-4  # the floor of loudness: -4
 
 
 def colour(clip: MediaClip) -> np.ndarray:
-    """Mean and standard deviation of each colour (6,)."""
+    """Return mean and standard deviation of each colour (6,)."""
     if not clip.has("video"):
         return np.zeros(6)
     frames = torch.cat(list(clip.iter_frames(frame_times(clip.duration), chunk=16))).float() / 255  # (T, 3, H, W)
@@ -41,7 +38,7 @@ def colour(clip: MediaClip) -> np.ndarray:
 
 
 def loudness(clip: MediaClip) -> np.ndarray:
-    """Mean, standard deviation and maximum of the loudness, mean and standard deviation of the zero crossings (5,)."""
+    """Return mean, deviation and maximum of the loudness, mean and deviation of the zero crossings (5,)."""
     if not clip.has("audio"):
         return np.zeros(5)
     starts = window_starts(clip.duration, WINDOW_SECONDS)
@@ -70,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     vision, audio = (np.stack(columns) for columns in zip(*rows.values()))
 
     def save(path: Path) -> None:
-        with open(path, "wb") as file:  # a file, because numpy adds .npz to a name
+        with open(path, "wb") as file:  # numpy adds .npz to a name, not to an open file
             np.savez(file, ids=np.array(list(rows)), audio=audio, vision=vision)
 
     write_whole(args.output, save)

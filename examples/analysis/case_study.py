@@ -1,12 +1,13 @@
-"""Cases of a run like those of the paper's Table I, on one page: clips whose modalities disagree, or chosen ones.
+"""Show cases of a run, as Table I of the paper, on one page: clips whose modalities disagree, or chosen clips.
 
     python examples/analysis/case_study.py RUN
     python examples/analysis/case_study.py RUN --data_dir CORPUS --clips train_0001 train_0007 --output_dir cases
     python examples/analysis/case_study.py RUN --split test --most 10
 
-Clips are found by the largest difference between the pseudo labels of text, audio and vision (split `train`), or between what these three heads
-predict (other splits). Writes `cases.html`, which needs no network, `cases.csv` with the disagreement of every clip of the split, and in `cases/` for
-each case a picture (PNG, SVG, its numbers as CSV) and a small copy of its cut.
+Clips are found by the largest difference between the pseudo labels of text, audio and vision (split `train`), or
+between the predictions of these three heads (other splits). Writes `cases.html`, which needs no network, `cases.csv`
+with the disagreement of every clip of the split, and in `cases/` for each case a picture (PNG, SVG, its numbers as CSV)
+and a small copy of its clip.
 """
 
 import logging
@@ -35,18 +36,18 @@ logger = logging.getLogger("case_study")
 
 
 def read_history(run: TrainedRun) -> LabelHistory | None:
-    """The run's pseudo labels; None for clips that it was not trained on, or where it kept none."""
+    """Return the pseudo labels of the run; None for clips that it was not trained on, or where it kept none."""
     if run.split != "train":
         return None
     try:
         return read_label_history(run.name)
     except FileNotFoundError as error:
-        logger.warning("%s Clips are compared by what the heads predict.", error)
+        logger.warning("%s Clips are compared by the predictions of the heads.", error)
         return None
 
 
 def disagreement(run: TrainedRun, history: LabelHistory | None, epoch: int | None) -> tuple[np.ndarray, str]:
-    """How much the modalities of each clip disagree, (n,), and what was compared."""
+    """Return how much the modalities of each clip disagree, (n,), and what was compared."""
     if history is not None:
         by_id = dict(zip(history.ids, pseudo_label_spread(history, epoch)))
         return np.array([by_id.get(clip, 0.0) for clip in run.clips["id"]]), f"pseudo labels of epoch {epoch}"
@@ -54,25 +55,27 @@ def disagreement(run: TrainedRun, history: LabelHistory | None, epoch: int | Non
     return prediction_spread(found.subtask_logits, found.modality_mask, run.task), "predictions"
 
 
-def choose(clips, asked: list[str] | None, spread: np.ndarray, most: int, compared: str) -> tuple[list[int], dict]:
-    """Rows of the cases, and why each is one.
+def choose(clips, requested: list[str] | None, spread: np.ndarray, most: int, compared: str) -> tuple[list[int], dict]:
+    """Return the rows of the cases, and the reason for each.
 
     Raises:
-        ValueError: a clip that was asked for is not in the split.
+        ValueError: a requested clip is not in the split.
     """
     rows = {clip: row for row, clip in enumerate(clips["id"])}
-    missing = [clip for clip in asked or () if clip not in rows]
+    missing = [clip for clip in requested or () if clip not in rows]
     if missing:
         raise ValueError(
-            f"no clip {', '.join(missing)} among the {len(rows)} clips of this split ({', '.join(list(rows)[:3])}, ...); give ids of it."
+            f"no clip {', '.join(missing)} among the {len(rows)} clips of this split ({', '.join(list(rows)[:3])}, "
+            "...); give ids of this split."
         )
-    chosen = [rows[clip] for clip in asked] if asked else largest(spread, most)
+    chosen = [rows[clip] for clip in requested] if requested else largest(spread, most)
     ids = clips["id"]
-    return chosen, {ids[row]: f"disagreement of text, audio and vision {spread[row]:.2f}, by {compared}" for row in chosen}  # fmt: skip
+    reason = f"disagreement of text, audio and vision {{:.2f}}, by {compared}"
+    return chosen, {ids[row]: reason.format(spread[row]) for row in chosen}
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the page and print where it is."""
+    """Write the page and print its path."""
     parser = run_parser(__doc__)
     parser.add_argument("--clips", nargs="+", metavar="ID", help="these clips instead of those that disagree most")
     parser.add_argument("--most", type=int, default=20, help="how many clips to find (default: %(default)s)")

@@ -1,10 +1,10 @@
-"""How the representations of a split lie: a map of each kind of them, and the silhouette of the labels in it.
+"""Draw the representations of a split: a map of each kind, and the silhouette of the labels in it.
 
     python examples/analysis/embedding_space.py RUN --data_dir CORPUS --output_dir PICTURES
     python examples/analysis/embedding_space.py RUN --split test --method umap
 
-Writes `embedding_space.png`, `.svg` and `.csv` (the points). On the training set the semantic-specific representations are coloured by the pseudo labels
-of their sub-task, where the run kept them; all else by the ground truth.
+Writes `embedding_space.png`, `.svg` and `.csv` (the points). On the training set the semantic-specific representations
+are coloured by the pseudo labels of their sub-task, if the run kept them; all others by the ground truth.
 """
 
 import sys
@@ -23,7 +23,7 @@ HEADER = ("representation", "id", "x", "y", "label", "label_of")
 
 
 def point_rows(found: dict[str, EmbeddingView], ids: list[str]) -> list[tuple]:
-    """Every point that is drawn."""
+    """Return a row for every point of the picture."""
     rows = []
     for name, view in found.items():
         of = "pseudo label" if view.pseudo else "ground truth"
@@ -35,7 +35,7 @@ def point_rows(found: dict[str, EmbeddingView], ids: list[str]) -> list[tuple]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, EmbeddingView]:
-    """Draw the picture, print the silhouettes."""
+    """Draw the picture and print the silhouettes."""
     parser = run_parser(__doc__)
     parser.add_argument("--method", default="tsne", choices=METHODS, help="default: %(default)s")
     parser.add_argument("--epoch", type=int, help="of the pseudo labels (default: the last)")

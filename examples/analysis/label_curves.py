@@ -1,10 +1,11 @@
-"""How the pseudo labels of a run move from epoch to epoch (Figures 6b and 6c of the paper).
+"""Draw how the pseudo labels of a run change from epoch to epoch (Figures 6b and 6c of the paper).
 
     python examples/analysis/label_curves.py RUN --data_dir CORPUS --output_dir PICTURES
 
-Writes `label_curves.png`, `.svg` and `.csv`: quantiles of the scores, or the share of clips in each class, by sub-task and epoch. Where the corpus has
-labels of single modalities (CH-SIMS, synthetic) also `label_agreement`: Pearson's correlation and F1 of the pseudo labels with them; the ground truth is
-the baseline. The run must have kept its label history (`--pseudo_labels generated`).
+Writes `label_curves.png`, `.svg` and `.csv`: quantiles of the scores, or the share of clips in each class, by sub-task
+and epoch. Where the corpus has labels of single modalities (CH-SIMS, synthetic) also `label_agreement`: Pearson's
+correlation and F1 of the pseudo labels with them; the ground truth is the baseline. The run must have kept its label
+history (`--pseudo_labels generated`).
 """
 
 import sys
@@ -22,13 +23,13 @@ from modeling_semanticmac.training.label_history import read_label_history  # no
 
 
 def value_rows(curves: LabelCurves) -> list[list]:
-    """One row an epoch and sub-task."""
+    """Return one row an epoch and sub-task."""
     pairs = [(place, subtask) for place in range(len(curves.epochs)) for subtask in range(len(SUBTASKS))]
     return [[curves.epochs[e], SUBTASKS[s], *curves.values[e, s].tolist()] for e, s in pairs]
 
 
 def agreement_rows(curves: LabelCurves) -> list[list]:
-    """One row a measure, sub-task and epoch."""
+    """Return one row a measure, sub-task and epoch."""
     return [
         [measure, subtask, epoch, value]
         for measure, rows in curves.agreement.items()
@@ -38,7 +39,7 @@ def agreement_rows(curves: LabelCurves) -> list[list]:
 
 
 def main(argv: list[str] | None = None) -> LabelCurves:
-    """Draw the pictures, print first and last agreement."""
+    """Draw the pictures and print the first and the last agreement."""
     args = run_parser(__doc__).parse_args(argv)
     if args.split != "train":
         raise ValueError(f"--split is {args.split}; only the training set has pseudo labels.")

@@ -1,11 +1,12 @@
-"""How much text, audio and vision contribute to the predictions of a split: exact Shapley values of every clip.
+"""Measure how much each modality contributes to the predictions of a split: exact Shapley values of every clip.
 
     python examples/analysis/modality_contribution.py RUN
-    python examples/analysis/modality_contribution.py RUN --data_dir CORPUS --split test --clips test_0003 test_0017 --output_dir contribution
+    python examples/analysis/modality_contribution.py RUN --data_dir CORPUS --split test --clips test_0003 test_0017 \\
+        --output_dir contribution
 
-Writes `contribution.md` (means over the split), `contribution.csv` (every clip and output) and `contribution.png` / `.svg`: bars of the chosen clips, or of
-some from the lowest to the highest prediction. Contributions are in units of the score, or of the probability of a class. Their base is the mean label
-of the training set.
+Writes `contribution.md` (means over the split), `contribution.csv` (every clip and output) and `contribution.png` /
+`.svg`: bars of the chosen clips, or of some from the lowest to the highest prediction. Contributions are in units of
+the score, or of the probability of a class. Their base is the mean label of the training set.
 """
 
 import logging
@@ -35,8 +36,8 @@ from modeling_semanticmac.files.picture_style import COLORS, MARKERS, new_figure
 HEADER = ["id", "output", "base", *MODALITIES, "prediction"]
 
 
-def summary(found: ModalityContribution, task: TaskSpecification) -> str:
-    """A table in Markdown: for each output the mean size of each modality's contribution, its share of the three, and its mean."""
+def summary_table(found: ModalityContribution, task: TaskSpecification) -> str:
+    """Return a Markdown table of the mean absolute contribution, its share and the mean, by output and modality."""
     rows = []
     for index, name in enumerate(task.label_names):
         shapley = found.shapley[..., index]  # (n, 3)
@@ -48,7 +49,7 @@ def summary(found: ModalityContribution, task: TaskSpecification) -> str:
 
 
 def clip_rows(ids: list[str], found: ModalityContribution, task: TaskSpecification) -> list[list]:
-    """One row for each clip and output, as in HEADER."""
+    """Return one row a clip and output, as in HEADER."""
     return [
         [clip, name, found.base[row, index], *found.shapley[row, :, index], found.prediction[row, index]]
         for row, clip in enumerate(ids)
@@ -57,7 +58,7 @@ def clip_rows(ids: list[str], found: ModalityContribution, task: TaskSpecificati
 
 
 def draw_bars(ids: list[str], found: ModalityContribution, task: TaskSpecification, output: int):
-    """Contributions to one output, a row a clip: what raises the prediction stacked to the right of the base, what lowers it to the left."""
+    """Draw the contributions to one output, a row a clip: positive ones right of the base, negative ones left."""
     with picture_style():
         figure = new_figure(8, 1.6 + 0.34 * len(ids))
         axes = figure.subplots()
@@ -78,7 +79,8 @@ def draw_bars(ids: list[str], found: ModalityContribution, task: TaskSpecificati
                 )
                 ends[sign] = ends[sign] + step
         axes.axvline(base, color="0.35", linewidth=1.2, label=f"base {base:+.2f}")
-        axes.plot(found.prediction[:, output], rows, MARKERS["multimodal"], color=COLORS["multimodal"], markersize=9, markeredgecolor="white", label="prediction")  # fmt: skip
+        style = {"color": COLORS["multimodal"], "markersize": 9, "markeredgecolor": "white", "label": "prediction"}
+        axes.plot(found.prediction[:, output], rows, MARKERS["multimodal"], **style)
         axes.set_yticks(rows, [clip if len(clip) < 30 else f"{clip[:27]}..." for clip in ids])
         axes.set_ylim(len(ids) - 0.4, -0.6)
         name = task.label_names[output]
@@ -87,14 +89,14 @@ def draw_bars(ids: list[str], found: ModalityContribution, task: TaskSpecificati
     return figure
 
 
-def spaced(values: np.ndarray, most: int) -> list[int]:
-    """Rows from the lowest to the highest value, evenly spaced in rank."""
+def evenly_ranked(values: np.ndarray, most: int) -> list[int]:
+    """Return rows from the lowest to the highest value, evenly spaced in rank."""
     order = np.argsort(values, kind="stable")
     return [int(order[i]) for i in np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))]
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the tables and the picture, print the means."""
+    """Write the tables and the picture, and print the means."""
     parser = run_parser(__doc__)
     parser.set_defaults(split="validation")
     parser.add_argument("--clips", nargs="+", metavar="ID", help="clips of the picture")
@@ -109,15 +111,21 @@ def main(argv: list[str] | None = None) -> None:
     output = task.label_names.index(args.output) if args.output else 0
     missing = [clip for clip in args.clips or () if clip not in ids]
     if missing:
-        raise ValueError(f"no clip {', '.join(missing)} in {run.split} ({', '.join(ids[:3])}, ...); give ids of it.")
+        raise ValueError(
+            f"no clip {', '.join(missing)} in {run.split} ({', '.join(ids[:3])}, ...); give ids of this split."
+        )
     corpus = load_corpus(run.data.corpus, run.data.data_dir, run.data.task, **run.data.options)
     batches = DataLoader(run.clips, run.batch_size, collate_fn=run.collator)
     found = modality_contributions(run.model, batches, base_prediction(corpus["train"]["label"], task))
     write_csv(run.output_dir / "contribution.csv", HEADER, clip_rows(ids, found, task))
-    rows = [ids.index(clip) for clip in args.clips] if args.clips else spaced(found.prediction[:, output], args.most)
+    rows = (
+        [ids.index(clip) for clip in args.clips]
+        if args.clips
+        else evenly_ranked(found.prediction[:, output], args.most)
+    )
     shown = ModalityContribution(found.subsets[rows], found.shapley[rows])
     save_picture(draw_bars([ids[row] for row in rows], shown, task, output), run.output_dir / "contribution")
-    text = f"{len(ids)} clips: {run.title}\n\n{summary(found, task)}"
+    text = f"{len(ids)} clips: {run.title}\n\n{summary_table(found, task)}"
     write_text(run.output_dir / "contribution.md", text)
     print(text)
 

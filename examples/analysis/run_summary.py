@@ -1,11 +1,12 @@
-"""The most telling pictures of a run, on its report.
+"""Put the main pictures of a run on its report.
 
     python examples/analysis/run_summary.py RUN
     python examples/analysis/run_summary.py RUN --data_dir CORPUS --split validation
 
-Makes what the other commands of this folder make, into `RUN/analysis`: pseudo labels over epochs, the balance of modalities, their contributions, the
-embedding space, and a page of the clips whose modalities disagree most; then writes `RUN/report.md` anew, with four of the pictures. An analysis that the
-run has not got the material for (pseudo labels that were not generated, say) is left out and named.
+Runs the other scripts of this folder into `RUN/analysis`: pseudo labels over epochs, the balance of modalities, their
+contributions, the embedding space, and a page of the clips whose modalities disagree most. Then writes `RUN/report.md`
+again, with four of the pictures. An analysis for which the run lacks the material (e.g. generated pseudo labels) is
+left out and named.
 """
 
 import argparse
@@ -33,17 +34,19 @@ ANALYSES = {
 
 
 def main(argv: list[str] | None = None) -> dict[str, str]:
-    """Make them; returns what was left out, with the reason."""
+    """Run the analyses; return those that were left out, with the reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a run")
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="passed to every analysis, e.g. --data_dir CORPUS")
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, help="arguments of every analysis, e.g. --data_dir CORPUS"
+    )
     args = parser.parse_args(argv)
     if not (args.run / "run.json").is_file():
-        parser.error(f"no run.json in {args.run}: it is no folder of a run.")
+        parser.error(f"there is no run.json in {args.run}; expected the folder of a run.")
     left_out = {}
     for name, analysis in ANALYSES.items():
         try:
-            analysis.main([str(args.run), *args.words])
+            analysis.main([str(args.run), *args.arguments])
         except (FileNotFoundError, ValueError) as error:
             left_out[name] = str(error)
             print(f"{name}: left out. {error}", file=sys.stderr)

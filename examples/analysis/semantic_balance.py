@@ -1,12 +1,14 @@
-"""Semantic balance: how much of the multimodal representation each modality, and each pair, covers (Figures 2 and 6a of the paper).
+"""Measure semantic balance: how much of the multimodal representation each modality, and each pair, covers (Figures 2
+and 6a of the paper).
 
     python examples/analysis/semantic_balance.py RUN --data_dir CORPUS --output_dir PICTURES
     python examples/analysis/semantic_balance.py RUN --features manual_features.safetensors
 
-Writes `semantic_balance.png`, `.svg` and `.csv` (the curves) and `semantic_balance_areas.csv`. What is compared, and how: docs/analyses.md.
+Writes `semantic_balance.png`, `.svg` and `.csv` (the curves) and `semantic_balance_areas.csv`. docs/analyses.md defines
+what is compared.
 
-`--features` takes a safetensors file with `text`, `audio` and `vision` (n, D), in the order of the split's clips: manual features in place of the
-semantic-specific representations.
+`--features` takes a safetensors file with `text`, `audio` and `vision` (n, D), in the order of the clips of the split:
+manual features instead of the semantic-specific representations.
 """
 
 import sys
@@ -28,7 +30,7 @@ HEADER = ("compared", "measure", "parameter", "precision", "recall")
 
 
 def curve_rows(found: dict[str, Balance]) -> list[tuple]:
-    """Every point that is drawn: by clusters (number of the angle) and by neighbours (k)."""
+    """Return a row for every point of the picture: by clusters (number of the angle) and by neighbours (k)."""
     rows = []
     for name, balance in found.items():
         points = zip(balance.precision, balance.recall)
@@ -39,7 +41,7 @@ def curve_rows(found: dict[str, Balance]) -> list[tuple]:
 
 
 def area_rows(found: dict[str, Balance]) -> tuple[list[str], list[list]]:
-    """Header and one row a modality or pair: area, improved precision and recall."""
+    """Return the header and one row a modality or pair: area, improved precision and recall."""
     header = ["compared", "area", f"improved precision (k={SHOWN_NEIGHBORS})", f"improved recall (k={SHOWN_NEIGHBORS})"]
     rows = []
     for name, balance in found.items():
@@ -49,23 +51,23 @@ def area_rows(found: dict[str, Balance]) -> tuple[list[str], list[list]]:
 
 
 def read_features(path: Path) -> list:
-    """Features of text, audio, vision (n, D) from a safetensors file.
+    """Read features of text, audio and vision (n, D) from a safetensors file.
 
     Raises:
-        ValueError: one of the three is not there.
+        ValueError: one of the three is missing.
     """
     held = load_file(path)
     if missing := [modality for modality in MODALITIES if modality not in held]:
         raise ValueError(
-            f"{path} holds {', '.join(sorted(held))}; expected {', '.join(MODALITIES)}, without {missing}."
+            f"{path} holds {', '.join(sorted(held))}; expected {', '.join(MODALITIES)}; {', '.join(missing)} missing."
         )
     return [held[modality] for modality in MODALITIES]
 
 
 def main(argv: list[str] | None = None) -> dict[str, Balance]:
-    """Draw the picture, print the areas."""
+    """Draw the picture and print the areas."""
     parser = run_parser(__doc__)
-    parser.add_argument("--features", type=Path, help="manual features in place of the representations (safetensors)")
+    parser.add_argument("--features", type=Path, help="manual features instead of the representations (safetensors)")
     parser.add_argument(
         "--most_clips", type=int, default=4000, help="clips drawn from a larger split (default: %(default)s)"
     )

@@ -1,4 +1,5 @@
-"""What every analysis starts from: the model, the clips of a split and their representations, from the folder of a run or from a model."""
+"""Load what every analysis starts from: the model, the clips of a split and their representations, from the folder of a
+run or from a model."""
 
 import argparse
 import json
@@ -27,32 +28,32 @@ from modeling_semanticmac.training.run_arguments import DataArguments  # noqa: E
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that every analysis takes."""
+    """Return a parser with the arguments that every analysis has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a run of run_mac.py, or a model: its folder or its name on the Hub")
+    parser.add_argument("run", help="folder of a run or a checkpoint, or name on the Hub")
     parser.add_argument("--data_dir", help="folder of the corpus (default: that of the run)")
     parser.add_argument("--split", default="train", help="train, validation or test (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, help="for the pictures (default: <run>/analysis)")
+    parser.add_argument("--output_dir", type=Path, help="folder of the pictures (default: <run>/analysis)")
     parser.add_argument("--corpus", help="name of the corpus (default: that of the run)")
     parser.add_argument("--task", help="task of the corpus (default: that of the run)")
     parser.add_argument(
         "--embeddings_dir", help="embedding store (default: that of the run, else <output_dir>/embeddings)"
     )
     parser.add_argument("--batch_size", type=int, default=64, help="clips at once (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of whatever an analysis draws (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random choices (default: %(default)s)")
     return parser
 
 
 @dataclass
 class TrainedRun:
-    """A model and the clips that it is looked at with; the heavy parts are made when they are first needed.
+    """A model and the clips to analyse it with; the heavy parts are made when they are first needed.
 
     Args:
-        name: the folder of the run, or the model's name.
-        data: which clips and how they are used, as `run_mac.py` takes it.
-        split: of the corpus.
-        output_dir: for pictures; representations are kept in its folder `representations`.
-        batch_size: clips passed through the model at once.
+        name: folder of the run, or name of the model.
+        data: which clips to use and how, as `semanticmac train` takes it.
+        split: split of the corpus.
+        output_dir: folder of the pictures; representations are kept in its folder `representations`.
+        batch_size: clips a forward pass.
     """
 
     name: str
@@ -63,10 +64,10 @@ class TrainedRun:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "TrainedRun":
-        """From what `run_parser` read; what is not given is what the run's own `run.json` says.
+        """Return the run that the arguments of `run_parser` name; defaults come from its `run.json`.
 
         Raises:
-            ValueError: neither the arguments nor a run say which clips to use.
+            ValueError: neither the arguments nor a run name the clips.
         """
         record = Path(args.run) / "run.json"
         recorded = json.loads(record.read_text(encoding="utf-8"))["data"] if record.is_file() else {}
@@ -75,9 +76,9 @@ class TrainedRun:
         values = {name: value for name, value in recorded.items() if name in known}
         values |= {name: value for name, value in given.items() if value is not None}
         if not values.get("corpus") or not values.get("data_dir"):
-            raise ValueError(f"there is no {record} to say which clips to use; give --corpus and --data_dir.")
+            raise ValueError(f"there is no {record} that names the clips; give --corpus and --data_dir.")
         if args.output_dir is None and not record.is_file():
-            raise ValueError(f"{args.run} is no folder of a run; give --output_dir.")
+            raise ValueError(f"{args.run} is not the folder of a run; give --output_dir.")
         output_dir = args.output_dir or Path(args.run) / "analysis"
         if not values.get("embeddings_dir"):
             values["embeddings_dir"] = str((Path(args.run) if record.is_file() else output_dir) / "embeddings")
@@ -85,7 +86,7 @@ class TrainedRun:
 
     @cached_property
     def model(self):
-        """The head, in evaluation mode, on a GPU where there is one."""
+        """Return the model with its head in evaluation mode, on a GPU where there is one."""
         model = AutoModelForVideoClassification.from_pretrained(self.name).eval()
         return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -109,7 +110,7 @@ class TrainedRun:
 
     @cached_property
     def store(self) -> EmbeddingStore | None:
-        """Embeddings of the split, those that were missing encoded now; None where only text is used."""
+        """Return the embeddings of the split, encoding those that are missing; None where only text is used."""
         used = [modality for modality in ("vision", "audio") if modality in self.data.modalities]
         if not used:
             return None
@@ -131,17 +132,17 @@ class TrainedRun:
 
     @cached_property
     def clips(self) -> datasets.Dataset:
-        """Those of the split that the run uses.
+        """Return the clips of the split that the run uses.
 
         Raises:
-            ValueError: the corpus has no such split, or clips could not be encoded and the run's `on_error` is "raise".
+            ValueError: the corpus has no such split, or clips cannot be encoded and the run's `on_error` is "raise".
         """
         clips = self._split_clips
         return clips if self.store is None else usable_clips(clips, self.store, self.data.on_error)
 
     @cached_property
     def collator(self) -> SemanticMACCollator:
-        """Batches as the run makes them."""
+        """Return the collator of the run."""
         data = self.data
         return SemanticMACCollator(
             self.processor, self.task, self.store, data.modalities, data.use_context, data.max_length
@@ -149,18 +150,19 @@ class TrainedRun:
 
     @cached_property
     def representations(self) -> Representations:
-        """Of all clips of the split; kept in `<output_dir>/representations/<split>.safetensors`."""
+        """Return the representations of all clips of the split; kept in
+        `<output_dir>/representations/<split>.safetensors`."""
         path = self.output_dir / "representations" / f"{self.split}.safetensors"
         return load_or_represent(path, self.model, self.clips, self.collator, self.batch_size)
 
     @property
     def title(self) -> str:
-        """What a picture says of where it comes from."""
+        """Return the source of a picture for its title."""
         return f"{self.data.corpus} {self.task.name}, {self.split} split"
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Run a script's `main`; what cannot be done is said in a sentence."""
+    """Run the `main` of a script; print errors as a sentence."""
     try:
         main()
     except (ValueError, FileNotFoundError) as error:

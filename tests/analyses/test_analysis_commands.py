@@ -73,7 +73,7 @@ def test_semantic_balance(world, capsys):
     words = ["--features", str(folder / "features.safetensors"), "--output_dir", str(folder / "manual")]
     assert analysis("semantic_balance").main([str(folder / "run"), *words])["text"].area != areas["text"]
     save_file({"text": features["text"]}, folder / "features.safetensors")
-    with pytest.raises(ValueError, match=r"without \['audio', 'vision'\]"):
+    with pytest.raises(ValueError, match="expected text, audio, vision; audio, vision missing"):
         analysis("semantic_balance").main([str(folder / "run"), *words])
 
 
@@ -136,7 +136,7 @@ def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, 
     """Without training and comparing: areas of 0.5 and 0.7 over two seeds are 0.6, with a deviation of 0.1 times the root of two."""
     study = analysis("planted_strengths")
     assert all(sum(weights) == pytest.approx(1) for weights in study.STRENGTHS.values())
-    monkeypatch.setattr(study, "trained", lambda folder, strong, seed: folder / strong / str(seed))
+    monkeypatch.setattr(study, "trained_run", lambda folder, strong, seed: folder / strong / str(seed))
     areas = {"1": 0.5, "2": 0.7}
     monkeypatch.setattr(
         study.semantic_balance, "main", lambda words: {"text": SimpleNamespace(area=areas[words[0].rsplit("/", 1)[1]])}

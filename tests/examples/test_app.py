@@ -63,14 +63,14 @@ def test_a_long_clip_is_a_timeline(pipe, clip, monkeypatch):
     found = app.analyse(pipe, app.Limits(), clip, "words without times")
     scores = [pipe({"video": clip, "start": start, "end": start + 2.0})["score"] for start in (0.0, 2.0, 4.0, 6.0)]
     assert "4 segments" in found["summary"] and f"{np.mean(scores):+.2f} on average" in found["summary"]
-    assert "words: they have no times" in found["summary"]
+    assert "text: it has no times" in found["summary"]
     assert isinstance(found["timeline"], Image.Image) and found["bars"] is None and found["frames"]
 
 
 def test_what_is_too_long_too_large_or_no_media_is_said(pipe, clip, tmp_path):
-    with pytest.raises(ValueError, match="lasts 8 s; this page takes up to 3 s"):
+    with pytest.raises(ValueError, match="lasts 8 s; this page accepts up to 3 s"):
         app.analyse(pipe, app.Limits(seconds=3), clip, None)
-    with pytest.raises(ValueError, match="this page takes up to 0"):
+    with pytest.raises(ValueError, match="this page accepts up to 0"):
         app.analyse(pipe, app.Limits(megabytes=0), clip, None)
     (tmp_path / "words.mp4").write_text("no video")
     with pytest.raises(ValueError, match="not a video or sound file"):
