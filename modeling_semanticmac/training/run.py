@@ -123,8 +123,8 @@ class Run:
         """Return a new model around the language model and, where media are used, the two towers; and its processor."""
         args = self.model_args
         self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
-        words_revision = self.language_model_commit or args.language_model_revision
-        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=words_revision)
+        language_model_revision = self.language_model_commit or args.language_model_revision
+        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=language_model_revision)
         references = {}
         for modality in ("vision", "audio"):
             if modality not in self.data_args.modalities:
@@ -145,7 +145,7 @@ class Run:
             fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
         set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
         model = SemanticMACForAffect.from_language_model(
-            args.language_model, words_revision, **self.task.config_fields(), **fields
+            args.language_model, language_model_revision, **self.task.config_fields(), **fields
         )
         model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}

@@ -62,8 +62,8 @@ def test_a_run_opens_it_after_the_choice(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "split", split)
     monkeypatch.setattr(SemanticMACTrainer, "train", train)
-    words = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path)]
-    train_command.main([RECIPE, *world["common"], *world["models"][:2], *words])
+    arguments = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path)]
+    train_command.main([RECIPE, *world["common"], *world["models"][:2], *arguments])
     assert events == ["train", "validation", "trained", "test"]
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert results["test_opened"].startswith("checkpoint-1 is chosen by validation loss")

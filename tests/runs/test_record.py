@@ -70,7 +70,7 @@ def test_record_holds_arguments_versions_and_revision(tmp_path):
 
 @pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS], ids=lambda task: task.name)
 def test_what_is_written_is_read_again(tmp_path, task):
-    """Every number as it was; classes and labels by their ids."""
+    """Numbers are read as they were; classes and labels by their ids."""
     clips = word_corpus(12, task)
     logits = np.random.default_rng(0).normal(size=(12, task.num_labels)).astype(np.float32)
     write_predictions(tmp_path / "p.csv", task, clips, logits, np.zeros((12, 4, task.num_labels)))

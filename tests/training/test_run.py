@@ -1,4 +1,4 @@
-"""`run_mac.py` from video files to predictions: train, save, predict anew, missing modalities, errors."""
+"""`run_mac.py` from video files to predictions: train, save, predict again, missing modalities, errors."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_metrics_are_those_of_the_predictions(world):
 
 
 def test_the_file_of_a_clip_predicts_what_the_store_did(world):
-    """Through the Auto classes, from the MP4. The store holds half precision: equal to that."""
+    """Load through the Auto classes, predict from the MP4; equal to the half precision of the store."""
     model = AutoModelForVideoClassification.from_pretrained(world["run"]).eval()
     processor = AutoProcessor.from_pretrained(world["run"])
     for clip, row in zip(world["clips"]["test"], rows(world["run"] / "predictions_test.csv")):
@@ -103,7 +103,7 @@ def test_classes(world, tmp_path, task):
 
 
 def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monkeypatch):
-    """Tuned before the test split is opened, and applied to it as scikit-learn would."""
+    """They are tuned before the test split is opened, and applied to it as scikit-learn would."""
     arguments = [
         *world["common"],
         "--task",
@@ -133,7 +133,7 @@ def test_thresholds_of_several_labels_come_from_validation(world, tmp_path, monk
         predictions = [float(row[f"probability_{name}"]) > threshold for row in found]
         expected = f1_score(labels, predictions, zero_division=0)
         assert results[f"test_b_f1_tuned_{name}"] == pytest.approx(expected)
-    # The saved model goes by them, and training that goes on from it tunes anew.
+    # The saved model applies them, and a training that starts from it tunes again.
     assert SemanticMACConfig.from_pretrained(tmp_path).label_thresholds == thresholds.tolist()
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "label_thresholds": [0.01] * len(names)}))
@@ -191,7 +191,7 @@ def test_training_never_opens_the_test_split(world, tmp_path, monkeypatch):
 
 
 def test_the_model_knows_how_many_crops_the_front_end_makes(world, tmp_path):
-    """Of the tower's own folder, where no argument says so."""
+    """The number comes from the tower's own folder, where no argument gives it."""
     towers = world["folder"] / "towers"
     vision = tmp_path / "vision"
     shutil.copytree(towers / "vision", vision)
