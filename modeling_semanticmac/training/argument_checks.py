@@ -23,6 +23,7 @@ UNUSED = {
     "eval_do_concat_batches": (True,),
     "eval_use_gather_object": (False,),
     "label_names": (None, ["labels"]),
+    "length_column_name": ("length",),
     "hub_always_push": (False,),
     # A batch size that changes by itself would not be that of the record, and pseudo labels would be made twice.
     "auto_find_batch_size": (False,),

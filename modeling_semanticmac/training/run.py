@@ -112,6 +112,9 @@ class Run:
             name, reference = getattr(args, f"{modality}_encoder"), getattr(config, f"{modality}_encoder") or {}
             if name is not None:
                 given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
+        for name in ("language_model_revision", "vision_encoder_revision", "audio_encoder_revision"):
+            if getattr(args, name) is not None:
+                given[name] = (getattr(args, name), "its own")
         wrong = [f"--{name} {value} (the model has {own})" for name, (value, own) in given.items() if value != own]
         if wrong:
             raise ValueError(

@@ -45,6 +45,7 @@ def nothing_is_loaded(monkeypatch):
         (["--eval_do_concat_batches", "false"], "--eval_do_concat_batches False has no effect"),
         (["--label_names", "other"], "--label_names .* has no effect"),
         (["--average_tokens_across_devices", "false"], "--average_tokens_across_devices False has no effect"),
+        (["--length_column_name", "words"], "--length_column_name words has no effect"),
         (["--use_cache", "true"], "--use_cache True has no effect"),
         (["--auto_find_batch_size", "true"], "--auto_find_batch_size True has no effect"),
         (["--optim_target_modules", "all-linear"], "--optim_target_modules .* has no effect"),
@@ -108,6 +109,7 @@ def test_a_saved_model_keeps_its_architecture(world, tmp_path):
     for more, message in (
         (["--num_latents", "4"], r"--num_latents 4 \(the model has 8\)"),
         (["--num_frames", "3"], r"--num_frames 3 \(the model has None\)"),
+        (["--language_model_revision", "main"], r"--language_model_revision main \(the model has its own\)"),
         (["--gate", "none", "--hidden_size", "32"], r"--gate none \(the model has reglu\), --hidden_size 32"),
     ):
         with pytest.raises(ValueError, match=message):
