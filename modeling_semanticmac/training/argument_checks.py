@@ -30,6 +30,19 @@ UNUSED = {
 }
 # Optimizers that want parameters in another form than groups with a rate each.
 OTHER_OPTIMIZERS = ("galore", "apollo", "lomo", "muon", "dion")
+# Numbers that must be above 0.
+POSITIVE = {
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "hidden_size",
+    "num_attention_heads",
+    "frames_per_second",
+    "num_frames",
+    "audio_window",
+    "num_crops",
+}
 # Numbers that may be negative: -1 switches them off.
 MAY_BE_NEGATIVE = {"max_steps", "local_rank", "ddp_timeout"}
 
@@ -70,7 +83,7 @@ def check_arguments(model_args, data_args, training_args) -> None:
 
 
 def check_numbers(group) -> None:
-    """Refuse numbers that are not finite, and negative ones, in a dataclass of arguments.
+    """Refuse numbers that are not finite, negative ones, and sizes of 0, in a dataclass of arguments.
 
     Raises:
         ValueError: names the argument and its value.
@@ -81,6 +94,8 @@ def check_numbers(group) -> None:
             continue
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}; expected a finite number.")
+        if value == 0 and name in POSITIVE:
+            raise ValueError(f"{name} is {value}; expected more than 0.")
         if value < 0 and name not in MAY_BE_NEGATIVE:
             raise ValueError(f"{name} is {value}; expected 0 or more.")
 

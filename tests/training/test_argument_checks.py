@@ -68,6 +68,8 @@ def nothing_is_loaded(monkeypatch):
         (["--learning_rate", "nan"], "learning_rate is nan; expected a finite number"),
         (["--weight_decay", "-0.1"], "weight_decay is -0.1; expected 0 or more"),
         (["--hidden_size", "-8"], "hidden_size is -8; expected 0 or more"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size is 0; expected more than 0"),
+        (["--num_train_epochs", "0"], "num_train_epochs is 0.0; expected more than 0"),
         (["--max_length", "0"], "max_length is 0; expected 1 or more"),
         (["--modalities", "text", "smell"], "modalities is .*; expected one or more of text, audio, vision"),
     ],
