@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""The former spelling of `semanticmac train`: `python run_mac.py RECIPE ...`, also under `accelerate launch` and `torchrun`."""
+"""The former spelling of `semanticmac train`: `python run_mac.py RECIPE ...`, also under `accelerate launch` and
+`torchrun`."""
 
 import sys
 

@@ -3,8 +3,8 @@
 semanticmac predict clip.mp4 --model RUN --text "I did not expect that."
 semanticmac train mosi_sentiment_bert --data_dir MOSI --output_dir RUN
 
-This module imports nothing heavy, so that `semanticmac --help` answers at once; torch is imported with the sub-command that needs it.
-The library is `modeling_semanticmac`.
+This module imports nothing heavy, so that `semanticmac --help` answers at once; torch is imported with the sub-command
+that needs it. The library is `modeling_semanticmac`.
 """
 
 import argparse
@@ -34,8 +34,8 @@ class Command:
         help: what it does, in a few words.
         target: `module:function`, called with the list of arguments; it returns the exit code.
         extra: extra of the package that holds its dependencies; None: a plain install has them.
-        hides_tracebacks: whether every `ValueError`, `OSError` and `RuntimeError` is printed as a sentence. Otherwise only those that this package
-            raises are; the others keep their traceback.
+        hides_tracebacks: whether every `ValueError`, `OSError` and `RuntimeError` is printed as a sentence. Otherwise
+            only those that this package raises are; the others keep their traceback.
     """
 
     help: str
@@ -45,20 +45,36 @@ class Command:
 
 
 COMMANDS = {
-    "predict": Command("predict videos, sound files or text", "modeling_semanticmac.commands.predict:main", "analysis", True),
-    "timeline": Command("predict a long video segment by segment", "modeling_semanticmac.commands.timeline:main", "analysis", True),
+    "predict": Command(
+        "predict videos, sound files or text", "modeling_semanticmac.commands.predict:main", "analysis", True
+    ),
+    "timeline": Command(
+        "predict a long video segment by segment", "modeling_semanticmac.commands.timeline:main", "analysis", True
+    ),
     "info": Command("describe a model", "modeling_semanticmac.commands.info:main", None, True),
-    "train": Command("train, evaluate and test on a corpus, or search hyperparameters", "modeling_semanticmac.commands.train:run", "train"),
-    "recipes": Command("list the recipes and search spaces of the package", "modeling_semanticmac.commands.recipes:main", "train"),
-    "embed": Command("encode the clips of a corpus or a folder once", "modeling_semanticmac.commands.embed:main", "train"),
+    "train": Command(
+        "train, evaluate and test on a corpus, or search hyperparameters",
+        "modeling_semanticmac.commands.train:run",
+        "train",
+    ),
+    "recipes": Command(
+        "list the recipes and search spaces of the package", "modeling_semanticmac.commands.recipes:main", "train"
+    ),
+    "embed": Command(
+        "encode the clips of a corpus or a folder once", "modeling_semanticmac.commands.embed:main", "train"
+    ),
     "store": Command("verify an embedding store", "modeling_semanticmac.embedding_store.verification:main", None, True),
     "report": Command("write the report of a run again", "modeling_semanticmac.report.page:main", "train"),
-    "compare": Command("compare runs, with bootstrap intervals", "modeling_semanticmac.report.page:compare_main", "train"),
+    "compare": Command(
+        "compare runs, with bootstrap intervals", "modeling_semanticmac.report.page:compare_main", "train"
+    ),
     "card": Command("write the model card of a run", "modeling_semanticmac.hub.model_card:main", "train"),
     "push": Command("upload a run to the Hub", "modeling_semanticmac.hub.upload:main", "train"),
-    "convert": Command("convert the official ImageBind checkpoint", "modeling_semanticmac.convert_imagebind.convert:main"),
+    "convert": Command(
+        "convert the official ImageBind checkpoint", "modeling_semanticmac.convert_imagebind.convert:main"
+    ),
     "corpus": Command("check, prepare or render a corpus", "datasets_scripts.__main__:main"),
-}  # fmt: skip
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command line without the name of the program; None: that of this process.
 
     Returns:
-        0; 1 where the command failed, with one sentence on standard error; 130 after Ctrl-C. Wrong usage exits with 2, as argparse does.
+        0; 1 where the command failed, with one sentence on standard error; 130 after Ctrl-C. Wrong usage exits with 2,
+        as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = build_parser()

@@ -1,7 +1,8 @@
 """SemanticMAC: end-to-end semantic-centric video-based multimodal affective computing, for the Hugging Face ecosystem.
 
-Importing the package registers its classes with the Auto classes of transformers. What training needs (`SemanticMACTrainer`,
-`SemanticMACTrainingArguments`, `SemanticMACCollator`, `EmbeddingStore`, `load_corpus`) is imported on first use.
+Importing the package registers its classes with the Auto classes of transformers. What training needs
+(`SemanticMACTrainer`, `SemanticMACTrainingArguments`, `SemanticMACCollator`, `EmbeddingStore`, `load_corpus`) is
+imported on first use.
 """
 
 import importlib

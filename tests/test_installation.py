@@ -1,4 +1,5 @@
-"""The wheel: built, installed into a fresh environment, every module imported, and a model trained by the command from another folder."""
+"""The wheel: built, installed into a fresh environment, every module imported, and a model trained by the command from
+another folder."""
 
 import json
 import os
@@ -35,7 +36,8 @@ def run(*command, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The programs of a fresh environment with the wheel; its dependencies are those of this one, so that no network is needed."""
+    """The programs of a fresh environment with the wheel; its dependencies are those of this one, so that no network is
+    needed."""
     folder = tmp_path_factory.mktemp("installation")
     for name in BUILT_FROM:
         source = PROJECT / name

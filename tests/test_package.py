@@ -34,7 +34,8 @@ def run_python(*arguments: str, path: list[Path], cwd: Path) -> subprocess.Compl
 
 @pytest.fixture(scope="module")
 def plain_install(tmp_path_factory) -> list[Path]:
-    """The folders of modules that a plain install has: the dependencies without those of the extras, and the project."""
+    """The folders of modules that a plain install has: the dependencies without those of the extras, and the
+    project."""
     folder = tmp_path_factory.mktemp("site-packages")
     for source in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(source).iterdir():

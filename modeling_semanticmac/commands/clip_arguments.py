@@ -19,12 +19,12 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
         "media",
         nargs="*",
         metavar="VIDEO",
-        help="video or sound file, folder of such files (with or without a table of clips), http(s) address, or - for standard input",
+        help="video or sound file, folder of files or of a table of clips, http(s) address, or - for standard input",
     )
     parser.add_argument(
         "--table",
         metavar="FILE",
-        help="table of clips, CSV or JSON lines, with the columns file, text, start, end (each may be empty); no label is needed",
+        help="table of clips, CSV or JSON lines, with columns file, text, start, end; no label is needed",
     )
     clip = parser.add_argument_group("of one clip")
     clip.add_argument("--text", help="what is said")
@@ -36,7 +36,8 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """Return a time in seconds, written as seconds or as minutes or hours with colons (`1:03`, `00:01:03.5`, `00:01:03,5`).
+    """Return a time in seconds, written as seconds or as minutes or hours with colons (`1:03`, `00:01:03.5`,
+    `00:01:03,5`).
 
     Raises:
         argparse.ArgumentTypeError: it is neither.
@@ -57,7 +58,8 @@ def seconds(text: str) -> float:
 
 
 def named_clips(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[dict]:
-    """Return the clips that the arguments name, as the pipeline takes them; exit with 2 where the arguments do not fit each other.
+    """Return the clips that the arguments name, as the pipeline takes them; exit with 2 where the arguments do not fit
+    each other.
 
     Raises:
         ValueError: a file or a table that cannot be used.
@@ -73,7 +75,8 @@ def named_clips(args: argparse.Namespace, parser: argparse.ArgumentParser) -> li
         parser.error("there is nothing to predict: give a VIDEO, --table, --text or --audio")
     if given and (len(clips) > 1 or any(clip.keys() != {"video"} for clip in clips)):
         parser.error(
-            f"--{next(iter(given))} is of one clip, and there are {len(clips)} files; predict them one by one, or give --table"
+            f"--{next(iter(given))} is of one clip, and there are {len(clips)} files; predict them one by one, or give "
+            "--table"
         )
     if "audio" in given:
         given["audio"] = media_source(given["audio"])
@@ -99,7 +102,8 @@ def clips_of(name: str) -> list[dict]:
 
 
 def media_source(name: str) -> str | bytes:
-    """Return the path of a media file; of a pipe or of standard input (`-`, `/dev/stdin`) the bytes, which cannot be read twice.
+    """Return the path of a media file; of a pipe or of standard input (`-`, `/dev/stdin`) the bytes, which cannot be
+    read twice.
 
     Raises:
         ValueError: there is no such file, or standard input is the keyboard.
@@ -119,7 +123,8 @@ def media_source(name: str) -> str | bytes:
 
 
 def folder_table(folder: Path) -> Path | None:
-    """Return the table of clips of a folder; None where it has none. Other tables in the folder are named on standard error.
+    """Return the table of clips of a folder; None where it has none. Other tables in the folder are named on standard
+    error.
 
     Raises:
         ValueError: a table that names clips cannot be read.

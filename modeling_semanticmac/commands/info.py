@@ -20,9 +20,15 @@ EXAMPLES = """examples:
   semanticmac info org/semanticmac-mosei --json -
 """
 SIZES = (
-    "hidden_size", "num_attention_heads", "num_latents", "num_bridge_tokens", "num_perceiver_layers", "num_interaction_layers", "max_frames",
+    "hidden_size",
+    "num_attention_heads",
+    "num_latents",
+    "num_bridge_tokens",
+    "num_perceiver_layers",
+    "num_interaction_layers",
+    "max_frames",
     "num_crops",
-)  # fmt: skip
+)
 SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "max_length")
 PART_FIELDS = ("role", "name", "revision", "license", "note")
 CARD_FIELDS = ("license", "base_model", "datasets", "language")
@@ -32,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog="semanticmac info",
-        description="Describe a model: what it predicts, its parts and their licences, how it samples clips, what it was trained on.",
+        description="Describe a model: its task, its parts and their licences, how it samples clips, its training.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def model_info(model: str) -> dict:
-    """Return the description of a model: `model`, `task`, `labels`, `modalities`, `parts`, `sizes`, `sampling`, `training` and `card`.
+    """Return the description of a model: `model`, `task`, `labels`, `modalities`, `parts`, `sizes`, `sampling`,
+    `training` and `card`.
 
     The last three are None where the model does not record them.
 

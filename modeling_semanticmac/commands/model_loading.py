@@ -64,7 +64,8 @@ def load_config(model: str) -> SemanticMACConfig:
         kind = PreTrainedConfig.get_config_dict(model)[0].get("model_type")
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{model}: no model can be read there ({short_message(error)}); give the folder of a run, or a name on the Hub."
+            f"{model}: no model can be read there ({short_message(error)}); give the folder of a run, or a name on the "
+            "Hub."
         ) from error
     if kind != "semanticmac":
         raise ValueError(

@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog="semanticmac predict",
-        description="Predict videos, sound files or text: the whole, and what text, voice and picture say alone. Missing modalities are ignored.",
+        description="Predict videos, sound files or text, from all modalities and from each. Missing ones are ignored.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

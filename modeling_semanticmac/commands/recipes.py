@@ -8,8 +8,11 @@ from ..search.space import SPACES, space_names
 from ..training.run_arguments import RECIPES, recipe_names
 
 COLUMNS = ("corpus", "task", "language_model")
-EPILOG = """`semanticmac train NAME --data_dir ... --output_dir ...` trains a recipe. `semanticmac recipes NAME` prints its file, to copy and change;
-`semanticmac train COPY.yaml ...` takes the copy. A search space goes with `--do_search --search_space NAME`.
+EPILOG = """examples:
+  semanticmac recipes                       list them
+  semanticmac recipes NAME > mine.yaml      print one, to copy and change
+  semanticmac train NAME --data_dir ...     train it; NAME may be mine.yaml
+  semanticmac train NAME --do_search --search_space NAME ...
 """
 
 

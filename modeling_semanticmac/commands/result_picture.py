@@ -1,4 +1,4 @@
-"""The prediction of one clip as bars: the whole, and what is shared, said, heard and seen (the form of `SemanticMACPipeline`'s results)."""
+"""Draw the prediction of one clip as bars: the whole, and the views of the sub-tasks."""
 
 from collections.abc import Mapping
 
@@ -9,16 +9,16 @@ from ..files.picture_style import COLORS, CYCLE, new_figure, picture_style
 
 
 def result_bars(result: Mapping) -> Figure:
-    """Horizontal bars of one result: a row for the prediction and for each sub-task that answered, the prediction on top.
+    """Draw horizontal bars of one result: a row for the prediction, on top, and for each sub-task that answered.
 
-    Scores are drawn from the middle of their range, probabilities from 0; of two classes the second, positive one is drawn, of more classes each
-    has a panel of its own.
+    Scores are drawn from the middle of their range, probabilities from 0; of two classes the second, positive one is
+    drawn; more classes have one panel each.
 
     Args:
-        result: as `SemanticMACPipeline` gives it.
+        result: as `SemanticMACPipeline` returns it.
 
     Raises:
-        ValueError: a result of a clip that could not be used.
+        ValueError: the clip could not be used, so there is no prediction.
     """
     if "error" in result:
         raise ValueError(f"there is no prediction to draw: {result['error']}")
@@ -41,10 +41,11 @@ def result_bars(result: Mapping) -> Figure:
 
 
 def _panels(result: Mapping) -> list[tuple]:
-    """(title, how to read a view, limits, where bars start) of each panel."""
+    """Return (title, function that reads a view, limits, start of the bars) of each panel."""
     if "range" in result:
         low, high = result["range"]
-        return [(f"{result['task']} score, {low:g} to {high:g}", lambda view: view["score"], (low, high), (low + high) / 2)]  # fmt: skip
+        title = f"{result['task']} score, {low:g} to {high:g}"
+        return [(title, lambda view: view["score"], (low, high), (low + high) / 2)]
     names = list(result["probabilities"])
     if "probability" in result:
         return [(f"probability of {names[1]}", lambda view: view["probability"], (0, 1), 0)]
@@ -54,16 +55,17 @@ def _panels(result: Mapping) -> list[tuple]:
 def _bars(axis, rows: list[str], values: list[float], limits: tuple[float, float], start: float) -> None:
     places = list(range(len(rows)))[::-1]
     low, high = limits
-    shown = [
-        min(max(value, low), high) for value in values
-    ]  # a score beyond its range ends at the edge, its number says more
+    # A bar beyond the range ends at its edge; the number beside it is not clipped.
+    shown = [min(max(value, low), high) for value in values]
     colors = [COLORS[name] for name in rows]
     axis.barh(places, [value - start for value in shown], left=start, color=colors, height=0.62)
     axis.axvline(start, color=CYCLE[-1], linewidth=0.8)
     room = 0.16 * (high - low)
     for place, value, end in zip(places, values, shown):
         left = end < start
-        axis.annotate(f"{value:+.2f}" if low < 0 else f"{value:.2f}", (end, place), (-4 if left else 4, 0), textcoords="offset points", va="center", ha="right" if left else "left", fontsize=9)  # fmt: skip
+        number = f"{value:+.2f}" if low < 0 else f"{value:.2f}"
+        side = {"ha": "right" if left else "left", "va": "center", "fontsize": 9}
+        axis.annotate(number, (end, place), (-4 if left else 4, 0), textcoords="offset points", **side)
     axis.set_xlim(low - room if low < start else low, high + room)
     axis.set_xticks([low, start, high] if low < start else [low, high])
     axis.set_yticks(places, [VIEWS[name] for name in rows])

@@ -1,4 +1,4 @@
-"""A result of the pipeline as a small table for the terminal."""
+"""Format a result of the pipeline as a small table for the terminal."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,14 @@ BAR = 30  # characters
 
 
 def result_text(result: Mapping) -> str:
-    """File, modalities and prediction in two lines, then a bar for the whole and each sub-task: of the score, or of the probability of the positive of
-    two classes. Of more classes or of several labels a bar for each, and what each sub-task says in words."""
+    """Return the result as lines: file, modalities and prediction, then a bar for the whole and for each sub-task.
+
+    A bar shows the score, or the probability of the second of two classes. With more classes or several labels each has
+    a bar, and the predictions of the sub-tasks are text.
+
+    Args:
+        result: as `SemanticMACPipeline` returns it.
+    """
     if "error" in result:
         return f"{result['media']}\n  cannot be used: {result['error']}"
     lines = [_source(result), f"  {result['task']}: {result_words(result)}"]
@@ -34,7 +40,7 @@ def result_text(result: Mapping) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """Seconds, in milliseconds below one."""
+    """Return a time as text, in milliseconds below one second."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
@@ -46,7 +52,7 @@ def _source(result: Mapping) -> str:
 
 
 def _bar(value: float, low: float = 0.0, high: float = 1.0, start: float = 0.0) -> str:
-    """A bar from `start` to the value, which is moved into the range, between the ends of the scale."""
+    """Return a bar from `start` to the value, clipped to the range, between the ends of the scale."""
     place = [round((min(max(at, low), high) - low) / (high - low) * BAR) for at in (start, value)]
     left, right = sorted(place)
     cells = " " * left + "#" * (right - left) + " " * (BAR - right)

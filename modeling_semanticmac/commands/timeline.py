@@ -42,11 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_timeline_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the arguments that say where segments come from, and return their group."""
-    group = parser.add_argument_group("segments of a long video", "one prediction a segment, from one of these sources")
+    group = parser.add_argument_group("segments of a long video", "one prediction a segment; give one source")
     group.add_argument(
         "--transcript",
         metavar="FILE",
-        help="text with times: SRT, WebVTT, SBV, ASS, TTML, LRC, JSON of a recogniser, or a video with a subtitle track",
+        help="text with times: SRT, WebVTT, SBV, ASS, TTML, LRC, JSON of a recogniser, or a video with subtitles",
     )
     group.add_argument(
         "--transcript_encoding", metavar="NAME", help="of a transcript that is not UTF-8, e.g. gb18030 (default: guess)"
@@ -126,7 +126,8 @@ def run_timeline(args: argparse.Namespace, video: str, output_dir: str) -> int:
         found = write_timeline(pipe, video, segments, folder, args.batch_size, args.modalities)
     print(
         f"{found['segments']} segments, {found['contradicting']} in which modalities contradict each other, "
-        f"{found['unusable']} without a prediction: {folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and .svg"
+        f"{found['unusable']} without a prediction: {folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and "
+        ".svg"
     )
     return int(found["unusable"] == found["segments"])
 

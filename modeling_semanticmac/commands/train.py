@@ -41,7 +41,8 @@ def execute(argv: list[str], model_args, data_args, training_args, options) -> N
 
 
 def run(argv: list[str]) -> int:
-    """Run the command of a process: wrong arguments are a sentence and exit code 2, and the process group is destroyed at the end."""
+    """Run the command of a process: wrong arguments are a sentence and exit code 2, and the process group is destroyed
+    at the end."""
     try:
         arguments = parse_command(argv)
     except (ValueError, FileNotFoundError) as error:

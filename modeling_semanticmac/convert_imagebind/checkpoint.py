@@ -1,6 +1,6 @@
-"""What an original ImageBind checkpoint holds for vision and audio: the names of its tensors, their shapes, and what is wrong with one.
+"""The tensors of an original ImageBind checkpoint for vision and audio: their names, their shapes, and a check.
 
-The names are the key rule of `imagebind_huge.pth`, written here as a table from our parameter names to the original's.
+The tables map our parameter names to those of `imagebind_huge.pth`.
 """
 
 import math
@@ -18,7 +18,7 @@ LOGIT_SCALE = "modality_postprocessors.audio.1.log_logit_scale"
 _IGNORED = tuple(f"modality_{group}.{modality}." for group in GROUPS for modality in OTHER_MODALITIES)
 _BLOCK = re.compile(r"modality_trunks\.(vision|audio)\.blocks\.(\d+)\.")
 
-# Our names -> the original's: of a block, of the stem, and of what both towers have.
+# Our names -> the original names: of a block, of the stem, and of parts that both towers have.
 _BLOCK_NAMES = {
     "attention_norm.weight": "norm_1.weight",
     "attention_norm.bias": "norm_1.bias",
@@ -54,7 +54,8 @@ _SHARED_NAMES = {
     "head_norm.bias": "heads.{}.0.bias",
     "projection.weight": "heads.{}.2.weight",
 }
-# Tensors whose shapes give the sizes of a tower, and their number of dimensions; that of the patches depends on the modality.
+# Tensors whose shapes give the sizes of a tower, and their number of dimensions; that of the patches depends on the
+# modality.
 _SIZE_RANKS = {
     "stem.tokens.class_token": 3,
     "stem.tokens.positions": 3,
@@ -65,7 +66,7 @@ _PATCH_RANKS = {"vision": 5, "audio": 4}
 
 
 def original_names(modality: str, num_blocks: int) -> dict[str, str]:
-    """Our parameter names -> the original's, for the "vision" or "audio" tower with so many blocks."""
+    """Return our parameter names -> the original names, for the "vision" or "audio" tower with `num_blocks` blocks."""
     names = {
         ours: "modality_" + theirs.format(modality) for ours, theirs in (_SHARED_NAMES | _STEM_NAMES[modality]).items()
     }
@@ -83,9 +84,10 @@ def _count_blocks(keys: Mapping, modality: str) -> int:
 def _read_config(
     shapes: Mapping[str, tuple[int, ...]], modality: str, heads: int
 ) -> ImageBindVisionConfig | ImageBindAudioConfig:
-    """The configuration of a tower from the shapes of the original's tensors, given the heads, which no shape shows.
+    """Return the configuration of a tower from the shapes of the original tensors, given the heads, which no shape
+    shows.
 
-    Stride, mel bins and spectrogram frames do not show either: they are the original's 10, 128 and 204.
+    Stride, mel bins and spectrogram frames do not show either; they are 10, 128 and 204, as in the original.
     """
     names = original_names(modality, _count_blocks(shapes, modality))
     patch = shapes[names["stem.patch_projection.weight"]]
@@ -106,7 +108,7 @@ def _read_config(
 
 
 def _expected_shapes(model: ImageBindPreTrainedModel, names: dict[str, str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the original's tensors for our tower (which may be on the meta device)."""
+    """Return the shapes of the original tensors for our tower, which may be on the meta device."""
     shapes = {names[ours]: tuple(tensor.shape) for ours, tensor in model.state_dict().items()}
     config = model.config
     if config.model_type == "imagebind_vision":
@@ -118,7 +120,8 @@ def _expected_shapes(model: ImageBindPreTrainedModel, names: dict[str, str]) -> 
 def expected_original_shapes(
     vision_config: ImageBindVisionConfig | None = None, audio_config: ImageBindAudioConfig | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Every key that a checkpoint with these towers has for vision and audio, and its shape; by default `imagebind_huge`.
+    """Return every key of a checkpoint with these towers for vision and audio, with its shape; default
+    `imagebind_huge`.
 
     Nothing is allocated: the towers are built on the meta device.
     """
@@ -136,14 +139,14 @@ def expected_original_shapes(
 def check_original(
     shapes: Mapping[str, tuple[int, ...]], vision_heads: int, audio_heads: int
 ) -> tuple[ImageBindVisionConfig, ImageBindAudioConfig]:
-    """The configurations of the two towers in an original checkpoint, checked key by key and shape by shape.
+    """Check an original checkpoint key by key and shape by shape, and return the configurations of its two towers.
 
     Args:
-        shapes: key -> shape of every tensor; those of other modalities (text, depth, thermal, imu) are passed over.
-        vision_heads, audio_heads: attention heads, the one size that no shape shows.
+        shapes: key -> shape of every tensor; those of other modalities (text, depth, thermal, imu) are ignored.
+        vision_heads, audio_heads: attention heads, the only size that no shape shows.
 
     Raises:
-        ValueError: lists every missing, unexpected and misshapen key; or says which head count does not fit.
+        ValueError: the message lists every missing, unexpected and misshapen key, or the head count that does not fit.
     """
     shapes = {key: shape for key, shape in shapes.items() if not key.startswith(_IGNORED)}
     names = {modality: original_names(modality, max(1, _count_blocks(shapes, modality))) for modality in _PATCH_RANKS}
@@ -168,7 +171,8 @@ def check_original(
         ]
     if problems:
         raise ValueError(
-            f"This is no ImageBind checkpoint with a vision and an audio tower: {len(problems)} of its keys do not fit. "
+            f"This is not an ImageBind checkpoint with a vision and an audio tower: {len(problems)} of its keys do not "
+            "fit. "
             "Give the official imagebind_huge.pth, or a state dict with the same names.\n  " + "\n  ".join(problems)
         )
     return configs

@@ -1,4 +1,4 @@
-"""The official ImageBind checkpoint to two `from_pretrained` folders, vision and audio.
+"""Convert the official ImageBind checkpoint to two `from_pretrained` folders, vision and audio.
 
     semanticmac convert imagebind_huge.pth OUT
 
@@ -24,22 +24,24 @@ from ..image_processing_imagebind import ImageBindImageProcessor
 from ..modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel
 from .checkpoint import LOGIT_SCALE, check_original, original_names
 
-LICENSE_NOTE = """\
-The weights in this folder are converted, unchanged in value, from the ImageBind checkpoint of Meta Platforms, Inc. and affiliates
-(https://github.com/facebookresearch/ImageBind). They are licensed under Creative Commons Attribution-NonCommercial-ShareAlike 4.0
-International (CC BY-NC-SA 4.0, https://creativecommons.org/licenses/by-nc-sa/4.0/): no commercial use, share alike, with attribution.
-"""
+LICENSE_NOTE = (
+    "The weights in this folder are converted, unchanged in value, from the ImageBind checkpoint of Meta Platforms, "
+    "Inc. "
+    "and affiliates\n(https://github.com/facebookresearch/ImageBind). They are licensed under Creative Commons "
+    "Attribution-NonCommercial-ShareAlike 4.0\nInternational (CC BY-NC-SA 4.0, "
+    "https://creativecommons.org/licenses/by-nc-sa/4.0/): no commercial use, share alike, with attribution.\n"
+)
 
 
 def from_original(
     state_dict: Mapping[str, torch.Tensor], vision_heads: int = 16, audio_heads: int = 12
 ) -> tuple[ImageBindVisionModel, ImageBindAudioModel]:
-    """The two frozen towers, in float32 and eval mode, with the weights of an original ImageBind state dict.
+    """Return the two frozen towers, in float32 and eval mode, with the weights of an original ImageBind state dict.
 
     The towers share memory with float32 tensors of the state dict instead of copying them.
 
     Args:
-        state_dict: key -> tensor with the original's names; other modalities' keys are passed over.
+        state_dict: key -> tensor with the original names; the keys of other modalities are ignored.
         vision_heads, audio_heads: attention heads; every other size is read from the shapes.
 
     Raises:
@@ -63,7 +65,8 @@ def from_original(
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """The state dict in a `.pth` (nothing but tensors is unpickled) or `.safetensors` file, mapped into memory where possible.
+    """Read the state dict of a `.pth` (only tensors are unpickled) or `.safetensors` file, memory-mapped where
+    possible.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,9 +81,9 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state_dict = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # the unpickler of a file that is none fails in any way
+    except Exception as error:  # the unpickler can raise anything on another file
         raise ValueError(
-            f"{path} is no checkpoint of tensors only ({type(error).__name__}). Expected "
+            f"{path} is not a checkpoint of tensors only ({type(error).__name__}). Expected "
             "imagebind_huge.pth, or a .pth or .safetensors file with the same names."
         ) from error
     if not isinstance(state_dict, Mapping):
@@ -94,7 +97,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 (hex) of a file, read in pieces under a progress bar."""
+    """Return the SHA-256 (hex) of a file, read in pieces with a progress bar."""
     digest = hashlib.sha256()
     total = os.path.getsize(path)
     with open(path, "rb") as file, tqdm(total=total, unit="B", unit_scale=True, desc="Hashing the checkpoint") as bar:
@@ -107,13 +110,15 @@ def file_sha256(path: str | os.PathLike) -> str:
 def convert(
     checkpoint: str | os.PathLike, folder: str | os.PathLike, vision_heads: int = 16, audio_heads: int = 12
 ) -> None:
-    """Write `folder/vision` and `folder/audio`: weights, configuration (with the source's hash), preprocessor, licence note.
+    """Write `folder/vision` and `folder/audio`: weights, configuration (with the source's hash), preprocessor, licence
+    note.
 
-    Everything is written under a temporary name beside `folder` and renamed at the end, so a folder that exists is complete.
+    Everything is written under a temporary name beside `folder` and renamed at the end: a folder that exists is
+    complete.
 
     Raises:
         FileExistsError: `folder` exists and is not empty.
-        FileNotFoundError, ValueError: as in `read_checkpoint` and `from_original`.
+        FileNotFoundError, ValueError: as for `read_checkpoint` and `from_original`.
     """
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -140,10 +145,10 @@ def convert(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when the folders were written, 1 with one line on standard error otherwise."""
+    """Convert; return 0 when the folders are written, else 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="semanticmac convert", description=convert.__doc__.split("\n")[0])
     parser.add_argument("checkpoint", help="imagebind_huge.pth, or a .pth or .safetensors file with the same names")
-    parser.add_argument("folder", help="new folder; its sub-folders vision and audio can be given to from_pretrained")
+    parser.add_argument("folder", help="new folder; from_pretrained reads its sub-folders vision and audio")
     parser.add_argument(
         "--vision_heads", type=int, default=16, help="attention heads of the vision tower (default: %(default)s)"
     )

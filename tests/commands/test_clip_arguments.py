@@ -1,4 +1,5 @@
-"""What a command line names as clips: tables, folders with tables, pipes, times, hidden files; and what `--model` may be."""
+"""What a command line names as clips: tables, folders with tables, pipes, times, hidden files; and what `--model` may
+be."""
 
 import argparse
 import json

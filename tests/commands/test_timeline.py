@@ -1,4 +1,5 @@
-"""`semanticmac predict VIDEO --timeline`: segments from each source, and what is said when arguments or files do not fit."""
+"""`semanticmac predict VIDEO --timeline`: segments from each source, and what is said when arguments or files do not
+fit."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""The key rule of the original checkpoint against the recorded key table, and what is said of checkpoints that break it."""
+"""The key rule of the original checkpoint against the recorded key table, and what is said of checkpoints that break
+it."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""The conversion of an original checkpoint: golden outputs from the written folders, atomic, nothing untrusted unpickled."""
+"""The conversion of an original checkpoint: golden outputs from the written folders, atomic, nothing untrusted
+unpickled."""
 
 import hashlib
 import os
@@ -132,7 +133,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, capsys):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=re.escape(name) + " is no checkpoint of tensors only"):
+        with pytest.raises(ValueError, match=re.escape(name) + " is not a checkpoint of tensors only"):
             read_checkpoint(tmp_path / name)
     torch.save([torch.ones(2)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="holds list; expected a state dict"):

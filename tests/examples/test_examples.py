@@ -1,4 +1,5 @@
-"""The short examples run as a user runs them and print what the pipeline says (predict.py: test_pipeline_semanticmac.py; the longer ones: test_hub.py)."""
+"""The short examples run as a user runs them and print what the pipeline says (predict.py:
+test_pipeline_semanticmac.py; the longer ones: test_hub.py)."""
 
 import csv
 import itertools
