@@ -1,4 +1,7 @@
-"""Metrics of affective computing as pure functions of predictions and labels; `compute_metrics` returns those that a task reports."""
+"""Metrics of affective computing as pure functions of predictions and labels.
+
+`compute_metrics` returns all metrics that a task reports.
+"""
 
 from .classification import (
     THRESHOLD_GRID,

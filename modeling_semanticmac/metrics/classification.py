@@ -1,10 +1,11 @@
-"""Metrics of classes: emotions, in clips and in conversations, humour and sarcasm; thresholds of multi-label scores.
+"""Metrics of classes (emotions of clips and turns, humour, sarcasm) and thresholds of multi-label scores.
 
-Every metric takes `(predictions, labels)`, arrays (n,), and returns a float in [0, 1]. Notation: TP, TN, FP, FN the
-counts of one class; P, N the numbers of clips with and without it; n_c the clips of class c. Arrays of different
-lengths, empty arrays, NaN and values that are no class ids are refused with a ValueError. A ratio 0/0 is 0, as with
-scikit-learn's `zero_division=0`, without a warning. Counted here, not by scikit-learn, which the tests compare with: a bootstrap over clips calls these
-functions a hundred thousand times, and they take a fiftieth of its time.
+Every metric takes `(predictions, labels)`, arrays of shape (n,), and returns a float in [0, 1]. Notation: TP, TN, FP,
+FN are the counts of one class; P and N the numbers of clips with and without it; n_c the number of clips of class c.
+Arrays of different lengths, empty arrays, NaN and values that are not class ids raise a ValueError. A ratio 0/0 is 0
+without a warning, as with scikit-learn's `zero_division=0`. The tests compare with scikit-learn; the counts are made
+here because a bootstrap over clips calls these functions a hundred thousand times, and scikit-learn is fifty times
+slower.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +18,19 @@ THRESHOLD_GRID = np.arange(1, 20) / 20  # 0.05, 0.10, ... 0.95
 
 
 def n_acc(predictions, labels) -> float:
-    """Accuracy of one emotion, positives and negatives given equal weight ("n-Acc"; `weighted_acc` in MESM's code).
+    """Return the accuracy of one emotion with equal weight for positives and negatives ("n-Acc").
 
         (TP N / P + TN) / (2 N)  =  (TP / P + TN / N) / 2
 
-    CMU-MOSEI emotions: MESM, FE2E, SemanticMAC (Table V). P = 0 or N = 0 leaves the rate of the other class alone, as
-    `sklearn.metrics.balanced_accuracy_score` does.
+    Reported for the emotions of CMU-MOSEI by MESM (`weighted_acc` in its code), FE2E and SemanticMAC (Table V). Where P
+    or N is 0, the rate of the other class is returned, as `sklearn.metrics.balanced_accuracy_score` does.
 
     Args:
         predictions, labels: (n,) zeros and ones for one emotion.
+
+    Example:
+        >>> n_acc([1, 0, 0, 0], [1, 1, 0, 0])
+        0.75
     """
     predictions, labels = binary_pair(predictions, labels)
     rates = [np.mean(predictions[labels == present] == present) for present in (True, False) if present in labels]
@@ -33,41 +38,54 @@ def n_acc(predictions, labels) -> float:
 
 
 def s_acc(predictions, labels) -> float:
-    """Plain accuracy of one emotion ("s-Acc"): (TP + TN) / n.
+    """Return the plain accuracy of one emotion ("s-Acc"): (TP + TN) / n.
 
-    IEMOCAP one against the rest: MESM, SemanticMAC (Table VI). Classes are rare, so "never" already scores near 0.85.
+    Reported for IEMOCAP, one emotion against the rest, by MESM and SemanticMAC (Table VI). The emotions are rare, so a
+    model that never predicts one already scores about 0.85.
 
     Args:
         predictions, labels: (n,) zeros and ones for one emotion.
+
+    Example:
+        >>> s_acc([0, 0, 0, 0], [1, 0, 0, 0])
+        0.75
     """
     predictions, labels = binary_pair(predictions, labels)
     return float(np.mean(predictions == labels))
 
 
 def b_f1(predictions, labels) -> float:
-    """F1 of the positive class of one emotion ("b-F1"): 2 TP / (2 TP + FP + FN).
+    """Return the F1 of the positive class of one emotion ("b-F1"): 2 TP / (2 TP + FP + FN).
 
-    CMU-MOSEI emotions, IEMOCAP one against the rest: MESM, SemanticMAC (Tables V, VI). Neither predicted nor true
-    positives: 0.
+    Reported for the emotions of CMU-MOSEI and for IEMOCAP, one emotion against the rest, by MESM and SemanticMAC
+    (Tables V, VI). It is 0 where there are neither predicted nor true positives.
 
     Args:
         predictions, labels: (n,) zeros and ones for one emotion.
+
+    Example:
+        >>> b_f1([1, 1, 0, 0], [1, 0, 0, 0])
+        0.6666666666666666
     """
-    hits, predicted, true = _counts(*binary_pair(predictions, labels), 2)
+    hits, predicted, true = _class_counts(*binary_pair(predictions, labels), 2)
     return float(_ratio(2 * hits, predicted + true)[1])
 
 
 def w_f1(predictions, labels) -> float:
-    """F1 weighted by the supports of the classes ("w-F1"): sum_c (n_c / n) F1_c.
+    """Return the F1 weighted by the supports of the classes ("w-F1"): sum_c (n_c / n) F1_c.
 
-    Conversations (IEMOCAP, MELD): DialogueRNN, MMGCN, COGMEN, SemanticMAC (Table VIII). Humour and sarcasm (Table IX).
-    For one of several emotions (Table VII; COGMEN, CORECT) the two classes are "absent" and "present", so a rare
-    emotion sits near the share of "absent". A class that no clip has weighs nothing.
+    Reported for conversations (IEMOCAP, MELD) by DialogueRNN, MMGCN, COGMEN and SemanticMAC (Table VIII), and for
+    humour and sarcasm (Table IX). For one of several emotions (Table VII; COGMEN, CORECT) the two classes are "absent"
+    and "present", so the value of a rare emotion is close to the share of "absent". A class without clips has weight 0.
 
     Args:
         predictions, labels: (n,) class ids.
+
+    Example:
+        >>> w_f1([0, 0, 0, 0], [0, 0, 0, 1])
+        0.6428571428571428
     """
-    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    hits, predicted, true = _class_counts(*class_pair(predictions, labels))
     return float(np.average(_ratio(2 * hits, predicted + true), weights=true))
 
 
@@ -83,80 +101,107 @@ def macro_f1(predictions, labels) -> float:
         >>> macro_f1([0, 0, 0, 0], [0, 0, 0, 1])
         0.42857142857142855
     """
-    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    hits, predicted, true = _class_counts(*class_pair(predictions, labels))
     return float(np.mean(_ratio(2 * hits, predicted + true)[predicted + true > 0]))
 
 
 def w_precision(predictions, labels) -> float:
-    """Precision weighted by the supports of the classes: sum_c (n_c / n) precision_c.
+    """Return the precision weighted by the supports of the classes: sum_c (n_c / n) precision_c.
 
-    UR-FUNNY, MUStARD: SemanticMAC (Table IX). A class with clips that is never predicted counts as 0; one that no clip
-    has weighs nothing.
+    Reported for UR-FUNNY and MUStARD by SemanticMAC (Table IX). A class that has clips and is never predicted counts as
+    0; a class without clips has weight 0.
 
     Args:
         predictions, labels: (n,) class ids.
+
+    Example:
+        >>> w_precision([0, 0, 0, 0], [0, 0, 0, 1])
+        0.5625
     """
-    hits, predicted, true = _counts(*class_pair(predictions, labels))
+    hits, predicted, true = _class_counts(*class_pair(predictions, labels))
     return float(np.average(_ratio(hits, predicted), weights=true))
 
 
 def w_recall(predictions, labels) -> float:
-    """Recall weighted by the supports of the classes: sum_c (n_c / n) recall_c, which is the plain accuracy.
+    """Return the recall weighted by the supports of the classes: sum_c (n_c / n) recall_c, which is the plain accuracy.
 
-    UR-FUNNY, MUStARD: SemanticMAC (Table IX).
+    Reported for UR-FUNNY and MUStARD by SemanticMAC (Table IX).
 
     Args:
         predictions, labels: (n,) class ids.
+
+    Example:
+        >>> w_recall([0, 0, 0, 0], [0, 0, 0, 1])
+        0.75
     """
-    hits, _, true = _counts(*class_pair(predictions, labels))
+    hits, _, true = _class_counts(*class_pair(predictions, labels))
     return float(np.average(_ratio(hits, true), weights=true))
 
 
 def w_acc(predictions, labels) -> float:
-    """Accuracy weighted by the supports of the classes ("w-Acc"): the plain accuracy.
+    """Return the accuracy weighted by the supports of the classes ("w-Acc"), which is the plain accuracy.
 
         sum_c (n_c / n) recall_c  =  mean [p = y]
 
-    Conversations: DialogueRNN, MMGCN, COGMEN, SemanticMAC (Table VIII); humour and sarcasm (Table IX).
+    Reported for conversations by DialogueRNN, MMGCN, COGMEN and SemanticMAC (Table VIII), and for humour and sarcasm
+    (Table IX).
 
     Args:
         predictions, labels: (n,) class ids.
+
+    Example:
+        >>> w_acc([0, 2, 1], [0, 2, 2])
+        0.6666666666666666
     """
     predictions, labels = class_pair(predictions, labels)
     return float(np.mean(predictions == labels))
 
 
 def f1_per_class(predictions, labels, num_classes: int) -> np.ndarray:
-    """F1 of each class against the rest, (C,): 2 TP_c / (2 TP_c + FP_c + FN_c).
+    """Return the F1 of each class against the rest: 2 TP_c / (2 TP_c + FP_c + FN_c).
 
-    Conversations: the class columns of Table VIII; DialogueRNN, MMGCN, COGMEN. A class neither predicted nor true: 0.
+    Reported for conversations by DialogueRNN, MMGCN, COGMEN and SemanticMAC (the class columns of Table VIII). It is 0
+    for a class that is neither predicted nor true.
 
     Args:
         predictions, labels: (n,) class ids below `num_classes`.
+        num_classes: C.
+
+    Returns:
+        (C,) values.
+
+    Example:
+        >>> f1_per_class([0, 1, 1], [0, 1, 0], 3).round(3).tolist()
+        [0.667, 0.667, 0.0]
     """
     predictions, labels = class_pair(predictions, labels)
     require_classes(predictions, "predictions", num_classes)
     require_classes(labels, "labels", num_classes)
-    hits, predicted, true = _counts(predictions, labels, num_classes)
+    hits, predicted, true = _class_counts(predictions, labels, num_classes)
     return _ratio(2 * hits, predicted + true)  # (C,)
 
 
 def tune_thresholds(
     scores, labels, criterion: Callable[..., float] = b_f1, grid: Sequence[float] = THRESHOLD_GRID
 ) -> np.ndarray:
-    """For each class the t of `grid` with the best `criterion(scores > t, labels)`. Call it on VALIDATION scores only.
+    """Find for each class the threshold t of `grid` with the best `criterion(scores > t, labels)`.
 
-    MESM tunes the F1 of the positive class over 0.05, 0.10, ... 0.95 and applies the result to the test split. Among
-    equals the lowest threshold is taken. A class without a positive clip cannot be tuned (its F1 is 0 everywhere): 0.5.
+    Use VALIDATION scores only. MESM tunes the F1 of the positive class over 0.05, 0.10, ... 0.95 and applies the result
+    to the test split. The lowest of equally good thresholds is taken. A class without positive clips cannot be tuned
+    (its F1 is always 0) and keeps 0.5.
 
     Args:
         scores: (n, C) sigmoid scores in [0, 1].
         labels: (n, C) multi-hot.
-        criterion: a metric of one class, f(predictions, labels), the higher the better: `b_f1`, `n_acc`, `w_f1`.
-        grid: the thresholds to try, inside [0, 1).
+        criterion: a metric of one class, f(predictions, labels), higher is better: `b_f1`, `n_acc`, `w_f1`.
+        grid: the thresholds to try, in [0, 1).
 
     Returns:
         (C,) thresholds.
+
+    Example:
+        >>> tune_thresholds([[0.2], [0.4], [0.6]], [[0], [1], [1]]).tolist()
+        [0.2]
     """
     scores, labels = multi_hot_pair(scores, labels)
     grid = np.sort(_thresholds(grid))
@@ -171,17 +216,23 @@ def tune_thresholds(
 def multi_label_metrics(
     scores, labels, label_names: Sequence[str], thresholds: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """n_acc, s_acc, b_f1 and w_f1: `<metric>` the plain mean over the classes, `<metric>_<class>` for each class. `macro_f1` is scikit-learn's macro F1 of
-    several labels, the mean of b_f1.
+    """Return n_acc, s_acc, b_f1 and w_f1 of several labels, and macro_f1.
 
-    A class is predicted where its score is above 0.5 (a logit above 0: COGMEN, CORECT). With `thresholds` the same
-    metrics at these are added as `<metric>_tuned` and `<metric>_tuned_<class>` (MESM).
+    `<metric>` is the plain mean over the classes, `<metric>_<class>` the value of one class. `macro_f1` is
+    scikit-learn's macro F1 of several labels, which is the mean of b_f1. A class is predicted where its score is above
+    0.5 (a logit above 0: COGMEN, CORECT). With `thresholds` the same metrics at these thresholds are added as
+    `<metric>_tuned` and `<metric>_tuned_<class>` (MESM).
 
     Args:
         scores: (n, C) sigmoid scores in [0, 1].
         labels: (n, C) multi-hot.
         label_names: C names.
-        thresholds: (C,) of `tune_thresholds`, or None.
+        thresholds: (C,) thresholds from `tune_thresholds`, or None.
+
+    Example:
+        >>> found = multi_label_metrics([[0.9, 0.2], [0.1, 0.4]], [[1, 0], [0, 1]], ["happy", "sad"])
+        >>> found["b_f1"], found["b_f1_sad"]
+        (0.5, 0.0)
     """
     scores, labels = multi_hot_pair(scores, labels)
     if len(label_names) != scores.shape[1]:
@@ -196,7 +247,16 @@ def multi_label_metrics(
 
 
 def conversation_metrics(predictions, labels, label_names: Sequence[str]) -> dict[str, float]:
-    """w_acc, w_f1, macro_f1, and f1_<class> for each class; predictions and labels (n,) class ids."""
+    """Return w_acc, w_f1, macro_f1, and f1_<class> for each class.
+
+    Args:
+        predictions, labels: (n,) class ids.
+        label_names: the names in the order of the ids.
+
+    Example:
+        >>> conversation_metrics([0, 1], [0, 1], ["joy", "anger"])
+        {'w_acc': 1.0, 'w_f1': 1.0, 'macro_f1': 1.0, 'f1_joy': 1.0, 'f1_anger': 1.0}
+    """
     per_class = f1_per_class(predictions, labels, len(label_names))
     return {
         "w_acc": w_acc(predictions, labels),
@@ -207,14 +267,19 @@ def conversation_metrics(predictions, labels, label_names: Sequence[str]) -> dic
 
 
 def weighted_metrics(predictions, labels) -> dict[str, float]:
-    """w_precision, w_recall, w_f1, w_acc and macro_f1; predictions and labels (n,) class ids."""
+    """Return w_precision, w_recall, w_f1, w_acc and macro_f1; predictions and labels are (n,) class ids.
+
+    Example:
+        >>> weighted_metrics([0, 0], [0, 1])["w_recall"]
+        0.5
+    """
     return {metric.__name__: metric(predictions, labels) for metric in (w_precision, w_recall, w_f1, w_acc, macro_f1)}
 
 
-def _counts(
+def _class_counts(
     predictions: np.ndarray, labels: np.ndarray, num_classes: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clips of each class (C,) that are found (TP), predicted (TP + FP) and true (TP + FN)."""
+    """Return for each class the numbers of clips (C,) that are found (TP), predicted (TP + FP) and true (TP + FN)."""
     predictions, labels = predictions.astype(np.int64), labels.astype(np.int64)
     size = max(num_classes, predictions.max() + 1, labels.max() + 1)
     found = labels[predictions == labels]
@@ -222,11 +287,12 @@ def _counts(
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Their quotient, 0 where the denominator is 0 (the numerator is too)."""
+    """Return the quotient, 0 where the denominator is 0 (then the numerator is 0 too)."""
     return numerator / np.maximum(denominator, 1)
 
 
 def _multi_label_metrics(decisions, labels, label_names, suffix: str) -> dict[str, float]:
+    """Return the metrics of `multi_label_metrics` for decisions (n, C), with a suffix on each name."""
     results = {}
     for metric in (n_acc, s_acc, b_f1, w_f1):
         values = [metric(decisions[:, index], labels[:, index]) for index in range(len(label_names))]
@@ -237,6 +303,11 @@ def _multi_label_metrics(decisions, labels, label_names, suffix: str) -> dict[st
 
 
 def _thresholds(values: Sequence[float]) -> np.ndarray:
+    """Return thresholds as an array.
+
+    Raises:
+        ValueError: not a list of numbers in [0, 1).
+    """
     thresholds = np.asarray(values, dtype=np.float64)
     if thresholds.ndim != 1 or thresholds.size == 0 or not ((thresholds >= 0) & (thresholds < 1)).all():
         raise ValueError(f"thresholds are {thresholds.tolist()}; expected a list of numbers in [0, 1).")

@@ -1,4 +1,4 @@
-"""The metrics that a task reports, by the family that its specification names; definitions in docs/metrics.md."""
+"""All metrics of a task, by the family that its specification names; docs/metrics.md defines them."""
 
 import numpy as np
 from scipy.special import expit
@@ -13,18 +13,18 @@ from .inputs import class_pair, logits_of_classes, require_classes
 from .scores import scores_metrics
 from .sentiment import mosi_metrics, sims_metrics
 
-LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of such figures
+LOWER_IS_BETTER = ("loss", "mae")  # ends of the names of these figures
 
 __all__ = ["LOWER_IS_BETTER", "class_scores", "compute_metrics", "logit_predictions", "prediction_metrics"]
 
 
 def class_scores(logits) -> np.ndarray:
-    """Sigmoid of multi-label logits in float64, of the same shape: the scores that `tune_thresholds` takes."""
+    """Return the sigmoid of multi-label logits in float64, same shape: the scores that `tune_thresholds` takes."""
     return expit(np.asarray(logits, dtype=np.float64))
 
 
 def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) -> dict[str, float]:
-    """Every metric of the task's family, over all clips given.
+    """Return every metric of the task's family over the given clips.
 
         "mosi"          acc7, acc5, acc3, acc2_neg_pos, f1_neg_pos, acc2_neg_nonneg, f1_neg_nonneg, mae, pearson
         "sims"          sims_acc2, sims_f1, sims_acc3, sims_acc5, sims_mae, sims_pearson
@@ -34,17 +34,22 @@ def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) ->
         "conversation"  w_acc, w_f1, macro_f1, f1_<class>
         "weighted"      w_precision, w_recall, w_f1, w_acc, macro_f1
 
-    `w_f1` and `macro_f1` are there for every kind of classes: models are selected by the first on validation, or by the second where
-    `metric_for_best_model` says so.
+    Every family of classes has `w_f1`, which selects the best model on validation, and `macro_f1`, which does so with
+    `metric_for_best_model="macro_f1"`.
 
     Args:
         task: the specification.
-        logits: (n, 1) or (n,) scores; (n, C) logits otherwise. A single label is the class of the largest logit.
+        logits: (n, 1) or (n,) scores; (n, C) logits otherwise. A single label is the class with the largest logit.
         labels: (n,) or (n, 1) scores; (n,) class ids; (n, C) multi-hot.
-        thresholds: (C,) found by `tune_thresholds` on the validation split; multi-label tasks only.
+        thresholds: (C,) from `tune_thresholds` on the validation split; multi-label tasks only.
 
     Raises:
-        ValueError: shapes that do not fit the task or each other, class ids that the task does not have, NaN, no clips.
+        ValueError: shapes that do not fit the task or each other, unknown class ids, NaN, no clips.
+
+    Example:
+        >>> task = TaskSpecification("sentiment", "regression", ("sentiment",), (1.0, 5.0))
+        >>> compute_metrics(task, [1.5, 4.5], [1.0, 4.0])["polarity_acc"]
+        1.0
     """
     if thresholds is not None and not task.is_multi_label:
         raise ValueError(
@@ -57,14 +62,23 @@ def compute_metrics(task: TaskSpecification, logits, labels, thresholds=None) ->
 
 
 def logit_predictions(task: TaskSpecification, logits) -> np.ndarray:
-    """What `prediction_metrics` takes, of logits (n, C): (n,) scores, (n,) ids of the largest, or (n, C) sigmoid scores of several labels."""
+    """Return what `prediction_metrics` takes, from logits (n, C).
+
+    Returns:
+        (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels.
+    """
     if task.is_regression:
         return np.asarray(logits)[:, 0]
     return class_scores(logits) if task.is_multi_label else np.argmax(logits, axis=1)
 
 
 def prediction_metrics(task: TaskSpecification, predictions, labels, thresholds=None) -> dict[str, float]:
-    """`compute_metrics` of what was made of the logits: (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels."""
+    """Return the metrics of `compute_metrics` from predictions in place of logits.
+
+    Args:
+        task, labels, thresholds: as in `compute_metrics`.
+        predictions: (n,) scores, (n,) class ids, or (n, C) sigmoid scores of several labels.
+    """
     if task.is_regression:
         if task.metrics == "scores":
             return scores_metrics(predictions, labels, task.label_range)

@@ -1,10 +1,10 @@
-"""What a metric may be given: pairs of arrays of one length, finite, of the kind that the metric compares."""
+"""Checks of the inputs of metrics: two arrays of one length, finite, of the kind that the metric compares."""
 
 import numpy as np
 
 
 def score_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true scores, float64 (n,), from arrays of shape (n,) or (n, 1).
+    """Return predicted and true scores, float64 (n,), from arrays of shape (n,) or (n, 1).
 
     Raises:
         ValueError: other shapes, different lengths, no clips, or a value that is not finite.
@@ -20,10 +20,10 @@ def score_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true class ids, int64 (n,).
+    """Return predicted and true class ids, int64 (n,).
 
     Raises:
-        ValueError: as `score_pair`; also values that are not whole numbers from 0 on.
+        ValueError: as `score_pair`; also values that are not non-negative whole numbers.
     """
     predictions, labels = _numbers(predictions, "predictions"), _numbers(labels, "labels")
     _require_shapes(predictions, labels, 1, "(n,) class ids")
@@ -31,7 +31,7 @@ def class_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def binary_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true decisions about one class, bool (n,), from zeros and ones.
+    """Return predicted and true decisions about one class, bool (n,), from zeros and ones.
 
     Raises:
         ValueError: as `class_pair`; also an id above 1.
@@ -43,7 +43,7 @@ def binary_pair(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def multi_hot_pair(scores, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Sigmoid scores in [0, 1], float64 (n, C), and multi-hot labels, int64 (n, C).
+    """Return sigmoid scores in [0, 1], float64 (n, C), and multi-hot labels, int64 (n, C).
 
     Raises:
         ValueError: as `score_pair`; also scores outside [0, 1] and labels other than 0 and 1.
@@ -60,7 +60,7 @@ def multi_hot_pair(scores, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def logits_of_classes(logits, labels, label_names) -> np.ndarray:
-    """Logits (n, C), finite and with one column a class; the labels have n rows.
+    """Return logits (n, C) that are finite and have one column for each class, for n labels.
 
     Raises:
         ValueError: another number of dimensions, columns or rows, or a value that is not finite.
@@ -77,13 +77,13 @@ def logits_of_classes(logits, labels, label_names) -> np.ndarray:
 
 
 def require_classes(ids: np.ndarray, name: str, num_classes: int) -> None:
-    """Raise ValueError where a class id is not below `num_classes`."""
+    """Raise a ValueError where a class id is not below `num_classes`."""
     if ids.max() >= num_classes:
         raise ValueError(f"{name} hold the class id {ids.max()}; expected ids from 0 to {num_classes - 1}.")
 
 
 def _numbers(values, name: str) -> np.ndarray:
-    """A finite array of numbers; at least one."""
+    """Return a finite, non-empty array of numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} are of type {array.dtype}; expected an array of numbers, all rows of one length.")

@@ -1,7 +1,8 @@
-"""Metrics of scores on a scale of your own, e.g. [1, 5] or [0, 100]: three polarities around the middle of the scale.
+"""Metrics of scores on your own scale, e.g. [1, 5] or [0, 100]: three polarities around the middle of the scale.
 
-The cuts of CMU-MOSI and CH-SIMS lie at fixed scores, so their classes say nothing about another scale. Here a score is neutral within a sixth of half
-the scale from its middle (`score_polarity`): on [-3, 3] the polarities are the classes of `acc3`. `mae` and `pearson` complete the family.
+The cuts of CMU-MOSI and CH-SIMS lie at fixed scores, so their classes mean nothing on another scale. Here a score is
+neutral within a sixth of half the scale from the middle (`score_polarity`); on [-3, 3] the polarities are the classes
+of `acc3`. `mae` and `pearson` complete the family.
 """
 
 import numpy as np
@@ -43,7 +44,9 @@ def polarity_f1(predictions, labels, label_range: tuple[float, float]) -> float:
 
 
 def polarity_macro_f1(predictions, labels, label_range: tuple[float, float]) -> float:
-    """Return the plain mean of the F1 of those of negative, neutral and positive that are predicted or true.
+    """Return the plain mean of the F1 of negative, neutral and positive.
+
+    A polarity that is neither predicted nor true is left out.
 
     Args:
         predictions, labels, label_range: as in `polarity_acc`.
@@ -56,7 +59,11 @@ def polarity_macro_f1(predictions, labels, label_range: tuple[float, float]) -> 
 
 
 def scores_metrics(predictions, labels, label_range: tuple[float, float]) -> dict[str, float]:
-    """Return all metrics of scores on a scale of your own: mae, pearson, polarity_acc, polarity_f1, polarity_macro_f1."""
+    """Return all metrics of scores on your own scale: mae, pearson, polarity_acc, polarity_f1, polarity_macro_f1.
+
+    Args:
+        predictions, labels, label_range: as in `polarity_acc`.
+    """
     polarities = (polarity_acc, polarity_f1, polarity_macro_f1)
     return {
         "mae": mae(predictions, labels),
@@ -66,6 +73,6 @@ def scores_metrics(predictions, labels, label_range: tuple[float, float]) -> dic
 
 
 def _polarities(predictions, labels, label_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the polarities -1, 0, 1 of both, (n,)."""
+    """Return the polarities -1, 0, 1 of predictions and labels, (n,) each."""
     predictions, labels = score_pair(predictions, labels)
     return score_polarity(predictions, label_range), score_polarity(labels, label_range)

@@ -54,8 +54,8 @@ def test_the_published_mustard_accuracies_and_their_weighted_precision():
         assert metrics.w_precision(predictions, labels) == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_the_published_accuracies_are_no_shares_of_the_stated_test_clips():
-    """MUStARD: 68 clips, UR-FUNNY: 994; nor means of five runs on them. The numbers of clips in whole batches do fit."""
+def test_published_accuracies_do_not_fit_the_stated_test_clips():
+    """Neither one run nor the mean of five on 68 (MUStARD) or 994 clips (UR-FUNNY) gives them; whole batches do."""
 
     def fits(printed: str, clips: int) -> bool:
         return printed in {f"{100 * right / clips:.2f}" for right in range(clips + 1)}

@@ -85,14 +85,14 @@ def test_every_value_is_a_float_and_classes_have_the_figure_that_selects(task, g
 
 
 BAD = [
-    (SENTIMENT, [[0.0], [np.nan]], [0.0, 0.0], r"predictions hold 1 of 2 values that are NaN or infinite, the first at \(1, 0\)"),
+    (SENTIMENT, [[0.0], [np.nan]], [0.0, 0.0], r"predictions hold 1 of 2 .* NaN or infinite, the first at \(1, 0\)"),
     (SENTIMENT, [0.0, 1.0], [0.0, np.inf], r"labels hold 1 of 2 values .* first at \(1,\)"),
     (SENTIMENT, [0.0, 1.0], [0.0], r"predictions have shape \(2,\) and labels \(1,\)"),
     (SENTIMENT, [[0.0, 1.0]], [0.0], r"shape \(1, 2\) and labels \(1,\); expected two \(n,\) or \(n, 1\) scores"),
     (SENTIMENT, [], [], r"predictions are empty \(shape \(0,\)\)"),
     (SENTIMENT, ["a"], [0.0], "expected an array of numbers"),
     (SIMS, [np.inf], [0.0], "NaN or infinite"),
-    (MELD, [[0.0, 1.0]], [0], r"logits have shape \(1, 2\); expected \(n, 3\), a column for each of neutral, joy, fear"),
+    (MELD, [[0.0, 1.0]], [0], r"logits have shape \(1, 2\); expected \(n, 3\), .* of neutral, joy, fear"),
     (MELD, [[0.0, 1.0, 2.0]], [0, 1], "1 rows of logits for 2 labels"),
     (MELD, [[0.0, 1.0, np.nan]], [0], "logits hold 1 of 3 values that are NaN"),
     (MELD, [[0.0, 1.0, 2.0]], [3], "labels of task 'emotion' hold the class id 3; expected ids from 0 to 2"),
