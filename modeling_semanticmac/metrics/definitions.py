@@ -1,12 +1,16 @@
-"""What the name of a figure means, from the docstring of its function; which figure selects a model."""
+"""Definitions of the figures of a run, from the docstrings of their functions, and which figure selects a model."""
 
 import inspect
+import re
 from collections.abc import Callable
 
 from ..configuration_semanticmac import TaskSpecification
 from . import classification, scores, sentiment
 
-LOSS = "of sub-task M, mean over the clips: absolute error of scores, cross entropy of classes"
+LOSS = (
+    "of sub-task M, mean over the clips: absolute error of scores (on your own scale in sixths of the range), "
+    "cross entropy of classes"
+)
 _MODULES = (classification, scores, sentiment)
 
 
@@ -26,8 +30,9 @@ def definition(metric: str) -> str:
     function, tuned, label = _parts(metric)
     if function is None:
         return f"F1 of the class {label}" if label else ""
-    lines = (inspect.getdoc(function) or "").partition("\nArgs:")[0].splitlines()
-    sentence = lines[0].split(". ")[0].rstrip(".").replace("`", "")
+    lines = re.split("\n(?:Args|Example):", inspect.getdoc(function) or "")[0].splitlines()
+    sentence = lines[0].split(". ")[0].rstrip(".").replace("`", "").removeprefix("Return ").removeprefix("the ")
+    sentence = sentence[:1].upper() + sentence[1:]
     formula = " ".join(" ".join(line.split()) for line in lines if line.startswith("    "))
     text = f"{sentence}: {formula}" if formula else sentence
     text += "; thresholds tuned on validation" if tuned else ""
@@ -40,7 +45,7 @@ def is_of_one_class(metric: str) -> bool:
 
 
 def selection_metric(task: TaskSpecification) -> str:
-    """Return the validation figure that selects a model of the task where `metric_for_best_model` names none: "loss" or "w_f1"."""
+    """Return the validation figure that selects a model by default: "loss" (scores) or "w_f1" (classes)."""
     return "loss" if task.minimize else "w_f1"
 
 
@@ -51,7 +56,10 @@ def _functions() -> dict[str, Callable]:
 
 
 def _parts(metric: str) -> tuple[Callable | None, bool, str]:
-    """Return the function of a metric (None for `f1_<class>` and what is not a metric), whether it is tuned, and its class or ""."""
+    """Return the function of a metric, whether it is tuned, and its class or "".
+
+    The function is None for `f1_<class>` and for names that are not metrics.
+    """
     functions = _functions()
     known = [name for name in functions if metric == name or metric.startswith(f"{name}_")]
     if not known:

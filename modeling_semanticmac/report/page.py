@@ -1,4 +1,4 @@
-"""What a run did and found, on one page: `report.md` with its pictures, and the same as data in `report.json`; and runs side by side.
+"""The report of a run: `report.md` with its pictures and the same data in `report.json`; comparisons of runs.
 
 semanticmac report RUN            write RUN/report.md again (`semanticmac train` writes it at the end of a run)
 semanticmac compare RUN RUN ...   differences, with intervals of a paired bootstrap over clips; seeds are pooled
@@ -26,7 +26,8 @@ from .sections import (
     training_section,
 )
 
-# In the order of the page. One that has nothing to say gives None. Add a section by adding a function of a run folder here.
+# In the order of the page. A function returns None where its section has no content. To add a section, add its
+# function.
 SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     metrics_section,
     glance_section,
@@ -40,14 +41,20 @@ SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
 
 
 def write_report(folder: Path | str) -> str:
-    """Write `report.md`, `report.json` and the folder of their pictures from what a run left in its folder; returns the Markdown.
+    """Write `report.md`, `report.json` and the folder of their pictures from the files of a run.
+
+    Args:
+        folder: the output folder of the run.
+
+    Returns:
+        The Markdown of the report.
 
     Raises:
-        FileNotFoundError: no run lies there.
-        ValueError: its files do not fit each other.
+        FileNotFoundError: the folder holds no run.
+        ValueError: files that contradict each other.
     """
     run = RunFolder(folder)
-    shutil.rmtree(run.path / PICTURES, ignore_errors=True)  # no picture of an earlier report stays
+    shutil.rmtree(run.path / PICTURES, ignore_errors=True)  # pictures of an earlier report
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
     title, summary = _head(run)
     text = f"# {title}\n\n{summary}\n" + "".join(f"\n## {section.title}\n\n{section.text}" for section in sections)
@@ -58,7 +65,7 @@ def write_report(folder: Path | str) -> str:
 
 
 def _head(run: RunFolder) -> tuple[str, str]:
-    """Title, and the run in two sentences."""
+    """Return the title and a summary of two sentences."""
     data, task = run.record["data"], run.task
     kind = {
         "regression": "a score in [{:g}, {:g}]".format(*(task.label_range or (0, 0))),
@@ -84,11 +91,16 @@ def _head(run: RunFolder) -> tuple[str, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the report of each run again; `compare RUN RUN ...`, the former spelling of `semanticmac compare`, compares them."""
+    """Write the report of each run again.
+
+    `compare RUN RUN ...`, the former spelling of `semanticmac compare`, compares runs.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["compare"]:
         return compare_main(argv[1:])
-    parser = argparse.ArgumentParser(prog="semanticmac report", description="Write report.md and report.json of a run again, with their pictures.")  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="semanticmac report", description="Write report.md and report.json of a run again, with their pictures."
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
     args = parser.parse_args(argv)
     try:
@@ -103,7 +115,8 @@ def compare_main(argv: list[str] | None = None) -> int:
     """Print the differences of runs with their bootstrap intervals."""
     parser = argparse.ArgumentParser(
         prog="semanticmac compare",
-        description="Compare runs on the same clips: differences with intervals of a paired bootstrap over clips; seeds are pooled.",
+        description="Compare runs on the same clips: differences with intervals of a paired bootstrap over clips; "
+        "seeds are pooled.",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of two runs or more; the first is the reference"

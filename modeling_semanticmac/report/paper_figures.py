@@ -1,33 +1,34 @@
-"""Figures that the paper prints for its own model, where they are known here: what a run's metrics are set beside.
+"""Figures that the paper reports for its model, to compare with the metrics of a run.
 
-From the tables of arXiv 2408.07694, as shares, not percent. A row that is not here was not at hand. The paper says that its figures are means of five runs.
+They come from the tables of arXiv 2408.07694, as fractions, and are means of five runs according to the paper. The list
+is incomplete.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What the paper calls a language model -> the last part of its name on the Hub.
+# The paper's name of a language model -> the last part of its name on the Hub.
 LANGUAGE_MODELS = {
     "BERT": "bert-base-uncased",
     "RoBERTa": "roberta-base",
     "sBERT": "paraphrase-distilroberta-base-v1",
 }
 NOTE_DROPPED_BATCH = (
-    "The printed figure is no share of the stated test clips: it fits an evaluation that left out the last incomplete batch. "
-    "Here every test clip counts."
+    "The reported figure is not a fraction of the stated number of test clips: it fits an evaluation that left out the "
+    "last incomplete batch. Here every test clip counts."
 )
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of a table.
+    """A row of a table of the paper.
 
     Args:
-        table: where it stands.
-        language_model: the paper's word.
-        metrics: by the names of `metrics.py`.
-        use_context: the setting in which it was measured: with the earlier utterances or without; None: the corpus has none.
-        note: what to know before comparing.
+        table: the table that holds it.
+        language_model: the paper's name of the language model.
+        metrics: figures by the names of the functions in `metrics`.
+        use_context: whether the figures were measured with earlier utterances; None for a corpus without context.
+        note: what to consider before comparing.
     """
 
     table: str
@@ -38,10 +39,11 @@ class PaperRow:
 
 
 def _accuracy(share: float) -> dict[str, float]:
-    return {"w_recall": share, "w_acc": share}  # one number under two names
+    """Return an accuracy under both of its names."""
+    return {"w_recall": share, "w_acc": share}
 
 
-# (corpus, task) -> rows; the first is the one to show where no row has the run's language model.
+# (corpus, task) -> rows; the first row is shown where none has the language model of the run.
 ROWS: dict[tuple[str, str], tuple[PaperRow, ...]] = {
     ("mosi", "sentiment"): (
         PaperRow("CMU-MOSI", "BERT", {"acc7": 0.483, "f1_neg_pos": 0.864, "mae": 0.685, "pearson": 0.811}),
@@ -71,14 +73,14 @@ ROWS: dict[tuple[str, str], tuple[PaperRow, ...]] = {
 
 
 def paper_row(corpus: str, task: str, language_model: str | None) -> tuple[PaperRow | None, bool]:
-    """The row to set beside a run, and whether it has the run's language model.
+    """Return the row to compare a run with, and whether it has the language model of the run.
 
     Args:
         corpus, task: names of the corpus and its task.
-        language_model: name or folder of the run's; None where it is unknown.
+        language_model: name or folder of the run's language model; None where it is unknown.
 
     Returns:
-        The row with this language model, or else the first of the corpus and task; None where no row is known.
+        The row with this language model, or the first row of the corpus and task; None where no row is known.
     """
     rows = ROWS.get((corpus, task), ())
     name = (language_model or "").rstrip("/").rpartition("/")[2]

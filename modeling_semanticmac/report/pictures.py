@@ -1,6 +1,6 @@
-"""The pictures of a run's report: scores, confusion matrix, several labels, training curves, pseudo labels.
+"""The pictures of the report of a run: scores, confusion matrix, several labels, training curves, pseudo labels.
 
-Each function writes `stem.png`, `stem.svg` and `stem.csv` (the numbers that are drawn) and returns the PNG's path.
+Each function writes `stem.png`, `stem.svg` and `stem.csv` (the drawn numbers) and returns the path of the PNG file.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files.picture_style import COLORS, CYCLE, DASHES, MARKERS, SEQUENTIAL, new_figure, picture_style, save_picture
 
-# Sub-task -> the modality by whose colour it is drawn, and its name in a legend.
+# Sub-task -> the modality whose colour it has, and its name in a legend.
 SUBTASK_STYLES = {
     "M": ("multimodal", "M: multimodal"),
     "S": ("shared", "S: shared"),
@@ -18,21 +18,19 @@ SUBTASK_STYLES = {
     "A": ("audio", "A: audio"),
     "V": ("vision", "V: vision"),
 }
-NUMBERED_CLASSES = (
-    12  # a matrix of more classes is drawn without the counts in its cells, at the size of one with so many
-)
+NUMBERED_CLASSES = 12  # a matrix of more classes is not larger, and has no counts in its cells
 NAMED_CLASSES = 60  # of more classes only every second, third ... is named on an axis
-LABEL_ROWS = 40  # of more labels the rows move closer together
-LONGEST_NAME = 32  # letters of a class's name on an axis
+LABEL_ROWS = 40  # a picture of more labels is not taller
+LONGEST_NAME = 32  # letters of a class name on an axis
 
 
 def score_picture(stem: Path, labels: np.ndarray, predictions: np.ndarray, label_range: Sequence[float], bins) -> Path:
-    """Predicted against true scores, a point a clip, with the mean and deviation of the predictions of each bin of labels.
+    """Draw predicted against true scores, with the mean and deviation of the predictions in each bin of labels.
 
     Args:
         labels, predictions: (n,).
         label_range: lowest and highest score of the task.
-        bins: (n,), the value that stands for the bin of each label.
+        bins: (n,), the value that represents the bin of each label.
     """
     middles = np.unique(bins)
     means, deviations = (np.array([f(predictions[bins == middle]) for middle in middles]) for f in (np.mean, np.std))
@@ -44,8 +42,8 @@ def score_picture(stem: Path, labels: np.ndarray, predictions: np.ndarray, label
         axes.plot([low, high], [low, high], color="0.6", linewidth=1, linestyle="--", label="perfect", zorder=1)
         dense = len(labels) > 500
         axes.scatter(
-            labels, predictions, s=8 if dense else 18, alpha=0.2 if dense else 0.5, color=CYCLE[0], linewidths=0, label="one clip",
-            rasterized=dense, zorder=2,
+            labels, predictions, s=8 if dense else 18, alpha=0.2 if dense else 0.5, color=CYCLE[0], linewidths=0,
+            label="one clip", rasterized=dense, zorder=2,
         )  # fmt: skip
         axes.errorbar(
             middles, means, deviations, color=CYCLE[5], marker="o", markersize=5, linewidth=1.2, capsize=3, zorder=3,
@@ -60,7 +58,12 @@ def score_picture(stem: Path, labels: np.ndarray, predictions: np.ndarray, label
 
 
 def confusion_picture(stem: Path, matrix: np.ndarray, names: Sequence[str]) -> Path:
-    """A confusion matrix (C, C), rows labels, columns predictions: colours are shares of the row, the numbers are clips."""
+    """Draw a confusion matrix: colours are shares of a row, numbers are clips.
+
+    Args:
+        matrix: (C, C), labels in rows, predictions in columns.
+        names: of the C classes.
+    """
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
     side = 2.6 + 0.62 * min(len(names), NUMBERED_CLASSES)
@@ -90,17 +93,18 @@ def shortened(name: str) -> str:
 
 
 def _tick_labels(count: int, roomy: int) -> tuple[float, int]:
-    """Return the font size of the names of `count` classes on an axis with room for `roomy`, and of how many one is named."""
+    """Return the font size and the step of the names of `count` classes on an axis with room for `roomy` names."""
     step = -(-count // NAMED_CLASSES)
     return max(5.0, 10.0 * min(1.0, 2 * roomy * step / count)), step
 
 
-def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[float]], marks: str) -> Path:
-    """A line of points for each of several labels.
+def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[float]], title: str) -> Path:
+    """Draw a row of points for each of several labels.
 
     Args:
-        columns: what is drawn -> a value in [0, 1] for each label.
-        marks: what the title says of the decision.
+        names: of the labels.
+        columns: name of a figure -> its value in [0, 1] for each label.
+        title: of the picture.
     """
     with picture_style():
         figure = new_figure(6.4, 1.8 + 0.35 * min(len(names), LABEL_ROWS))
@@ -110,35 +114,44 @@ def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[
             axes.plot(values, places, linestyle="none", marker=marker, color=color, markersize=8, alpha=0.8, label=name)
         font, step = _tick_labels(len(names), LABEL_ROWS)
         axes.set_yticks(places[::step], [shortened(name) for name in names[::step]], fontsize=font)
-        axes.set(xlim=(-0.02, 1.02), xlabel="share", title=marks)
+        axes.set(xlim=(-0.02, 1.02), xlabel="share", title=title)
         axes.invert_yaxis()
         figure.legend(loc="outside lower center", ncols=len(columns))
     return save_picture(figure, stem, ["label", *columns], zip(names, *columns.values()))
 
 
 def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | None, metric: str) -> Path | None:
-    """What was logged in training: the loss of sub-task M with validation's, the other sub-tasks, the contrastive terms, the metric of validation.
+    """Draw the logged losses of training and validation, the contrastive terms, and the validation metric.
 
     Args:
         history: rows of the Trainer's log.
-        chosen_epoch: of the checkpoint that validation chose; None: none was.
-        metric: the validation metric that chooses, as it is logged without `eval_`.
+        chosen_epoch: epoch of the checkpoint that was selected on validation; None where none was.
+        metric: the validation metric that selects, as it is logged without `eval_`.
 
     Returns:
-        None where nothing was logged.
+        The path; None where nothing was logged.
     """
     subtasks = {
         f"loss_{s}": (COLORS[kind], DASHES[kind], MARKERS[kind], label) for s, (kind, label) in SUBTASK_STYLES.items()
     }
     validation = (CYCLE[1], "--", "s")
     panels = [
-        ("Loss of sub-task M", {"loss_M": (*subtasks.pop("loss_M")[:3], "training"), "eval_loss": (*validation, "validation")}),
+        (
+            "Loss of sub-task M",
+            {"loss_M": (*subtasks.pop("loss_M")[:3], "training"), "eval_loss": (*validation, "validation")},
+        ),
         ("Training loss by sub-task", subtasks),
-        ("Contrastive terms, training", {"loss_intra": (CYCLE[4], "-", "o", "within clips"), "loss_inter": (CYCLE[7], ":", "D", "between clips")}),
+        (
+            "Contrastive terms, training",
+            {
+                "loss_intra": (CYCLE[4], "-", "o", "within clips"),
+                "loss_inter": (CYCLE[7], ":", "D", "between clips"),
+            },
+        ),
     ]  # fmt: skip
     if metric != "loss":
         panels.append((f"Validation {metric}", {f"eval_{metric}": (*validation, metric)}))
-    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: a modality that is not used
+    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: an unused modality
     found = [(title, {name: style for name, style in lines.items() if name in logged}) for title, lines in panels]
     found = [(title, lines) for title, lines in found if lines]
     if not found:
@@ -167,25 +180,26 @@ def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | 
 
 
 def pseudo_label_picture(stem: Path, epochs: Sequence[int], made: Sequence[dict]) -> Path:
-    """How pseudo labels left the ground truth: weight of the neighbours, movement, share that differs; by sub-task.
+    """Draw how pseudo labels leave the ground truth: weight of the neighbours, movement, share that differs.
 
     Args:
-        epochs: in which each generation of labels was learnt.
-        made: of each, `weight_<s>`, `movement_<s>`, `differs_<s>`.
+        epochs: the epoch that learns from each generation of labels.
+        made: `weight_<s>`, `movement_<s>` and `differs_<s>` of each generation.
     """
     panels = {
         "weight": "Weight of the neighbours",
         "movement": "Movement of the labels",
         "differs": "Share that differs",
     }
-    subtasks = [subtask for subtask in "STAV" if f"weight_{subtask}" in made[-1]]  # of the modalities in use
+    subtasks = [subtask for subtask in "STAV" if f"weight_{subtask}" in made[-1]]
     with picture_style():
         figure = new_figure(9.2, 2.8)
         for axes, (name, title) in zip(figure.subplots(1, len(panels)), panels.items()):
             for subtask in subtasks:
                 kind, label = SUBTASK_STYLES[subtask]
                 values = [row.get(f"{name}_{subtask}", np.nan) for row in made]
-                axes.plot(epochs, values, color=COLORS[kind], linestyle=DASHES[kind], marker=MARKERS[kind], markersize=4, label=label)  # fmt: skip
+                look = {"color": COLORS[kind], "linestyle": DASHES[kind], "marker": MARKERS[kind], "markersize": 4}
+                axes.plot(epochs, values, label=label, **look)
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylim(0, 1.05 if name == "weight" else None)

@@ -1,4 +1,4 @@
-"""The section of the test predictions: by class, by label or by score, each with its picture."""
+"""The section of the test predictions by class, label or score, with a picture."""
 
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .section import PICTURES, Section, picture_link
 
 
 def predictions_section(run: RunFolder) -> Section | None:
-    """By class or by label: where the test predictions are right and wrong, with a picture."""
+    """Return where the test predictions are right and wrong; None where none were made."""
     rows, lacking = covered_clips(run)
     if not rows:
         return Section("predictions", "Predictions", f"{lacking}\n", {"lacking": lacking}) if lacking else None
@@ -30,8 +30,8 @@ def predictions_section(run: RunFolder) -> Section | None:
 def covered_clips(run: RunFolder) -> tuple[list[dict[str, str]], str]:
     """Return the whole rows of the test predictions, and a sentence on the clips that they do not cover.
 
-    The ids that the run recorded say which test clips it predicted; a last row that was cut off is left out. The sentence is empty where each clip has
-    exactly one row, or where no predictions were made.
+    The ids that the run recorded say which test clips it predicted; a last row that was cut off is left out. The
+    sentence is empty where each clip has exactly one row, or where no predictions were made.
     """
     rows, path = run.predictions, run.path / "predictions_test.csv"
     if not path.is_file():
@@ -57,10 +57,12 @@ def covered_clips(run: RunFolder) -> tuple[list[dict[str, str]], str]:
 
 
 def _cell(value: int | float) -> str:
+    """Return a count or a figure as text."""
     return str(value) if isinstance(value, int) else format_number(value)
 
 
 def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
+    """Return the errors of scores (n,) by bins of labels."""
     low, high = run.task.label_range
     step = _bin_width(low, high)
     bins = np.rint(labels / step) * step + 0.0
@@ -85,7 +87,11 @@ def _scores(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sect
 
 
 def _bin_width(low: float, high: float) -> float:
-    """Return 0.2 for [-1, 1] (the eleven levels of CH-SIMS' raters), 1 for scales of 3 to 10 points, else a round step with 5 to 10 bins."""
+    """Return the width of the bins of labels.
+
+    It is 1 on scales of up to 10 points, 0.2 on [-1, 1] (the eleven levels of CH-SIMS' raters), else a round step that
+    gives 5 to 10 bins.
+    """
     if 2 < high - low <= 10:
         return 1.0
     power = 10.0 ** np.floor(np.log10((high - low) / 5))
@@ -93,12 +99,16 @@ def _bin_width(low: float, high: float) -> float:
 
 
 def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Section:
+    """Return precision, recall and F1 of each class, and the confusion matrix, from class ids (n,)."""
     names = run.task.label_names
     ids = range(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(labels, predictions, labels=ids, zero_division=0)
     matrix = confusion_matrix(labels, predictions, labels=ids)
     by_class = {
-        name: {"clips": int(support[i]), "predicted": int(matrix[:, i].sum()), "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i])}
+        name: {
+            "clips": int(support[i]), "predicted": int(matrix[:, i].sum()), "precision": float(precision[i]),
+            "recall": float(recall[i]), "f1": float(f1[i]),
+        }
         for i, name in enumerate(names)
     }  # fmt: skip
     confusion_picture(run.path / PICTURES / "confusion", matrix, names)
@@ -110,7 +120,7 @@ def _classes(run: RunFolder, predictions: np.ndarray, labels: np.ndarray) -> Sec
 
 
 def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> Section:
-    """At the thresholds that were tuned on validation; at 0.5 where there are none."""
+    """Return the figures of each label from sigmoid scores (n, C), at the thresholds tuned on validation or at 0.5."""
     names = run.task.label_names
     tuned = run.thresholds
     thresholds = np.full(len(names), 0.5) if tuned is None else tuned
@@ -120,7 +130,8 @@ def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> S
         name: {
             "clips": int(support[i]), "predicted": int(decisions[:, i].sum()), "threshold": float(thresholds[i]),
             "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i]),
-            "n_acc": n_acc(decisions[:, i].astype(int), labels[:, i]), "s_acc": s_acc(decisions[:, i].astype(int), labels[:, i]),
+            "n_acc": n_acc(decisions[:, i].astype(int), labels[:, i]),
+            "s_acc": s_acc(decisions[:, i].astype(int), labels[:, i]),
         }
         for i, name in enumerate(names)
     }  # fmt: skip
@@ -129,7 +140,7 @@ def _several_labels(run: RunFolder, scores: np.ndarray, labels: np.ndarray) -> S
     title = f"{len(labels)} test clips, thresholds {'0.5' if tuned is None else 'tuned on validation'}"
     label_picture(run.path / PICTURES / "labels", names, columns, title)
     header = ["label", "clips", "predicted", "threshold", "precision", "recall", "F1", "n-Acc", "s-Acc"]
-    text = f"A clip has any number of labels. {title[0].upper() + title[1:]}.\n\n"
+    text = f"A clip can have any number of labels. {title[0].upper() + title[1:]}.\n\n"
     text += markdown_table(header, [[name, *map(_cell, row.values())] for name, row in by_class.items()])
     text += "\n" + picture_link("labels", "Precision, recall and n-Acc of each label")
     return Section("predictions", "Predictions by label", text, {"by_class": by_class})

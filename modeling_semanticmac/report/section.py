@@ -1,4 +1,4 @@
-"""A section of a run's report, and the folder of its pictures."""
+"""A section of the report of a run, and the folder of its pictures."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ PICTURES = "report"  # in the run's folder
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
+    """A section of the report.
 
     Args:
-        name: its key in `report.json`.
-        title: its heading.
+        name: key in `report.json`.
+        title: heading.
         text: Markdown below the heading.
-        data: the same as numbers and words.
+        data: the same content as plain JSON types.
     """
 
     name: str
@@ -22,9 +22,9 @@ class Section:
     data: dict = field(default_factory=dict)
 
 
-def picture_link(name: str, words: str) -> str:
-    """Markdown of a picture of the report's folder, relative to `report.md`."""
-    return f"![{words}]({PICTURES}/{name}.png)\n"
+def picture_link(name: str, description: str) -> str:
+    """Return the Markdown that shows a picture of the report's folder, relative to `report.md`."""
+    return f"![{description}]({PICTURES}/{name}.png)\n"
 
 
 __all__ = ["PICTURES", "Section", "picture_link"]

@@ -1,4 +1,4 @@
-"""The sections of a run's report: each reads a run folder and gives its text and the same as data."""
+"""The sections of the report of a run; each function reads a run folder and returns a section."""
 
 import shlex
 
@@ -17,8 +17,9 @@ from .section import PICTURES, Section, picture_link
 
 SHOWN_CLIPS = 20
 SYMBOLS = (
-    "p predictions, y labels, [.] 1 where it holds and else 0, rint rounding half to even, clip(x, c) to [-c, c]; of one class TP, FP, FN and TN, "
-    "P clips with it and N without, n_c clips of class c by the labels, n all. docs/metrics.md says more."
+    "p predictions, y labels, [.] 1 where the condition holds and else 0, rint rounds half to even, clip(x, c) clips "
+    "to [-c, c]; TP, FP, FN and TN of one class, P clips with the class and N without, n_c clips of class c by their "
+    "labels, n all clips. See docs/metrics.md."
 )
 ORDER = (
     "loss", "acc7", "acc5", "acc3", "acc2_neg_pos", "f1_neg_pos", "acc2_neg_nonneg", "f1_neg_nonneg", "mae", "pearson",
@@ -29,7 +30,7 @@ ORDER = (
 
 
 def clips_section(run: RunFolder) -> Section:
-    """Counts of every split: expected, found, used; why rows and media were not."""
+    """Return the counts of clips of every split: expected, found, used, and why rows or media were not used."""
     counts, used = run.json("corpus.json"), run.json("splits.json")
     splits = {}
     for split in SPLITS:
@@ -44,24 +45,26 @@ def clips_section(run: RunFolder) -> Section:
         }
     names = {"table_ii": "the paper", "expected": "expected", "found": "found", "used": "used"}
     names = {name: title for name, title in names.items() if any(row[name] is not None for row in splits.values())}
-    rows = [[split, *(_count(row[name]) for name in names)] for split, row in splits.items()]
+    rows = [[split, *(_count_cell(row[name]) for name in names)] for split, row in splits.items()]
     text = markdown_table(["split", *names.values()], rows) + "\n"
     text += "The paper: its Table II. " if "table_ii" in names else ""
     text += (
         "Expected: what the public annotation files hold. "
         if "expected" in names
-        else "No public count belongs to these splits. "
+        else "No public count is known for these splits. "
     )
     media = (
         f"; a clip whose media cannot be read {ON_ERROR[run.record['data']['on_error']]}."
         if run.uses_media
-        else ", their text alone."
+        else ", only their text."
     )
     text += f"Found: what the files here hold. Used: what the run read{media}\n"
     reasons = [
         [split, kind, reason, count]
         for split, row in splits.items()
-        for kind, group in (("row is no clip", "dropped_rows"), ("media failed", "media_failed"), ("media in part", "media_partial"))
+        for kind, group in (
+            ("row not used", "dropped_rows"), ("media failed", "media_failed"), ("media in part", "media_partial"),
+        )
         for reason, count in row[group].items()
     ]  # fmt: skip
     if reasons:
@@ -71,18 +74,19 @@ def clips_section(run: RunFolder) -> Section:
         more = (
             f" (the first {SHOWN_CLIPS} of {len(odd)}; `media_<split>.json` has all)" if len(odd) > SHOWN_CLIPS else ""
         )
-        text += f"\nClips whose media are not whole{more}:\n\n" + markdown_table(
+        text += f"\nClips whose media are incomplete{more}:\n\n" + markdown_table(
             ["clip", "status", "reason"], odd[:SHOWN_CLIPS]
         )
     return Section("clips", "Clips", text, splits)
 
 
-def _count(value: int | None) -> str:
+def _count_cell(value: int | None) -> str:
+    """Return a count as text; empty where it is unknown."""
     return "" if value is None else f"{value:,}"
 
 
 def metrics_section(run: RunFolder) -> Section:
-    """Validation and test metrics with their definitions, the paper's row beside them."""
+    """Return validation and test metrics with their definitions, beside the figures of the paper."""
     validation, test = (split_results(run.results, split) for split in ("eval", "test"))
     row, same_model = paper_row(run.record["data"]["corpus"], run.task.name, run.language_model)
     printed = row.metrics if row else {}
@@ -106,32 +110,36 @@ def metrics_section(run: RunFolder) -> Section:
         comparison = _about_the_row(run, row, same_model)
         text += f"\n**The paper's row.** {comparison}\n"
     data = {
-        name: {"validation": validation.get(name), "test": test.get(name), "paper": printed.get(name), "definition": definition(name)}
+        name: {
+            "validation": validation.get(name), "test": test.get(name), "paper": printed.get(name),
+            "definition": definition(name),
+        }
         for name in names
     }  # fmt: skip
     return Section("metrics", "Metrics", text, {"opened": opened, "metrics": data, "paper_row": comparison})
 
 
 def _place(name: str) -> tuple[bool, int]:
+    """Return the key that sorts a metric into `ORDER`, tuned ones last."""
     plain = name.removesuffix("_tuned")
     return name != plain, ORDER.index(plain) if plain in ORDER else len(ORDER)
 
 
 def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
-    """Which row stands there, and in what this run is another experiment."""
+    """Return which row of the paper is shown, and how the run differs from its experiment."""
     words = [
-        f"{row.table}, SemanticMAC with {row.language_model}, the mean of five runs as the paper says; this is one run."
+        f"{row.table}, SemanticMAC with {row.language_model}, the mean of five runs according to the paper; this is "
+        "one run."
     ]
     if not same_model:
-        words.append(
-            f"This run's language model is `{run.language_model or 'not recorded'}`, for which no row is known here."
-        )
+        words.append(f"The language model is `{run.language_model or 'not recorded'}`, for which no row is known here.")
     missing = {"audio", "vision"} - set(run.record["data"]["modalities"])
     if missing:
-        words.append(f"The paper's model also has {' and '.join(sorted(missing))}; this run has not.")
+        words.append(f"The paper's model also has {' and '.join(sorted(missing))}; this run does not.")
     if row.use_context is not None and row.use_context != run.record["data"]["use_context"]:
         words.append(
-            f"The paper's figure is {'with' if row.use_context else 'without'} earlier utterances, this run's is not."
+            f"The paper's figure was measured {'with' if row.use_context else 'without'} earlier utterances, this "
+            "run's was not."
         )
     counts = run.json("corpus.json")
     there = counts.get("table_ii", {}).get("test")
@@ -139,14 +147,15 @@ def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
     if here and there not in (None, here):
         words.append(f"Its test split has {there:,} clips, this run's {here:,}: not the same clips.")
     elif here and not counts.get("expected"):
-        words.append("The clips were split anew by an option: not the same test clips.")
+        words.append("An option of the corpus changes the split: not the same test clips.")
     return " ".join([*words, *([row.note] if row.note else [])])
 
 
 def _selected_by(run: RunFolder) -> str:
-    """Return the validation figure that chose the model.
+    """Return the validation figure that selected the model.
 
-    Version 0.1 recorded "loss" where it took the figure of the task; the best value in the state of the Trainer tells the two apart.
+    Version 0.1 recorded "loss" where it used the figure of the task; the best value in the state of the Trainer tells
+    the two apart.
     """
     recorded = str(run.record["training"].get("metric_for_best_model")).removeprefix("eval_")
     if recorded == "None":
@@ -157,7 +166,7 @@ def _selected_by(run: RunFolder) -> str:
 
 
 def training_section(run: RunFolder) -> Section | None:
-    """Curves, and the last logged figures of every epoch."""
+    """Return the training curves and the last logged figures of every epoch; None where nothing was logged."""
     metric = _selected_by(run)
     best = run.state.get("best_global_step")
     chosen = next((row["epoch"] for row in run.history if row["step"] == best), None)
@@ -171,7 +180,7 @@ def training_section(run: RunFolder) -> Section | None:
         epochs.setdefault(int(np.ceil(row["epoch"])), {}).update({name: row[name] for name in columns if name in row})
     epochs = {epoch: row for epoch, row in epochs.items() if row}
     text = picture_link("training", "Losses by epoch") + "\n"
-    text += "Means over the steps since the log before; validation at the end of the epoch.\n\n"
+    text += "Means over the steps since the previous log entry; validation at the end of the epoch.\n\n"
     table = [
         [f"**{epoch}** (chosen)" if chosen == epoch else epoch, *(format_number(row.get(name)) for name in columns)]
         for epoch, row in sorted(epochs.items())
@@ -186,7 +195,7 @@ def training_section(run: RunFolder) -> Section | None:
 
 
 def pseudo_label_section(run: RunFolder) -> Section | None:
-    """What label generation did in the first and the last epoch that had it."""
+    """Return how pseudo labels were generated first and last; None where they were not."""
     made = [row for row in run.history if any(name.startswith("labels/") for name in row)]
     if not made:
         return None
@@ -198,42 +207,50 @@ def pseudo_label_section(run: RunFolder) -> Section | None:
     ]
     pseudo_label_picture(run.path / PICTURES / "pseudo_labels", epochs, rows)
     text = (
-        "The labels that the sub-tasks S, T, A and V learnt from; M learns the ground truth. Weight: mean exp(-D^2) of the neighbours, 1 for equal "
-        "representations. Movement: mean distance from the ground truth to what the neighbours say. The last: share of the clips whose label has "
-        f"another {'sign' if run.task.is_regression else 'class'} than the ground truth.\n\n"
+        "The labels of the sub-tasks S, T, A and V; M learns the ground truth. Weight: mean exp(-D^2) of the "
+        "neighbours, 1 for equal representations. Movement: mean distance from the ground truth to the labels of the "
+        f"neighbours. Last column: share of the clips whose label has another "
+        f"{'polarity' if run.task.is_regression else 'class'} than the ground truth.\n\n"
         + picture_link("pseudo_labels", "Label generation by epoch")
         + "\n"
     )
     table = [
-        [subtask, *(" -> ".join(format_number(row.get(f"{name}_{subtask}"), 3) for row in (rows[0], rows[-1])) for name in ("weight", "movement", "differs"))]
+        [
+            subtask,
+            *(
+                " -> ".join(format_number(row.get(f"{name}_{subtask}"), 3) for row in (rows[0], rows[-1]))
+                for name in ("weight", "movement", "differs")
+            ),
+        ]
         for subtask in SUBTASKS
-    ]  # fmt: skip
+    ]
     text += markdown_table(["sub-task", "weight", "movement", "share that differs"], table)
     text += f"\nFirst and last generation, epochs {epochs[0]} and {epochs[-1]}.\n"
     return Section("pseudo_labels", "Pseudo labels", text, {"epochs": epochs, "generations": rows})
 
 
 def cost_section(run: RunFolder) -> Section:
-    """Parameters, time and memory."""
+    """Return parameters, time and memory."""
     costs = run.json("costs.json")
     parameters = costs.get("parameters", {})
     named = {
-        "language_model": "language model", "new_modules": "perceivers, interaction, heads", "trained": "of these two, trained",
-        "vision_tower": "vision tower, frozen, no part of the model", "audio_tower": "audio tower, frozen, no part of the model",
+        "language_model": "language model", "new_modules": "perceivers, interaction, heads",
+        "trained": "of these two, trained", "vision_tower": "vision tower, frozen, not part of the model",
+        "audio_tower": "audio tower, frozen, not part of the model",
     }  # fmt: skip
     rows = [[words, f"{parameters[name]:,}"] for name, words in named.items() if name in parameters]
     text = markdown_table(["parameters", "number"], rows) + "\n" if rows else ""
     times = {
         "training": run.results.get("train_runtime"),
-        "validation, the last time": run.results.get("eval_runtime"),
+        "last validation": run.results.get("eval_runtime"),
         "prediction of the test split": run.results.get("test_runtime"),
         **{f"embedding of {split}": run.json(f"media_{split}.json").get("wall_seconds") for split in SPLITS},
     }
     times = {name: value for name, value in times.items() if value is not None}
     table = [[name, f"{value:,.1f} s"] for name, value in times.items()]
     for name, key in (
-        ("memory of the main process, largest so far", "peak_memory_bytes"),
-        ("memory of the GPU, largest so far", "peak_gpu_memory_bytes"),
+        ("peak memory of the main process", "peak_memory_bytes"),
+        ("peak memory of the GPU", "peak_gpu_memory_bytes"),
     ):
         if costs.get(key):
             table.append([name, f"{costs[key] / 2**20:,.0f} MiB"])
@@ -244,18 +261,21 @@ def cost_section(run: RunFolder) -> Section:
 
 
 def circumstances_section(run: RunFolder) -> Section:
-    """What is needed to do it again."""
+    """Return what is needed to reproduce the run."""
     record = run.record
     told = {name: record[name] for name in ("command", "seed", "git_revision", "versions")}
     told["changed_settings"] = run.changed_settings
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = (
-        f"- command: `{shlex.join(map(str, record['command']))}`\n- seed {record['seed']}, git revision {record['git_revision'] or 'unknown'}\n"
-        f"- {versions}\n- all arguments: `run.json`; ids of the clips: `splits.json`; a row for each test clip: `predictions_test.csv`\n"
+        f"- command: `{shlex.join(map(str, record['command']))}`\n"
+        f"- seed {record['seed']}, git revision {record['git_revision'] or 'unknown'}\n- {versions}\n"
+        "- all arguments: `run.json`; ids of the clips: `splits.json`; "
+        "a row for each test clip: `predictions_test.csv`\n"
     )
     return Section("circumstances", "Circumstances", text, told)
 
 
 __all__ = [
-    "circumstances_section", "clips_section", "cost_section", "definition", "metrics_section", "pseudo_label_section", "training_section",
+    "circumstances_section", "clips_section", "cost_section", "definition", "metrics_section", "pseudo_label_section",
+    "training_section",
 ]  # fmt: skip

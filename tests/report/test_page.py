@@ -62,7 +62,7 @@ def test_a_run_reports_itself(world):
     assert sum(row["clips"] for row in data["predictions"]["by_label"]) == 5
     assert data["clips"]["train"]["found"] == 12 and data["circumstances"]["seed"] == 42
     assert pictures(world["run"], text) == ["scores", "training", "pseudo_labels"]
-    assert text == write_report(world["run"])  # anew, from the folder alone
+    assert text == write_report(world["run"])  # again, from the folder alone
 
 
 def test_size_time_and_memory(world):
@@ -213,7 +213,7 @@ def test_counts_dropped_rows_and_media_that_failed(tmp_path):
     text = write_report(folder)
     tables = section(text, "Clips")
     assert tables[:4] == [["split", "the paper", "expected", "found", "used"], ["train", "16,326", "10", "9", "1"], ["validation", "", "", "", ""], ["test", "", "2", "2", "2"]]  # fmt: skip
-    assert ["train", "row is no clip", "no label", "3"] in tables and [
+    assert ["train", "row not used", "no label", "3"] in tables and [
         "train",
         "media failed",
         "no file",
@@ -256,7 +256,7 @@ def test_the_papers_row_is_that_of_the_language_model():
     assert (row.language_model, row.metrics["w_acc"], same) == ("RoBERTa", 0.8125, True)
     row, same = paper_row("mustard", "sarcasm", "sentence-transformers/all-MiniLM-L6-v2")
     assert (row.language_model, same) == ("BERT", False)
-    assert paper_row("meld", "emotion", "x/paraphrase-distilroberta-base-v1/")[1]  # is no roberta-base
+    assert paper_row("meld", "emotion", "x/paraphrase-distilroberta-base-v1/")[1]  # is not roberta-base
     assert paper_row("mosi", "sentiment", None)[1] is False and paper_row("ch_sims", "sentiment", "x") == (None, False)
     for (corpus, task), rows in ROWS.items():
         known = corpus_builder(corpus).task_config(task).task
