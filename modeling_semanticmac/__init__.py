@@ -1,7 +1,7 @@
 """SemanticMAC: end-to-end semantic-centric video-based multimodal affective computing, for the Hugging Face ecosystem.
 
-Importing the package registers its classes with the Auto classes of transformers. What training needs
-(`SemanticMACTrainer`, `SemanticMACTrainingArguments`, `SemanticMACCollator`, `EmbeddingStore`, `load_corpus`) is
+Importing the package registers its classes with the Auto classes of transformers. The names for training
+(`SemanticMACTrainer`, `SemanticMACTrainingArguments`, `SemanticMACCollator`, `EmbeddingStore`, `load_corpus`) are
 imported on first use.
 """
 

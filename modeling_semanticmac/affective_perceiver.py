@@ -9,8 +9,8 @@ from .attention import FeedForward, attend, attention_weights, merge_heads, spli
 class FrameEmbedding(nn.Module):
     """Eq. (3):  E_m <- E_m + e_frame_m[0:T],  one learnable row a time step.
 
-    Shapes: (B, T * crops, d) -> (B, T * crops, d). All crops of one time step share its row; steps beyond the table share its last row, so any
-    T works. One table per modality is our reading.
+    Shapes: (B, T * crops, d) -> (B, T * crops, d). All crops of one time step share its row. Steps past the end of the
+    table share its last row, so any T works. One table a modality is our reading.
     """
 
     def __init__(self, max_frames: int, width: int, num_crops: int = 1):
@@ -19,6 +19,7 @@ class FrameEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.zeros(max_frames, width))
 
     def forward(self, embeds: torch.Tensor) -> torch.Tensor:
+        """Add the row of its time step to each embedding."""
         steps = torch.arange(embeds.shape[1], device=embeds.device) // self.num_crops
         return embeds + self.weight[steps.clamp(max=self.weight.shape[0] - 1)].to(embeds.dtype)
 
@@ -48,7 +49,7 @@ class PerceiverLayer(nn.Module):
         self.feed_forward = FeedForward(width, nn.GELU(), config.dropout)
 
     def forward(self, latents: torch.Tensor, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """P (B, N, d) from P (B, N, d), E (B, T, d) and the mask of valid frames (B, T)."""
+        """Return P' (B, N, d) from P (B, N, d), E (B, T, d) and the mask of valid frames (B, T)."""
         query, key, media, key_mask = self._queries_and_keys(latents, embeds, mask)
         value = split_heads(self.value(media), self.head_width)
         attended = attend(query, key, value, key_mask, self.dropout)  # (B, h, N, d_h)
@@ -59,12 +60,15 @@ class PerceiverLayer(nn.Module):
         return update + hidden if self.residual else update
 
     def attention_weights(self, latents: torch.Tensor, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Weights of MHA for the inputs of `forward`, without dropout: (B, h, N, T + N), each row sums to 1 over valid frames and latents."""
+        """Return the weights of MHA for the inputs of `forward`, without dropout: (B, h, N, T + N).
+
+        Each row sums to 1 over valid frames and latents.
+        """
         query, key, _, key_mask = self._queries_and_keys(latents, embeds, mask)
         return attention_weights(query, key, key_mask)
 
     def _queries_and_keys(self, latents, embeds, mask):
-        """Q (B, h, N, d_h), K (B, h, T + N, d_h), [LN(E); LN(P)] (B, T + N, d) and its mask (B, T + N)."""
+        """Return Q (B, h, N, d_h), K (B, h, T + N, d_h), [LN(E); LN(P)] (B, T + N, d) and its mask (B, T + N)."""
         normed = self.norm_latents(latents)
         media = torch.cat([self.norm_embeds(embeds), normed], dim=1)  # (B, T + N, d)
         key_mask = torch.cat([mask.bool(), mask.new_ones(normed.shape[:2]).bool()], dim=1)  # (B, T + N)
@@ -75,8 +79,8 @@ class PerceiverLayer(nn.Module):
 class AffectivePerceiver(nn.Module):
     """Eq. (3)-(4) for one modality:  F_m = LN(P^L),  P^0 learnable.
 
-    Tower embeddings reach it as (B, T, D) of any scale. They are L2-normalised and multiplied by sqrt(D) (unit variance: the towers leave
-    audio and vision on scales that differ by 20), then projected to d (our reading).
+    Tower embeddings (B, T, D) may have any scale. They are L2-normalised and multiplied by sqrt(D), then projected to d
+    (our reading: unit variance, since the towers leave audio and vision on scales that differ by 20).
 
     Shapes: embeds (B, T, D), mask (B, T) -> (B, N, d) for any T >= 1.
     """
@@ -93,11 +97,12 @@ class AffectivePerceiver(nn.Module):
         self.norm = nn.LayerNorm(width) if config.perceiver_norm == "pre" else nn.Identity()
 
     def forward(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """F_m (B, N, d) from tower embeddings (B, T, D) and the mask of valid frames (B, T)."""
-        # What padding holds must not matter, not even NaN: zeros before anything is computed.
+        """Return F_m (B, N, d) from tower embeddings (B, T, D) and the mask of valid frames (B, T)."""
+        # The content of padding must not matter, not even NaN: it becomes zero before anything is computed.
         embeds = embeds.masked_fill(~mask.bool().unsqueeze(-1), 0)
         scaled = nn.functional.normalize(embeds.float(), dim=-1) * embeds.shape[-1] ** 0.5
-        hidden = self.frame_embedding(self.projection(scaled.to(self.projection.weight.dtype)))  # (B, T, d)
+        # The dtype of the bias: the weight of a quantised layer is stored in int8.
+        hidden = self.frame_embedding(self.projection(scaled.to(self.projection.bias.dtype)))  # (B, T, d)
         latents = self.latents.expand(embeds.shape[0], -1, -1).to(hidden.dtype)  # (B, N, d)
         for layer in self.layers:
             latents = layer(latents, hidden, mask)

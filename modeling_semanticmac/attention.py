@@ -53,12 +53,13 @@ def attend(
     Returns:
         (B, h, L_q, d_h).
     """
-    heads, p = queries.shape[1], dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
+    heads = queries.shape[1]
+    p = dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
     keys, values = keys.expand(-1, heads, -1, -1), values.expand(-1, heads, -1, -1)
     if key_mask is None:
         return F.scaled_dot_product_attention(queries, keys, values, dropout_p=p)
     key_mask = key_mask.bool()
-    # What a fully masked row returns depends on the backend: such samples see all keys, and their result is set to zero.
+    # A fully masked row has other results on other devices: such samples see all keys, and are set to zero afterwards.
     empty = ~key_mask.any(dim=1)  # (B,)
     allowed = (key_mask | empty[:, None])[:, None, None, :]
     attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=p)

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from .clip_sampling import MediaClip
 from .configuration_semanticmac import MODALITIES
@@ -63,7 +64,7 @@ def as_clip(given) -> dict:
     unknown = [str(name) for name in given if name not in CLIP_FIELDS]
     if unknown:
         raise ValueError(f"a clip has the unknown field {unknown[0]!r}; expected some of {', '.join(CLIP_FIELDS)}.")
-    clip = {name: given.get(name) for name in CLIP_FIELDS}
+    clip: dict[str, Any] = {name: given.get(name) for name in CLIP_FIELDS}
     for name in ("video", "audio"):
         clip[name] = _checked(clip[name])
     for name in ("start", "end"):
@@ -171,7 +172,7 @@ def _read_file(
     source, cut: dict, streams, unread: dict, processor, allow_download: bool, max_seconds: float | None
 ) -> dict:
     """What the processor makes of one file; errors and report with the name that the user gave."""
-    name = source_name(source)
+    name = source_name(source) or "clip"
     media = {"path": fetch(source, allow_download) if is_address(source) else source, **cut}
     try:
         if max_seconds is not None:

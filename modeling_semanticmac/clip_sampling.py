@@ -7,6 +7,7 @@ Times are seconds from the start of the clip. Legend: T frames (or windows).
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -141,7 +142,7 @@ class MediaClip:
     """
 
     def __init__(self, clip: str | os.PathLike | bytes | Media | Mapping, audio_stream: int | None = None):
-        fields = clip if isinstance(clip, Mapping) else {"path": clip}
+        fields: Mapping[str, Any] = clip if isinstance(clip, Mapping) else {"path": clip}
         if not set(fields) <= CLIP_KEYS or not fields.get("path"):
             raise ValueError(
                 f"a clip has the fields {', '.join(map(str, fields))}; expected a path and, where needed, start, end, "
@@ -150,7 +151,8 @@ class MediaClip:
         self.crop = fields.get("crop") or None
         if self.crop not in (None, "left", "right"):
             raise ValueError(f'crop is {self.crop!r}; expected "left", "right" or None.')
-        source, self._notes = fields["path"], []
+        source = fields["path"]
+        self._notes: list[str] = []
         track = audio_stream if fields.get("audio_stream") is None else fields["audio_stream"]
         self._keeps_open = isinstance(source, Media)
         if self._keeps_open and track not in (None, source.audio_stream):

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 @strict
 class ImageBindTowerConfig(PreTrainedConfig):
-    """What the two towers have in common: a transformer trunk and a head.
+    """Configuration that both towers share: a transformer trunk and a head.
 
     Raises:
         ValueError: sizes that cannot work together.
@@ -23,7 +23,7 @@ class ImageBindTowerConfig(PreTrainedConfig):
     projection_dim: int = 1024
     initializer_range: float | int = 0.02
 
-    _sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
+    _sizes: tuple[str, ...] = ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -38,7 +38,7 @@ class ImageBindTowerConfig(PreTrainedConfig):
 
     @property
     def intermediate_size(self) -> int:
-        """Width of the feed-forward layers."""
+        """The width of the feed-forward layers."""
         return round(self.hidden_size * self.mlp_ratio)
 
 
@@ -57,7 +57,7 @@ class ImageBindVisionConfig(ImageBindTowerConfig):
         num_channels: colour channels of the picture.
         image_size: height and width of the picture in pixels; a multiple of patch_size.
         patch_size: height and width of a patch in pixels.
-        num_frames: frames of a clip, all covered by one patch; a still picture is repeated to as many.
+        num_frames: frames of a clip, all covered by one patch; a still picture is repeated.
     """
 
     model_type = "imagebind_vision"
@@ -73,12 +73,13 @@ class ImageBindVisionConfig(ImageBindTowerConfig):
         super().__post_init__(**kwargs)
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"ImageBindVisionConfig: image_size {self.image_size} is not a multiple of patch_size {self.patch_size}."
+                f"ImageBindVisionConfig: image_size {self.image_size} is not a multiple of patch_size "
+                f"{self.patch_size}."
             )
 
     @property
     def num_patches(self) -> int:
-        """Patches of a picture or clip; the trunk sees one token more."""
+        """The number of patches of a picture or clip; the trunk has one token more."""
         return (self.image_size // self.patch_size) ** 2
 
 
@@ -87,13 +88,15 @@ class ImageBindAudioConfig(ImageBindTowerConfig):
     r"""Configuration of [`ImageBindAudioModel`]; the defaults are ImageBind-Huge's audio ViT-B.
 
     Args:
-        hidden_size, num_hidden_layers, num_attention_heads, mlp_ratio, projection_dim, initializer_range: as in [`ImageBindVisionConfig`].
+        hidden_size, num_hidden_layers, num_attention_heads, mlp_ratio, projection_dim, initializer_range: as in
+            [`ImageBindVisionConfig`].
         layer_norm_eps: epsilon of the layer norms in the blocks and the head.
         stem_layer_norm_eps: epsilon of the layer norm after the patch embedding.
         num_mel_bins: mel bins of a window.
         num_mel_frames: spectrogram frames of a window.
-        kernel_size, stride: side and step of the square patches on the spectrogram; they overlap where the step is the smaller.
-        logit_scale: what `postprocess` multiplies the unit vectors with; fixed, not learned (a tower's checkpoint states it).
+        kernel_size, stride: side and step of the square patches on the spectrogram; they overlap where the step is
+            smaller.
+        logit_scale: factor of the unit vectors in `postprocess`; fixed, not learned (a tower's checkpoint states it).
         max_logit_scale: upper bound of that factor.
     """
 
@@ -116,20 +119,21 @@ class ImageBindAudioConfig(ImageBindTowerConfig):
         super().__post_init__(**kwargs)
         if self.kernel_size > min(self.num_mel_bins, self.num_mel_frames):
             raise ValueError(
-                f"ImageBindAudioConfig: a patch of {self.kernel_size} x {self.kernel_size} does not fit into {self.num_mel_bins} mel bins "
-                f"x {self.num_mel_frames} frames."
+                f"ImageBindAudioConfig: a patch of {self.kernel_size} x {self.kernel_size} does not fit into "
+                f"{self.num_mel_bins} mel bins x {self.num_mel_frames} frames."
             )
 
     @property
     def patch_grid(self) -> tuple[int, int]:
-        """Patches along the mel bins and along time."""
-        return tuple(
+        """The number of patches along the mel bins and along time."""
+        rows, columns = (
             (length - self.kernel_size) // self.stride + 1 for length in (self.num_mel_bins, self.num_mel_frames)
         )
+        return rows, columns
 
     @property
     def num_patches(self) -> int:
-        """Patches of a window; the trunk sees one token more."""
+        """The number of patches of a window; the trunk has one token more."""
         rows, columns = self.patch_grid
         return rows * columns
 

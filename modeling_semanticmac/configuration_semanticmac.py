@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from huggingface_hub.dataclasses import strict
@@ -12,14 +13,14 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-# The streams of a clip, in the order of every (B, 3, ...) tensor; those with media are what the towers embed.
+# The streams of a clip, in the order of every (B, 3, ...) tensor; the towers embed those with media.
 MODALITIES = ("text", "audio", "vision")
 MEDIA_MODALITIES = ("audio", "vision")
 DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models and towers compute
-# The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific ones of text, audio and vision.
+# The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific of text, audio and vision.
 SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
 SUBTASKS = tuple(SUBTASK_NAMES)
-# How a reader is told of the multimodal prediction and of those of the sub-tasks, in the order in which they are shown.
+# Names of the multimodal prediction and of the sub-tasks for readers, in the order in which they are shown.
 VIEWS = {
     "multimodal": "all together",
     "shared": "what all share",
@@ -29,35 +30,44 @@ VIEWS = {
 }
 SPOKEN = {"text": "words", "audio": "voice", "vision": "picture"}  # of a modality within a sentence
 METRIC_FAMILIES = ("mosi", "sims", "scores", "multi_label", "conversation", "weighted")
-# Families of scores: half the width of the neutral band around the middle of the scale, as a share of half the scale. "mosi": what rounds to 0 in the
-# seven classes of [-3, 3]; "sims": the middle class of three in [-1, 1].
+# By family of scores: half the width of the neutral band around the middle of the scale, as a share of half the scale.
+# "mosi": what rounds to 0 in the seven classes of [-3, 3]; "sims": the middle class of three in [-1, 1].
 NEUTRAL_SHARES = {"mosi": 1 / 6, "sims": 1 / 10, "scores": 1 / 6}
-LEARNT_RANGE = (-3.0, 3.0)  # what the scores of any other scale are mapped to for the head and its loss
+LEARNT_RANGE = (-3.0, 3.0)  # scores of other scales are mapped to it for the head and its loss
 
-# Written into a config.json by transformers itself, or passed by its loaders; everything else that is not a field is a typing error.
+# The fields that state the task together: a new task replaces what contradicts it.
+_TASK_FIELDS = (
+    "task_name", "problem_type", "num_labels", "id2label", "label2id", "label_range", "metrics",
+    "scale_scores", "label_thresholds",
+)  # fmt: skip
+# Written into a config.json by transformers itself, or passed by its loaders. Any other unknown name is a typing error.
 _LIBRARY_KEYS = {
-    "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels", "torch_dtype",
-    "output_attentions", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+    "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels",
+    "torch_dtype", "output_attentions", "attn_implementation", "_attn_implementation",
+    "_attn_implementation_internal", "experts_implementation",
     "_experts_implementation_internal", "quantization_config", "per_layer_config", "trust_remote_code", "use_cache",
 }  # fmt: skip
 
 
 def metric_family(label_range: tuple[float, float]) -> str:
-    """Return the family of metrics that the field reports for scores in this range: "mosi" for [-3, 3], "sims" for [-1, 1], else "scores"."""
-    return {(-3.0, 3.0): "mosi", (-1.0, 1.0): "sims"}.get(tuple(label_range), "scores")
+    """Return the family of metrics for scores in a range: "mosi" for [-3, 3], "sims" for [-1, 1], else "scores"."""
+    low, high = label_range
+    return {(-3.0, 3.0): "mosi", (-1.0, 1.0): "sims"}.get((low, high), "scores")
 
 
 def score_polarity(scores, label_range: tuple[float, float], metrics: str = "scores", threshold: float | None = None):
-    """Return the polarity of scores by their distance from the middle of their scale: -1 negative, 0 neutral, 1 positive.
+    """Return the polarity of scores, -1, 0 or 1, by their distance from the middle of their scale.
 
-    The pipeline, the metrics and the training objectives all use this function. Scores are compared in float32, as labels are stored.
+    The pipeline, the metrics and the training objectives all use this function. Scores are compared in float32, as
+    labels are stored.
 
     Args:
         scores: a number, an array or a tensor.
         label_range: (lowest, highest) score.
-        metrics: the family, which sets the neutral band: a sixth of half the scale on either side ("mosi", "scores"), a tenth ("sims", where the lower
-            end of the band counts as negative, as in CH-SIMS).
-        threshold: half the width of the neutral band in points of the scale, in place of the family's; both ends are neutral.
+        metrics: the family, which sets the neutral band: a sixth of half the scale on either side ("mosi", "scores"), a
+            tenth ("sims", where the lower end of the band counts as negative, as in CH-SIMS).
+        threshold: half the width of the neutral band in points of the scale, in place of the family's; both ends are
+            neutral.
 
     Returns:
         Integers of the same shape and kind.
@@ -72,22 +82,23 @@ def score_polarity(scores, label_range: tuple[float, float], metrics: str = "sco
 
 @dataclass(frozen=True)
 class TaskSpecification:
-    """What is predicted: read by the head (outputs), the loss, the metrics and the selection of the best model.
+    """A task: what the head predicts, and what loss, metrics and the selection of the best model follow.
 
     Args:
         name: the task's word, e.g. "sentiment", "emotion", "humor", "sarcasm".
-        problem_type: one of Hugging Face's three: "regression" (one score a clip), "single_label_classification" (labels are class ids),
-            "multi_label_classification" (labels are multi-hot vectors of length C).
+        problem_type: one of Hugging Face's three: "regression" (one score a clip), "single_label_classification"
+            (labels are class ids), "multi_label_classification" (labels are multi-hot vectors of length C).
         label_names: the score's name for regression; the C class names in the order of their ids otherwise.
         label_range: (lowest, highest) score; regression only.
-        metrics: the family of metrics that the field reports: "mosi", "sims", "scores", "multi_label", "conversation" or "weighted". None: the family
-            of the scores' range (`metric_family`), or of the classes. The cuts of "mosi" and "sims" lie at 0: on a scale with another middle "scores"
-            replaces them.
-        scale_scores: whether head and loss work on scores mapped to [-3, 3]; predictions and labels are in `label_range` either way. None: for scores of
-            the family "scores". It is not part of what is predicted: two specifications that differ only here are equal.
+        metrics: the family of metrics that the field reports: "mosi", "sims", "scores", "multi_label", "conversation"
+            or "weighted". None: the family of the scores' range (`metric_family`), or of the classes. The cuts of
+            "mosi" and "sims" lie at 0: on a scale with another middle "scores" replaces them.
+        scale_scores: whether head and loss work on scores mapped to [-3, 3]; predictions and labels are in
+            `label_range` either way. None: for scores of the family "scores". It is not part of what is predicted: two
+            specifications that differ only here are equal.
 
     Raises:
-        ValueError: when the parts contradict each other.
+        ValueError: the parts contradict each other.
     """
 
     name: str
@@ -111,7 +122,7 @@ class TaskSpecification:
         if self.is_regression:
             if len(self.label_names) != 1:
                 raise ValueError(
-                    f"{where}: a regression has one score, found {len(self.label_names)} label names {self.label_names}."
+                    f"{where}: a regression has one score, found {len(self.label_names)} label names {self.label_names}"
                 )
             if self.label_range is None or len(self.label_range) != 2 or self.label_range[0] >= self.label_range[1]:
                 raise ValueError(
@@ -131,15 +142,15 @@ class TaskSpecification:
             raise ValueError(f"{where}: the metrics {self.metrics!r} do not fit {self.problem_type}.")
 
     def _choose_metrics(self) -> None:
-        """Set `metrics` and `scale_scores` where they are not given, and replace a family whose cuts lie outside the middle of the scale."""
+        """Set `metrics` and `scale_scores` where absent; replace a family whose cuts are not in the scale's middle."""
         family, scale = self.metrics, self.scale_scores
         if self.is_regression:
-            family = family or metric_family(self.label_range)
+            family = family or metric_family(self.score_range)
             scale = family == "scores" if scale is None else scale
             if family in ("mosi", "sims") and self.middle != 0:
                 logger.warning_once(
-                    f"task {self.name!r}: the metrics {family!r} have their cuts at 0, the scores lie in {self.label_range}: "
-                    "'scores' replaces them, with polarities around the middle of the scale."
+                    f"task {self.name!r}: the metrics {family!r} have their cuts at 0, the scores lie in "
+                    f"{self.label_range}: 'scores' replaces them, with polarities around the middle of the scale."
                 )
                 family = "scores"
         elif family is None:
@@ -149,43 +160,55 @@ class TaskSpecification:
 
     @property
     def is_regression(self) -> bool:
+        """Whether each clip has a score."""
         return self.problem_type == "regression"
 
     @property
     def is_multi_label(self) -> bool:
+        """Whether each clip can have several labels."""
         return self.problem_type == "multi_label_classification"
 
     @property
     def is_binary(self) -> bool:
-        """A single label out of two classes: humour, sarcasm."""
+        """Whether each clip has one label out of two classes: humour, sarcasm."""
         return self.problem_type == "single_label_classification" and len(self.label_names) == 2
 
     @property
     def num_labels(self) -> int:
+        """The number of outputs C."""
         return len(self.label_names)
+
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """The lowest and the highest score of a regression."""
+        if self.label_range is None:
+            raise ValueError(f"task {self.name!r} has classes and no range of scores.")
+        return self.label_range
 
     @property
     def middle(self) -> float:
         """The middle of the scale of a regression, where polarity changes."""
-        return (self.label_range[0] + self.label_range[1]) / 2
+        return sum(self.score_range) / 2
 
     @property
     def score_unit(self) -> float:
-        """Points of the task's scale to one point of the scale that head and loss work on; 1 where scores are not scaled."""
-        (low, high), (lowest, highest) = self.label_range, LEARNT_RANGE
-        return (high - low) / (highest - lowest) if self.scale_scores else 1.0
+        """Points of the task's scale to one point of the scale of head and loss; 1 where scores are not scaled."""
+        if not self.scale_scores:
+            return 1.0
+        (low, high), (lowest, highest) = self.score_range, LEARNT_RANGE
+        return (high - low) / (highest - lowest)
 
     def polarity(self, scores, threshold: float | None = None):
         """Return -1, 0 or 1 for each score of a regression: [`score_polarity`] on the task's scale."""
-        return score_polarity(scores, self.label_range, self.metrics, threshold)
+        return score_polarity(scores, self.score_range, self.metrics or "scores", threshold)
 
     @property
     def minimize(self) -> bool:
-        """Models are selected by the lowest validation loss (regression) or the highest validation weighted F1 (classes)."""
+        """Whether the best model has the lowest validation loss (regression) or the highest weighted F1 (classes)."""
         return self.is_regression
 
     def config_fields(self) -> dict:
-        """The fields of `SemanticMACConfig` that state this task: `SemanticMACConfig(**task.config_fields(), ...)`."""
+        """Return the fields that state this task: `SemanticMACConfig(**task.config_fields(), ...)`."""
         return {
             "task_name": self.name,
             "problem_type": self.problem_type,
@@ -199,12 +222,18 @@ class TaskSpecification:
 
 @strict
 class SemanticMACConfig(PreTrainedConfig):
-    r"""Configuration of [`SemanticMACModel`] and its heads. Sizes that the paper does not give are our reading (docs/method.md).
+    r"""Configuration of [`SemanticMACModel`] and its heads.
+
+    Sizes that the paper does not state are our reading (docs/method.md).
 
     Args:
-        text_config: configuration of the language model: any text encoder of transformers (a config, a dict with `model_type`; default BERT).
-        vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the checkpoint's own repository),
-            `revision`, `subfolder`, `weights_hash`. They are loaded the first time raw media is given.
+        text_config: configuration of the language model: any text encoder of transformers (a config, or a dict with
+            `model_type`; default BERT).
+        text_dtype: dtype of the language model's weights where it differs from the others, e.g. "bfloat16"; written by
+            `save_pretrained`.
+        vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the
+            checkpoint's own repository), `revision`, `subfolder`, `weights_hash`. They are loaded when raw media first
+            comes in.
         vision_width, audio_width: width of the towers' embeddings, D_v and D_a (ImageBind: 1024).
         num_crops: vision tokens of one time step (spatial crops); they share one frame embedding.
         hidden_size: width d of every representation after the towers and the language model.
@@ -215,11 +244,13 @@ class SemanticMACConfig(PreTrainedConfig):
         num_bridge_tokens: bridge tokens n_b, eq. (7).
         max_frames: rows of each frame embedding table, eq. (3); later time steps share the last row.
         use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
-        use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of eq. (5)-(9).
+        use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
+            eq. (5)-(9).
         dropout: probability in attention weights, feed-forward layers and predictors.
         initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
         task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
-        label_thresholds: of several labels: the probability above which each counts as present, in the order of the labels; None: 0.5.
+        label_thresholds: for tasks of several labels, the probability above which each label counts as present, in the
+            order of the labels; None: 0.5.
 
     Raises:
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
@@ -227,9 +258,12 @@ class SemanticMACConfig(PreTrainedConfig):
 
     model_type = "semanticmac"
     sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
-    keys_to_ignore_at_inference = ["multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask"]
+    keys_to_ignore_at_inference = [
+        "multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask", "hidden_states", "attentions",
+    ]  # fmt: skip
 
     text_config: PreTrainedConfig | dict | None = None
+    text_dtype: str | None = None
     vision_encoder: dict | None = None
     audio_encoder: dict | None = None
     vision_width: int = 1024
@@ -261,16 +295,14 @@ class SemanticMACConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         if __package__ == "modeling_semanticmac":
-            # transformers asks to trust a checkpoint that names a pipeline, even where the installed package registers that very pipeline.
+            # transformers asks to trust a checkpoint that names a pipeline, even where the package registers it.
             kwargs.pop("custom_pipelines", None)
         known = {field.name for field in fields(self)} | _LIBRARY_KEYS
         for name in kwargs:
             if name not in known:
                 near = difflib.get_close_matches(name, sorted(known - _LIBRARY_KEYS), n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"SemanticMACConfig has no field {name!r}.{hint} Its fields are documented in SemanticMACConfig's docstring."
-                )
+                raise ValueError(f"SemanticMACConfig has no field {name!r}.{hint} Its docstring documents the fields.")
         if self.problem_type is None:
             several = len(self.id2label or ()) > 1 or (kwargs.get("num_labels") or 1) > 1
             self.problem_type = "single_label_classification" if several else "regression"
@@ -278,21 +310,54 @@ class SemanticMACConfig(PreTrainedConfig):
             self.id2label = self.id2label or {0: self.task_name}
             self.label_range = list(self.label_range or (-3.0, 3.0))
         super().__post_init__(**kwargs)
-        self.label2id = {name: index for index, name in self.id2label.items()}
+        self.label2id = {name: index for index, name in self._label_names().items()}
         self._check()
 
-    def _check(self):
-        """Values that cannot work together are refused here, with a sentence.
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs):
+        """Build a configuration from its dict; keyword arguments replace fields.
 
-        Not the library's `validate_architecture` hook: that wraps every message into an error that is no ValueError.
+        A new task (`**task.config_fields()`, or `num_labels` as for every model of transformers) replaces the saved one
+        as a whole: label names, range, metrics and thresholds of another task are not kept.
         """
-        if self.hidden_size % self.num_attention_heads:
+        changes = {name: kwargs.pop(name) for name in _TASK_FIELDS if name in kwargs}
+        if changes:
+            config_dict = {**cls._without_old_task(config_dict, changes), **changes}
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def _without_old_task(cls, config_dict: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """Return a saved configuration without those fields of its task that a new task leaves no meaning."""
+        old = super().from_dict(dict(config_dict))
+        dropped: set[str] = set()
+        names = {int(index): name for index, name in (changes.get("id2label") or old._label_names()).items()}
+        num_labels = len(names) if changes.get("id2label") else changes.get("num_labels") or old.num_labels
+        if names != old._label_names() or num_labels != old.num_labels:
+            dropped = {"id2label", "label2id", "label_thresholds"}
+        if "problem_type" not in changes and (num_labels == 1) != (old.num_labels == 1):
+            dropped |= {"problem_type", "label_range", "metrics", "scale_scores"}
+        if changes.get("label_range") and list(changes["label_range"]) != old.label_range:
+            dropped |= {"metrics", "scale_scores"}
+        if changes.get("problem_type", old.problem_type) != old.problem_type:
+            dropped |= {"label_range", "metrics", "scale_scores", "label_thresholds"}
+        return {name: value for name, value in config_dict.items() if name not in dropped}
+
+    def _check(self):
+        """Raise ValueError for values that cannot work together.
+
+        Not the library's `validate_architecture` hook, which wraps messages into an error that is not a ValueError.
+        """
+        heads = self.num_attention_heads
+        if self.hidden_size % max(heads, 1):
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}; "
-                f"choose for example hidden_size={self.num_attention_heads * max(1, self.hidden_size // self.num_attention_heads)}."
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {heads}; "
+                f"choose for example hidden_size={heads * max(1, self.hidden_size // heads)}."
             )
-        sizes = "hidden_size num_attention_heads num_latents num_perceiver_layers num_interaction_layers num_bridge_tokens max_frames"
-        for name in (*sizes.split(), "vision_width", "audio_width", "num_crops"):
+        sizes = (
+            "hidden_size num_attention_heads num_latents num_perceiver_layers num_interaction_layers num_bridge_tokens "
+            "max_frames vision_width audio_width num_crops"
+        )
+        for name in sizes.split():
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
         for name, allowed in (("perceiver_norm", ("pre", "none")), ("gate", ("reglu", "relu", "none"))):
@@ -306,18 +371,30 @@ class SemanticMACConfig(PreTrainedConfig):
             or not all(0 <= threshold < 1 for threshold in self.label_thresholds)
         ):
             raise ValueError(
-                f"label_thresholds is {self.label_thresholds}; expected one number in [0, 1) for each label of a task of several labels, or None."
+                f"label_thresholds is {self.label_thresholds}; expected one number in [0, 1) for each label of a task "
+                "of several labels, or None."
             )
+        if self.text_dtype not in (None, *DTYPES):
+            raise ValueError(f"text_dtype is {self.text_dtype!r}; expected None or one of {', '.join(DTYPES)}.")
         task = self.task  # a task that contradicts itself raises here
         self.metrics, self.scale_scores = task.metrics, task.scale_scores
 
     @property
     def task(self) -> TaskSpecification:
-        """The task that this configuration states."""
-        names = tuple(self.id2label[index] for index in range(len(self.id2label)))
+        """The task that the configuration states."""
+        names, limits = self._label_names(), tuple(self.label_range or ())
         return TaskSpecification(
-            self.task_name, self.problem_type, names, self.label_range, self.metrics, self.scale_scores
+            self.task_name,
+            str(self.problem_type),
+            tuple(names[index] for index in range(len(names))),
+            limits or None,  # type: ignore[arg-type]  # TaskSpecification checks that there are two
+            self.metrics,
+            self.scale_scores,
         )
+
+    def _label_names(self) -> dict[int, str]:
+        """Return the label names by their ids, which JSON turns into text."""
+        return {int(index): name for index, name in (self.id2label or {}).items()}
 
 
 __all__ = [

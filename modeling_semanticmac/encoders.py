@@ -1,32 +1,53 @@
 """The frozen towers by reference: which encoder, its front end, its embeddings of a batch (eq. 2).
 
-ImageBind's towers are the default; any vision or audio encoder of transformers can take their place, pooled to one vector a frame or window.
+ImageBind's towers are the default. Any vision or audio encoder of transformers can take their place, pooled to one
+vector a frame or window.
 """
 
-import inspect
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import resolve_revision
 from huggingface_hub.errors import HfHubHTTPError, RevisionResolutionError
 from torch import nn
-from torch.nn import functional as F
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoModel, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
-from .configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
-from .feature_extraction_imagebind import ImageBindFeatureExtractor
-from .image_processing_imagebind import ImageBindImageProcessor, cut_side
-from .modeling_imagebind import ImageBindAudioModel, ImageBindVisionModel, weights_hash
+from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
+from .configuration_semanticmac import MEDIA_MODALITIES
+from .feature_extraction_imagebind import ImageBindFeatureExtractor, sound_inputs
+from .image_processing_imagebind import ImageBindImageProcessor, picture_inputs
+from .modeling_imagebind import ImageBindAudioModel, ImageBindPreTrainedModel, ImageBindVisionModel, weights_hash
 
+ENCODER_BATCH = 64  # frames or windows that a tower sees at once
+
+
+class TowerClasses(NamedTuple):
+    """The classes of one of ImageBind's towers."""
+
+    config: type[ImageBindTowerConfig]
+    model: type[ImageBindPreTrainedModel]
+    front_end: type[ImageBindImageProcessor] | type[ImageBindFeatureExtractor]
+
+
+# By the configuration's model_type.
 IMAGEBIND = {
-    "imagebind_vision": (ImageBindVisionConfig, ImageBindVisionModel, ImageBindImageProcessor),
-    "imagebind_audio": (ImageBindAudioConfig, ImageBindAudioModel, ImageBindFeatureExtractor),
+    "imagebind_vision": TowerClasses(ImageBindVisionConfig, ImageBindVisionModel, ImageBindImageProcessor),
+    "imagebind_audio": TowerClasses(ImageBindAudioConfig, ImageBindAudioModel, ImageBindFeatureExtractor),
 }
 
 
-def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | None = None) -> dict:
+def encoder_reference(name_or_path: str | os.PathLike, encoder: nn.Module, revision: str | None = None) -> dict:
     """Return how a checkpoint names a tower: repository or absolute folder, revision, hash of the weights."""
     return {
         # A relative folder would be looked for where the checkpoint is used, and then taken for a repository.
@@ -37,16 +58,36 @@ def encoder_reference(name_or_path: str, encoder: nn.Module, revision: str | Non
     }
 
 
+def missing_weights(missing: Iterable[str], unexpected: Iterable[str] = ()) -> str:
+    """Return the part of a sentence that names weights a checkpoint lacks, and those the model does not have."""
+    lacking, foreign = sorted(missing), sorted(unexpected)
+    parts = [f"lacks {len(lacking)} weights, {_listed(lacking)}; they would be random"] if lacking else []
+    parts += [f"holds {len(foreign)} weights that the model does not have, {_listed(foreign)}"] if foreign else []
+    return " and ".join(parts)
+
+
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    """Return names for a message; where there are many, the first ones and the number of the others."""
+    text = ", ".join(map(repr, names[:limit]))
+    return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
+
+
 def follow_umask(folder: str | os.PathLike) -> None:
-    """Give the weight files of a saved model the permissions of the config.json beside them: safetensors writes 0600 whatever the umask."""
+    """Give the weight files of a saved model the permissions of the config.json beside them.
+
+    safetensors writes them 0600 whatever the umask.
+    """
     mode = stat.S_IMODE(os.stat(os.path.join(folder, "config.json")).st_mode)
-    for entry in os.scandir(folder):
-        if entry.name.endswith(".safetensors") and stat.S_IMODE(entry.stat().st_mode) != mode:
-            os.chmod(entry.path, mode)
+    for entry in Path(folder).iterdir():
+        if entry.suffix == ".safetensors" and stat.S_IMODE(entry.stat().st_mode) != mode:
+            entry.chmod(mode)
 
 
-def commit_of(name_or_path: str, revision: str | None = None) -> str | None:
-    """The commit that a branch or tag of a repository on the Hub stands for now; None for a folder, or where nobody can say."""
+def commit_of(name_or_path: str | os.PathLike, revision: str | None = None) -> str | None:
+    """Return the commit that a branch or tag of a repository on the Hub names now.
+
+    None for a folder, and where the repository cannot be reached.
+    """
     if os.path.isdir(name_or_path):
         return None
     try:
@@ -55,12 +96,12 @@ def commit_of(name_or_path: str, revision: str | None = None) -> str | None:
         return None  # loading will say what is wrong with the name
 
 
-def load_encoder(reference: dict, modality: str) -> nn.Module:
+def load_encoder(reference: Mapping[str, Any], modality: str) -> PreTrainedModel:
     """Load a frozen tower in single precision, in evaluation mode, without gradients.
 
     Args:
-        reference: `name_or_path` and, where they matter, `revision`, `subfolder`, `weights_hash`.
-        modality: "vision" or "audio"; of a model with several towers (CLIP, SigLIP, CLAP) that one is taken.
+        reference: `name_or_path` and, where needed, `revision`, `subfolder`, `weights_hash`.
+        modality: "vision" or "audio"; of a model with several towers (CLIP, SigLIP, CLAP) this one is taken.
 
     Raises:
         ValueError: the weights are not those that the reference names, or the checkpoint lacks some.
@@ -68,7 +109,7 @@ def load_encoder(reference: dict, modality: str) -> nn.Module:
     reference = _pinned(reference)
     name, where = reference["name_or_path"], _where(reference)
     config = _load_config(reference)
-    model_class = IMAGEBIND[config.model_type][1] if config.model_type in IMAGEBIND else AutoModel
+    model_class = IMAGEBIND[config.model_type].model if config.model_type in IMAGEBIND else AutoModel
     model, info = model_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **where)
     missing = sorted(info["missing_keys"])
     encoder = getattr(model, f"{modality}_model", model)
@@ -76,81 +117,84 @@ def load_encoder(reference: dict, modality: str) -> nn.Module:
         encoder.pooler = None  # trained without one: its random weights would say nothing
     elif missing:
         raise ValueError(
-            f"the {modality} encoder at {name} lacks {len(missing)} weights, {missing[0]!r} among them; they would be random. Name a complete "
+            f"the {modality} encoder at {name} {missing_weights(missing, info['unexpected_keys'])}. Name a complete "
             f"checkpoint of {type(model).__name__}."
         )
-    encoder.config._name_or_path, encoder.config._commit_hash = (
-        str(name),
-        reference["commit"],
-    )  # of the part of a model too
+    encoder.config._name_or_path = str(name)  # of the part of a model too
+    encoder.config._commit_hash = reference["commit"]
     expected = reference.get("weights_hash")
     if expected is not None and (found := weights_hash(encoder)) != expected:
         raise ValueError(
-            f"the {modality} encoder at {name} has weights of hash {found}; this model was made with {expected}. Use the revision that it names, "
-            "or extract the embeddings and train anew."
+            f"the {modality} encoder at {name} has weights of hash {found}; this model was made with {expected}. Use "
+            "the revision that it names, or extract the embeddings and train again."
         )
     return encoder.eval().requires_grad_(False)
 
 
-def load_front_end(reference: dict, modality: str):
-    """The image processor or feature extractor that goes with a tower."""
+def load_front_end(reference: Mapping[str, Any], modality: str):
+    """Load the image processor or feature extractor that goes with a tower."""
     where = _where(reference)
     config = _load_config(reference)
     if config.model_type in IMAGEBIND:
-        return IMAGEBIND[config.model_type][2].from_pretrained(reference["name_or_path"], **where)
+        return IMAGEBIND[config.model_type].front_end.from_pretrained(reference["name_or_path"], **where)
     auto = AutoImageProcessor if modality == "vision" else AutoFeatureExtractor
     return auto.from_pretrained(reference["name_or_path"], **where)
 
 
-def load_towers(references: dict[str, dict], num_crops: int | None = None) -> tuple[dict[str, nn.Module], dict]:
-    """Towers and front ends by reference.
+def load_towers(
+    references: Mapping[str, Mapping[str, Any]], num_crops: int | None = None
+) -> tuple[dict[str, PreTrainedModel], dict]:
+    """Load towers and front ends by reference.
 
     Args:
         references: "vision" and "audio", each as `load_encoder` takes it; one or both may be absent.
-        num_crops: crops a frame; None: the front end's own.
+        num_crops: crops a frame; None: as the front end does by default.
 
     Returns:
-        The towers that are named, and the front ends of both modalities, ImageBind's where no tower is named.
+        The named towers, and the front ends of both modalities, ImageBind's where no tower is named.
 
     Raises:
         ValueError: num_crops for a front end that crops in its own way.
     """
-    references = {modality: _pinned(reference) for modality, reference in references.items()}
-    encoders = {modality: load_encoder(reference, modality) for modality, reference in references.items()}
-    front_ends = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
-    front_ends |= {modality: load_front_end(reference, modality) for modality, reference in references.items()}
+    pinned = {modality: _pinned(reference) for modality, reference in references.items()}
+    encoders = {modality: load_encoder(reference, modality) for modality, reference in pinned.items()}
+    front_ends: dict[str, Any] = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
+    front_ends |= {modality: load_front_end(reference, modality) for modality, reference in pinned.items()}
     if num_crops is not None:
         if not hasattr(front_ends["vision"], "num_crops"):
-            raise ValueError(f"--num_crops is ImageBind's; {type(front_ends['vision']).__name__} crops in its own way.")
+            raise ValueError(
+                f"--num_crops belongs to ImageBind's image processor; {type(front_ends['vision']).__name__} crops in "
+                "its own way."
+            )
         front_ends["vision"].num_crops = num_crops
     return encoders, front_ends
 
 
-def _pinned(reference: dict) -> dict:
-    """The reference with its `commit`, which is also its revision where there is one: everything of a tower comes from the same."""
+def _pinned(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reference with its `commit`, which becomes its revision: all files of a tower come from it."""
     commit = commit_of(reference["name_or_path"], reference.get("revision"))
     return {**reference, "commit": commit, "revision": commit or reference.get("revision")}
 
 
-def _where(reference: dict) -> dict:
+def _where(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that say where in a repository a tower lies."""
     return {name: reference[name] for name in ("revision", "subfolder") if reference.get(name)}
 
 
-def _load_config(reference: dict):
-    """The configuration; ImageBind's by its own classes, so that remote code needs no registration."""
+def _load_config(reference: Mapping[str, Any]) -> PreTrainedConfig:
+    """Load the configuration; ImageBind's by its own classes, so that remote code needs no registration."""
     name, where = reference["name_or_path"], _where(reference)
-    found, _ = PreTrainedConfig.get_config_dict(name, **where)
-    config_class = IMAGEBIND.get(found.get("model_type"), (AutoConfig,))[0]
-    return config_class.from_pretrained(name, **where)
+    kind = PreTrainedConfig.get_config_dict(name, **where)[0].get("model_type")
+    return (IMAGEBIND[kind].config if kind in IMAGEBIND else AutoConfig).from_pretrained(name, **where)
 
 
 @torch.no_grad()
-def embed_batch(encoder: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """One embedding a frame or window: (n, ...) -> float32 (n, D).
+def embed_batch(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
+    """Compute one embedding a frame or window: (n, ...) -> float32 (n, D).
 
-    ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model gives one, else the mean of the
-    last hidden states over tokens or time. Pairs of frames, (n, 3, 2, H, W), are one input for ImageBind; an encoder of pictures sees each
-    frame, and the mean of the two embeddings is taken.
+    ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model has
+    one, else the mean of the last hidden states over tokens or time. Pairs of frames, (n, 3, 2, H, W), are one input
+    for ImageBind; an image encoder sees each frame, and the mean of the two embeddings is taken.
     """
     if inputs.ndim == 5 and encoder.config.model_type not in IMAGEBIND:
         frames = inputs.transpose(1, 2)  # (n, 2, 3, H, W)
@@ -164,14 +208,14 @@ def embed_batch(encoder: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     return (hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)).float()  # (n, D)
 
 
-def embedding_width(encoder: nn.Module) -> int:
-    """D of `embed_batch`, from the configuration.
+def embedding_width(encoder: PreTrainedModel) -> int:
+    """Return D of `embed_batch`, from the configuration.
 
     Raises:
-        ValueError: the configuration does not say.
+        ValueError: the configuration does not state it.
     """
-    config = encoder.config
-    # Only where the model projects is projection_dim the width; a CLIP tower's configuration has the field without using it.
+    config: Any = encoder.config  # each kind of tower has fields of its own
+    # projection_dim is the width only where the model projects; a CLIP tower's configuration has it without using it.
     projects = config.model_type in IMAGEBIND or type(encoder).__name__.endswith("WithProjection")
     width = config.projection_dim if projects else getattr(config, "hidden_size", None)
     if width is None:
@@ -181,65 +225,80 @@ def embedding_width(encoder: nn.Module) -> int:
     return width
 
 
-def picture_inputs(image_processor, frames, side: str | None = None) -> torch.Tensor:
-    """uint8 frames to the inputs of a vision tower.
+class SharedEncoders(dict[str, PreTrainedModel]):
+    """The loaded towers by modality. Copies of a model share them: they are large, and frozen."""
 
-    Args:
-        image_processor: ImageBindImageProcessor, or any image processor of transformers that gives one picture a frame.
-        frames: (n, 3, H, W), or a list of frames as the image processor takes them.
-        side: "left" or "right" first cuts that half of the picture.
+    def __deepcopy__(self, memo: dict) -> "SharedEncoders":
+        return SharedEncoders(self)
 
-    Returns:
-        float32 (n * crops, 3, height, width).
 
-    Raises:
-        ValueError: the image processor gives something else than pictures.
+class EncodersByReference:
+    """The towers of a model: named in its configuration, loaded on first use, never part of its weights.
+
+    A base of SemanticMAC's models; the base model holds the towers in `_encoders`.
     """
-    if "side" in inspect.signature(image_processor.__call__).parameters:
-        return image_processor(frames, side=side, return_tensors="pt")["pixel_values"]
-    if side is not None:
-        frames = [cut_side(torch.as_tensor(frame), side) for frame in frames]
-    pixel_values = image_processor(images=list(frames), return_tensors="pt")["pixel_values"]
-    if pixel_values.ndim != 4:
-        raise ValueError(
-            f"{type(image_processor).__name__} gives pixel_values of shape {tuple(pixel_values.shape)}; expected one picture a frame, "
-            "(n, 3, height, width). Use the image processor of an image encoder."
-        )
-    return pixel_values
 
+    config: Any
+    base_model: Any
+    name_or_path: Any
+    _encoders: SharedEncoders
 
-def sound_inputs(
-    feature_extractor, windows: Sequence[torch.Tensor], sampling_rate: int, num_samples: int
-) -> torch.Tensor:
-    """Sound windows to the inputs of an audio tower.
+    def set_encoders(self, vision: PreTrainedModel | None = None, audio: PreTrainedModel | None = None) -> None:
+        """Use these frozen towers for raw media instead of those that the configuration names."""
+        for modality, encoder in (("vision", vision), ("audio", audio)):
+            if encoder is not None:
+                self.base_model._encoders[modality] = encoder.eval().requires_grad_(False)
 
-    Args:
-        feature_extractor: ImageBindFeatureExtractor, or one of transformers for waveforms (HuBERT, WavLM) or spectrograms (AST).
-        windows: mono sound, float32 (samples,) each.
-        sampling_rate: Hz of the windows; must be the feature extractor's.
-        num_samples: of a full window; shorter ones are followed by silence, so that all inputs have one shape.
+    def get_encoder(self, modality: str | None = None):
+        """Return the frozen tower of "vision" or "audio", loaded on first use; None: the language model."""
+        if modality is None:
+            return self.base_model.language_model
+        encoders = self.base_model._encoders
+        if modality not in encoders:
+            reference = self.encoder_reference(modality)
+            if reference is None:
+                raise ValueError(
+                    f"This model got raw {modality} input, but its configuration names no {modality} encoder. Give "
+                    f"{modality}_embeds, set config.{modality}_encoder={{'name_or_path': ...}}, or call "
+                    f"set_encoders({modality}=...)."
+                )
+            encoders[modality] = load_encoder(reference, modality)
+        return encoders[modality]
 
-    Returns:
-        float32 (n, ...), as the tower takes it.
-    """
-    parameters = inspect.signature(feature_extractor.__call__).parameters
-    if "windows" in parameters:
-        return feature_extractor(windows, sampling_rate=sampling_rate)["input_features"]
-    name = feature_extractor.model_input_names[0]
-    windows = [torch.as_tensor(window, dtype=torch.float32)[:num_samples] for window in windows]
-    options = {}
-    if "padding" in parameters and parameters["padding"].default is False:
-        # A waveform extractor: with a mask asked for it normalises what is there and then pads; without one, silence and all.
-        options = {
-            "padding": "max_length",
-            "max_length": num_samples,
-            "truncation": True,
-            "return_attention_mask": True,
-        }
-    else:
-        windows = [F.pad(window, (0, num_samples - len(window))) for window in windows]
-    sounds = [window.numpy() for window in windows]
-    return feature_extractor(sounds, sampling_rate=sampling_rate, return_tensors="pt", **options)[name]
+    def encode_media(self, modality: str, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Embed the valid frames or windows, eq. (2), zeros elsewhere: (B, T, ...), mask (B, T) -> (B, T, D)."""
+        valid = mask.bool()
+        width = getattr(self.config, f"{modality}_width")
+        embeds = torch.zeros(*valid.shape, width, device=inputs.device)
+        if valid.any():
+            encoder = self.get_encoder(modality).to(inputs.device)
+            chunks = inputs[valid].split(ENCODER_BATCH)  # (n, ...) each
+            found = torch.cat([embed_batch(encoder, chunk).float() for chunk in chunks])  # (sum T, D)
+            if found.shape[-1] != width:
+                raise ValueError(
+                    f"The {modality} encoder returns embeddings of width {found.shape[-1]}; config.{modality}_width is "
+                    f"{width}."
+                )
+            embeds[valid] = found
+        return embeds
+
+    def encoder_reference(self, modality: str) -> dict | None:
+        """Return how a tower is found from anywhere, None where the model has none.
+
+        A tower beside the model is named by the model's name, one from the Hub by the commit that was loaded.
+        """
+        reference = getattr(self.config, f"{modality}_encoder")
+        if reference is None:
+            return None
+        encoder, name = self.base_model._encoders.get(modality), reference.get("name_or_path") or self.name_or_path
+        commit = getattr(encoder.config, "_commit_hash", None) if encoder is not None else None
+        return {**reference, "name_or_path": name, "revision": commit or reference.get("revision")}
+
+    @property
+    def refers_to_folders(self) -> bool:
+        """Whether a tower lies in a folder of this machine, where nobody else can load it by reference."""
+        references = (self.encoder_reference(modality) for modality in MEDIA_MODALITIES)
+        return any(reference is not None and os.path.isdir(reference["name_or_path"] or "") for reference in references)
 
 
 __all__ = ["picture_inputs", "sound_inputs"]

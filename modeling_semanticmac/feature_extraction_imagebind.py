@@ -5,8 +5,10 @@ frames, C channels.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -259,4 +261,47 @@ class ImageBindFeatureExtractor(FeatureExtractionMixin):
         return log_mel.sub_(self.mean).div_(self.std)
 
 
-__all__ = ["ImageBindFeatureExtractor", "is_silent", "log_mel_filter_bank", "mel_filters", "mix_channels", "mono_mix"]
+def sound_inputs(
+    feature_extractor, windows: Sequence[torch.Tensor], sampling_rate: int, num_samples: int
+) -> torch.Tensor:
+    """Turn sound windows into the inputs of an audio tower.
+
+    Args:
+        feature_extractor: ImageBindFeatureExtractor, or one of transformers for waveforms (HuBERT, WavLM) or
+            spectrograms (AST).
+        windows: mono sound, float32 (samples,) each.
+        sampling_rate: Hz of the windows; must be the feature extractor's.
+        num_samples: of a full window; shorter ones are padded with silence, so that all inputs have one shape.
+
+    Returns:
+        float32 (n, ...), as the tower takes it.
+    """
+    parameters = inspect.signature(feature_extractor.__call__).parameters
+    if "windows" in parameters:
+        return feature_extractor(windows, sampling_rate=sampling_rate)["input_features"]
+    name = feature_extractor.model_input_names[0]
+    windows = [torch.as_tensor(window, dtype=torch.float32)[:num_samples] for window in windows]
+    options: dict[str, Any] = {}
+    if "padding" in parameters and parameters["padding"].default is False:
+        # A waveform extractor: with a mask requested it normalises the sound and then pads; without one it pads first.
+        options = {
+            "padding": "max_length",
+            "max_length": num_samples,
+            "truncation": True,
+            "return_attention_mask": True,
+        }
+    else:
+        windows = [F.pad(window, (0, num_samples - len(window))) for window in windows]
+    sounds = [window.numpy() for window in windows]
+    return feature_extractor(sounds, sampling_rate=sampling_rate, return_tensors="pt", **options)[name]
+
+
+__all__ = [
+    "ImageBindFeatureExtractor",
+    "is_silent",
+    "log_mel_filter_bank",
+    "mel_filters",
+    "mix_channels",
+    "mono_mix",
+    "sound_inputs",
+]

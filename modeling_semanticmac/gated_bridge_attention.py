@@ -1,4 +1,4 @@
-"""Gated bridge attention: multi-query attention through a few pooled bridge tokens, filtered by a ReLU gate (eq. 6-9)."""
+"""Gated bridge attention: multi-query attention through a few pooled bridge tokens, with a ReLU gate (eq. 6-9)."""
 
 import torch
 from torch import nn
@@ -7,13 +7,14 @@ from .attention import FeedForward, attend, attention_weights, merge_heads, spli
 
 
 def bridge_pooling_weights(mask: torch.Tensor, num_bridge_tokens: int) -> torch.Tensor:
-    """Eq. (7): the matrix that averages the valid tokens into n_b bins, as adaptive average pooling does.
+    """Return the matrix that averages the valid tokens into n_b bins, as adaptive average pooling does: eq. (7).
 
-    Bin j averages the valid tokens of rank floor(j L / n_b) .. ceil((j + 1) L / n_b) - 1, where L is a sample's own number of valid tokens:
-    padding, on either side, does not enter the pool. L < n_b repeats tokens; L = 0 gives zeros.
+    Bin j averages the valid tokens of rank floor(j L / n_b) .. ceil((j + 1) L / n_b) - 1, where L is the number of
+    valid tokens of the sample: padding, on either side, is not pooled. L < n_b repeats tokens; L = 0 returns zeros.
 
     Args:
         mask: (B, L), True for valid tokens.
+        num_bridge_tokens: n_b.
 
     Returns:
         (B, n_b, L), rows sum to 1 where a sample has a valid token.
@@ -36,9 +37,9 @@ class GatedBridgeAttention(nn.Module):
         A_i = softmax(Q_i B_i^T / sqrt(d_h)) softmax(B_i K^T / sqrt(d_h))
         out = [A_1 V; ...; A_h V] W_O
 
-    Shapes: queries (B, L_q, d), keys (B, L_k, d), masks (B, L_q), (B, L_k) -> (B, L_q, d). Only the second softmax is over padded keys. Where a
-    sample has no valid key at all the result is zero. `multi_query=False` gives each head its own K and V; `use_bridge_tokens=False` is plain
-    attention softmax(Q_i K^T / sqrt(d_h)) V.
+    Shapes: queries (B, L_q, d), keys (B, L_k, d), masks (B, L_q), (B, L_k) -> (B, L_q, d). Only the second softmax is
+    over padded keys. The result is zero for a sample without any valid key. With `multi_query=False` each head has its
+    own K and V; `use_bridge_tokens=False` is plain attention softmax(Q_i K^T / sqrt(d_h)) V.
     """
 
     def __init__(self, config):
@@ -56,7 +57,7 @@ class GatedBridgeAttention(nn.Module):
     def forward(
         self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
     ) -> torch.Tensor:
-        """What the queries (B, L_q, d) take from the keys (B, L_k, d); masks (B, L_q), (B, L_k) say which tokens are valid."""
+        """Attend from queries (B, L_q, d) to keys (B, L_k, d); masks (B, L_q), (B, L_k) mark the valid tokens."""
         query, bridge, key = self._queries_and_keys(queries, keys, query_mask)
         value = split_heads(self.value(keys), self.head_width)
         if bridge is None:
@@ -68,14 +69,17 @@ class GatedBridgeAttention(nn.Module):
     def attention_weights(
         self, queries: torch.Tensor, keys: torch.Tensor, query_mask: torch.Tensor, key_mask: torch.Tensor
     ) -> torch.Tensor:
-        """The matrices A_i for the inputs of `forward`, without dropout: (B, h, L_q, L_k), each row sums to 1 over the valid keys."""
+        """Return the matrices A_i for the inputs of `forward`, without dropout: (B, h, L_q, L_k).
+
+        Each row sums to 1 over the valid keys.
+        """
         query, bridge, key = self._queries_and_keys(queries, keys, query_mask)
         if bridge is None:
             return attention_weights(query, key, key_mask)
         return attention_weights(query, bridge, None) @ attention_weights(bridge, key, key_mask)
 
     def _queries_and_keys(self, queries, keys, query_mask):
-        """Q (B, h, L_q, d_h), the bridge tokens (B, h, n_b, d_h) or None, and K (B, 1 or h, L_k, d_h)."""
+        """Return Q (B, h, L_q, d_h), the bridge tokens (B, h, n_b, d_h) or None, and K (B, 1 or h, L_k, d_h)."""
         query = split_heads(self.query(queries), self.head_width)
         key = split_heads(self.key(keys), self.head_width)
         if self.num_bridge_tokens is None:
@@ -85,11 +89,15 @@ class GatedBridgeAttention(nn.Module):
 
 
 class GateProjection(nn.Linear):
-    """W_g and b_g of the gate; a class of its own because it starts near identity: W_g small, b_g = 1, so that no unit begins dead."""
+    """W_g and b_g of the gate.
+
+    A class of its own because it starts near identity: W_g small, b_g = 1, so that every unit is active at
+    initialisation.
+    """
 
 
 class GatedBridgeLayer(nn.Module):
-    """Eq. (9), one layer. Where the gate sits is stated by the paper; its form is our reading (field `gate`).
+    """Eq. (9), one layer. The paper states where the gate sits; its form is our reading (field `gate`).
 
         H  = F + GBA(LN(F), LN(X))
         G  = ReLU(LN(H) W_g + b_g) * LN(H)      "reglu";   ReLU(LN(H))  "relu";   LN(H)  "none"
@@ -111,7 +119,7 @@ class GatedBridgeLayer(nn.Module):
     def forward(
         self, hidden: torch.Tensor, context: torch.Tensor, mask: torch.Tensor, context_mask: torch.Tensor
     ) -> torch.Tensor:
-        """F (B, L_q, d) after one layer with X (B, L_k, d) as keys and values; masks (B, L_q), (B, L_k)."""
+        """Return F' (B, L_q, d) after one layer with X (B, L_k, d) as keys and values; masks (B, L_q), (B, L_k)."""
         hidden = hidden + self.attention(self.norm_query(hidden), self.norm_key(context), mask, context_mask)
         gated = self.norm_gate(hidden)
         if self.gate == "reglu":

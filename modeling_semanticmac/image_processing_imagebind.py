@@ -4,6 +4,7 @@ Legend: n frames, H height, W width in pixels.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Sequence
 
@@ -206,7 +207,7 @@ class ImageBindImageProcessor(BaseImageProcessor):
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # fewer options than the library's: the towers fix the others
         self,
         images: torch.Tensor | np.ndarray | Image.Image | Sequence,
         side: str | None = None,
@@ -249,6 +250,34 @@ class ImageBindImageProcessor(BaseImageProcessor):
         pictures.mul_(1 / (full * std)).sub_(mean / std)
 
 
+def picture_inputs(image_processor, frames, side: str | None = None) -> torch.Tensor:
+    """Turn uint8 frames into the inputs of a vision tower.
+
+    Args:
+        image_processor: ImageBindImageProcessor, or any image processor of transformers that returns one picture a
+            frame.
+        frames: (n, 3, H, W), or a list of frames as the image processor takes them.
+        side: "left" or "right" first cuts that half of the picture.
+
+    Returns:
+        float32 (n * crops, 3, height, width).
+
+    Raises:
+        ValueError: the image processor does not return one picture a frame.
+    """
+    if "side" in inspect.signature(image_processor.__call__).parameters:
+        return image_processor(frames, side=side, return_tensors="pt")["pixel_values"]
+    if side is not None:
+        frames = [cut_side(torch.as_tensor(frame), side) for frame in frames]
+    pixel_values = image_processor(images=list(frames), return_tensors="pt")["pixel_values"]
+    if pixel_values.ndim != 4:
+        raise ValueError(
+            f"{type(image_processor).__name__} returned pixel_values of shape {tuple(pixel_values.shape)}; expected "
+            "one picture a frame, (n, 3, height, width). Use the image processor of an image encoder."
+        )
+    return pixel_values
+
+
 __all__ = [
     "ImageBindImageProcessor",
     "as_bt709",
@@ -256,5 +285,6 @@ __all__ = [
     "cut_side",
     "frame_groups",
     "is_one_colour",
+    "picture_inputs",
     "resize_short_side",
 ]

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
@@ -17,7 +18,7 @@ from transformers.utils.import_utils import is_torchcodec_usable
 
 from .feature_extraction_imagebind import mix_channels
 from .media_index import LOST_SECONDS, index_media
-from .media_info import MediaError, MediaInfo, StreamInfo, source_text
+from .media_info import MediaError, MediaInfo, StreamInfo, present, source_text
 
 logger = transformers_logging.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class Media:
         self.info: MediaInfo = self._index.info
         self._notes_of_file = tuple(self.info.notes)
         self.backend = backend or decoding_backend()
-        self._readers = {}
+        self._readers: dict[type, Any] = {}
 
     def __enter__(self) -> "Media":
         return self
@@ -166,7 +167,7 @@ class Media:
                 f"the stretch of sound from {start} s to {end} s ends before it begins; expected start <= end."
             )
         first = round(start * sampling_rate)
-        out = torch.zeros(len(self._index.mix), round(end * sampling_rate) - first)
+        out = torch.zeros(len(present(self._index.mix)), round(end * sampling_rate) - first)
         # The part that lies in the stream, with a margin in which the resampler settles.
         begin = max(math.floor(max(start, audio.begin)) - MARGIN_SECONDS, 0)
         stop = math.ceil(min(end, audio.end)) + MARGIN_SECONDS
@@ -229,7 +230,7 @@ class Media:
             except (RuntimeError, ValueError) as refusal:
                 self._take_over("sound", refusal)
         try:
-            reader = self._reader(PyAVSound, begin * round(self.info.audio.rate))
+            reader = self._reader(PyAVSound, begin * round(present(self.info.audio).rate))
             sound = resample(reader.pieces(begin * reader.rate, stop * reader.rate), reader.rate, sampling_rate)
         except FFmpegError as error:
             raise self._cannot_decode("audio") from error

@@ -167,7 +167,7 @@ def _read_packets(container, streams: dict) -> tuple[dict, list[str]]:
     """Read the file once; return the packet times of each kind of stream (None where there are none), and notes."""
     av = require_pyav()
 
-    rows = {kind: [] for kind in streams}
+    rows: dict[str, list[tuple]] = {kind: [] for kind in streams}
     kinds = {stream.index: kind for kind, stream in streams.items() if stream is not None}
     read, notes = dict.fromkeys(streams, 0), []
     try:
@@ -235,10 +235,10 @@ def _leave_out_after_gap(rows: dict[str, list[tuple]], streams: dict) -> list[st
     for kind, clock in clocks.items():
         longest = int(LONGEST_PACKET[kind] / clock)
         rows[kind] = [(row[0], min(row[1], longest), *row[2:]) for row in rows[kind]]
-    spans = [np.array([row[:2] for row in rows[kind]], dtype=np.float64) * clock for kind, clock in clocks.items()]
-    if not spans:
+    parts = [np.array([row[:2] for row in rows[kind]], dtype=np.float64) * clock for kind, clock in clocks.items()]
+    if not parts:
         return []
-    spans = np.concatenate(spans)  # (packets, 2): begin and length, seconds
+    spans = np.concatenate(parts)  # (packets, 2): begin and length, seconds
     spans = spans[np.argsort(spans[:, 0])]
     ends = np.maximum.accumulate(spans.sum(axis=1))
     gaps = np.flatnonzero(spans[1:, 0] - ends[:-1] > GAP_LIMIT_SECONDS)

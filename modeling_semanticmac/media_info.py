@@ -6,11 +6,25 @@ Times are seconds on the media clock: 0 is the start of the container.
 import io
 import os
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
+
 # Formats that FFmpeg also reads as media: playlists, which open other files, and text drawn as a picture.
 NOT_MEDIA = {"hls", "dash", "concat", "concatf", "tty", "ffmetadata"}
+
+
+def present(part: T | None) -> T:
+    """Return a part of a file that the caller knows to be there: a stream, its packets, its mix.
+
+    Raises:
+        ValueError: If it is not there.
+    """
+    if part is None:
+        raise ValueError("the file has no such stream.")
+    return part
 
 
 class MediaError(ValueError):
@@ -143,8 +157,9 @@ class MediaIndex:
     def frame_at(self, seconds: float) -> int:
         """Return the position of the frame shown at a time of the media clock, clamped into the stream."""
         # A microsecond of slack: the time at which a frame begins is its own in spite of rounding.
-        pts = (seconds + self.origin + 1e-6) / self.video.time_base
-        return int(np.clip(np.searchsorted(self.video.pts, pts, side="right") - 1, 0, len(self.video.pts) - 1))
+        packets = present(self.video)
+        pts = (seconds + self.origin + 1e-6) / packets.time_base
+        return int(np.clip(np.searchsorted(packets.pts, pts, side="right") - 1, 0, len(packets.pts) - 1))
 
 
 def require_pyav():
@@ -217,6 +232,7 @@ __all__ = [
     "PacketTimes",
     "StreamInfo",
     "open_container",
+    "present",
     "require_pyav",
     "source_text",
 ]

@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
 
 from .image_processing_imagebind import as_bt709
 from .media_index import GAP_SECONDS, LOST_SECONDS, MOST_CHANNELS
-from .media_info import MediaIndex, open_container, require_pyav
+from .media_info import MediaIndex, open_container, present, require_pyav
 
 av = require_pyav()
 FFmpegError = av.FFmpegError
@@ -36,7 +37,7 @@ class _Stream:
         self.decoded = self.damaged = 0
         self.lost = 0.0
         self._seeks = MOST_FAILED_SEEKS if times.usable is None else 0  # seeks that may still fail
-        self._container = None
+        self._container: Any = None
         self._rewind()
 
     def close(self) -> None:
@@ -100,10 +101,12 @@ class PyAVFrames(_Stream):
     """The frames of a picture stream; one pass serves growing positions."""
 
     def __init__(self, source, index: MediaIndex):
-        super().__init__(source, index.info.video.stream, index.video)
-        self._times, self._colours, self._aspect = index.video, index.colours, index.aspect
-        self._apart = FRAMES_APART / index.info.video.rate
-        self._at, self._frame, self._shown = -1, None, None
+        stream, self._times = present(index.info.video), present(index.video)
+        super().__init__(source, stream.stream, self._times)
+        self._colours, self._aspect = index.colours, index.aspect
+        self._apart = FRAMES_APART / stream.rate
+        self._at, self._frame = -1, None
+        self._shown: tuple[int, int, int] | None = None  # width, height, turns of the first frame
 
     def cost(self, position: int) -> tuple[bool, int]:
         """Return whether the reader must go back to reach a position, and about how many frames it has to decode."""
@@ -167,20 +170,22 @@ class PyAVSound(_Stream):
     """A sound stream at its own rate; sample k is k / rate seconds after the start of the container."""
 
     def __init__(self, source, index: MediaIndex):
-        super().__init__(source, index.info.audio.stream, index.audio)
+        self._info, self._times = present(index.info.audio), present(index.audio)
+        super().__init__(source, self._info.stream, self._times)
         self._index = index
-        self.rate = round(index.info.audio.rate)
-        self._held = None  # the last decoded samples with the number of their first one
+        self.rate = round(self._info.rate)
+        # The last decoded samples with the number of their first one.
+        self._held: tuple[int, np.ndarray] | None = None
 
     def cost(self, first: int) -> tuple[bool, int]:
         """Return whether the reader must go back to reach a sample, and about how many packets it has to decode."""
-        if self._reaches(first):
+        if self._held is not None and self._reaches(first):
             return False, self._start_packet(first) - self._start_packet(self._held[0])
         return self._held is not None, 0 if self._seeks else self._start_packet(first)
 
     def pieces(self, first: int, last: int) -> Iterator[np.ndarray]:
         """Yield samples first to last, float32 (channels, n), in pieces of any length; silence where there are none."""
-        stream = self._index.info.audio
+        stream = self._info
         # Before its beginning and after its end a stream has only the codec's padding.
         start, stop = (min(max(round(moment * self.rate), first), last) for moment in (stream.begin, stream.end))
         if start < stop and not self._reaches(start):
@@ -200,13 +205,13 @@ class PyAVSound(_Stream):
             if at >= stop:
                 break
         silent += max(0, stop - max(at, start))
-        if silent > LOST_SECONDS * self.rate and not self._index.audio.gap:
+        if silent > LOST_SECONDS * self.rate and not self._times.gap:
             self.lost = max(self.lost, silent / self.rate)
         yield from self._silence(last - at)
 
     def _start_packet(self, sample: int) -> int:
         """Return the packet at which decoding begins for a sample."""
-        wanted = (sample / self.rate + self._index.origin - PREROLL_SECONDS) / self._index.audio.time_base
+        wanted = (sample / self.rate + self._index.origin - PREROLL_SECONDS) / self._times.time_base
         return max(0, int(np.searchsorted(self._pts, wanted, side="right")) - 1)
 
     def _reaches(self, sample: int) -> bool:
@@ -226,12 +231,12 @@ class PyAVSound(_Stream):
     def _silence(self, samples: int) -> Iterator[np.ndarray]:
         longest = round(SILENCE_SECONDS * self.rate)
         for start in range(0, samples, longest):
-            yield np.zeros((len(self._index.mix), min(longest, samples - start)), dtype=np.float32)
+            yield np.zeros((len(present(self._index.mix)), min(longest, samples - start)), dtype=np.float32)
 
     def _samples(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number of the first sample, float32 (channels, n)) of each packet; a coarse clock leaves no gaps."""
         wanted = ("fltp", self._stream.layout.name, self.rate)
-        converters = {}  # by what comes in, which may change within a stream
+        converters: dict[tuple, Any] = {}  # by what comes in, which may change within a stream
         following = None
         for frame in self._frames:
             pts = frame.dts if frame.pts is None else frame.pts
@@ -246,7 +251,8 @@ class PyAVSound(_Stream):
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             if kind not in converters:
                 converters[kind] = None if kind == wanted else av.AudioResampler(*wanted)
-            for part in converters[kind].resample(frame) if converters[kind] else [frame]:
+            converter = converters[kind]
+            for part in converter.resample(frame) if converter else [frame]:
                 samples = part.to_ndarray()  # (channels, n)
                 yield begin, samples
                 begin += samples.shape[1]
@@ -281,7 +287,8 @@ def resample(pieces: Iterable[np.ndarray], rate: int, new_rate: int) -> torch.Te
         return (
             torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32, copy=False)) if parts else torch.zeros(0)
         )
-    resampler, parts, at, flat = None, [], 0, False
+    resampler: Any = None
+    parts, at, flat = [], 0, False
     for piece in _joined(pieces, rate):  # a call costs more than a packet's samples
         flat, piece = piece.ndim == 1, np.ascontiguousarray(np.atleast_2d(piece), dtype=np.float32)
         layout = LAYOUTS[len(piece)]

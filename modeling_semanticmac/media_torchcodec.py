@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .media_index import PADDING_SECONDS
-from .media_info import MediaIndex
+from .media_info import MediaIndex, present
 
 # Containers in which torchcodec finds each frame by its time (measured: it misses frames in MPEG streams and AVI).
 EXACT_CONTAINERS = {"mov", "matroska"}
@@ -43,14 +43,15 @@ class TorchcodecFrames:
         In some containers it misses frames; it rounds deeper colours in another way, and it knows neither HDR nor
         pixels that are not square.
         """
-        plain = index.bits == 8 and index.colours is None and index.aspect == 1 and index.video.usable is None
-        small = len(index.video.pts) <= MOST_PACKETS and index.video.longest_group <= LONGEST_GROUP
+        packets = present(index.video)
+        plain = index.bits == 8 and index.colours is None and index.aspect == 1 and packets.usable is None
+        small = len(packets.pts) <= MOST_PACKETS and packets.longest_group <= LONGEST_GROUP
         return bool(EXACT_CONTAINERS & index.container) and plain and small
 
     def __init__(self, source, index: MediaIndex):
-        self._times = index.video
+        self._times = present(index.video)
         self._decoder = _decoders().VideoDecoder(
-            _plain(source), stream_index=index.info.video.stream, seek_mode="exact", num_ffmpeg_threads=1
+            _plain(source), stream_index=present(index.info.video).stream, seek_mode="exact", num_ffmpeg_threads=1
         )
 
     def cost(self, position: int) -> tuple[bool, int]:
@@ -84,9 +85,10 @@ class TorchcodecSound:
     damaged = lost = 0
 
     def __init__(self, source, index: MediaIndex):
-        self._index = index
-        self.rate = round(index.info.audio.rate)
-        self._decoder = _decoders().AudioDecoder(_plain(source), stream_index=index.info.audio.stream)
+        self._index, self._packets = index, present(index.audio)
+        self._stream = present(index.info.audio)
+        self.rate = round(self._stream.rate)
+        self._decoder = _decoders().AudioDecoder(_plain(source), stream_index=self._stream.stream)
 
     def suits(self, first: int, last: int) -> bool:
         """Return whether the sound between two samples is cheap to decode and comes out right.
@@ -94,7 +96,7 @@ class TorchcodecSound:
         torchcodec closes gaps between packets and mixes what shares a time.
         """
         near = max(NEAR_SOUND_SECONDS * self.rate, FASTER * (last - first))
-        right = not self._index.audio.gap and self._index.audio.usable is None
+        right = not self._packets.gap and self._packets.usable is None
         return last <= min(near, LONGEST_SOUND_SECONDS * self.rate) and right
 
     def cost(self, first: int) -> tuple[bool, int]:
@@ -107,9 +109,9 @@ class TorchcodecSound:
         Raises:
             RuntimeError, ValueError: torchcodec's, for damaged files; also if it returns less than the stream holds.
         """
-        origin, audio = self._index.origin, self._index.info.audio
+        origin, audio = self._index.origin, self._stream
         begin, end = max(first / self.rate, audio.begin), min(last / self.rate, audio.end)
-        out = np.zeros((len(self._index.mix), last - first), dtype=np.float32)
+        out = np.zeros((len(present(self._index.mix)), last - first), dtype=np.float32)
         if begin < end:
             found = self._decoder.get_samples_played_in_range(begin + origin, end + origin)
             samples, at = found.data.numpy(), found.pts_seconds - origin

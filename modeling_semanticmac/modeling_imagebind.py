@@ -1,6 +1,6 @@
 """The frozen ImageBind towers for vision and audio (facebookresearch/ImageBind), our own implementation.
 
-Written from the architecture, the checkpoint's key names and recorded activations; it holds no code of the original.
+Written from the architecture, the checkpoint's key names and recorded activations, without code of the original.
 Legend: B batch, L tokens (class token first), d width, h heads, D projection_dim.
 """
 
@@ -26,8 +26,10 @@ class ImageBindOutput(ModelOutput):
     Args:
         embeds: the head's output, one row an input, before `postprocess`, (B, D).
         last_hidden_state: state after the last block, (B, L, d).
-        hidden_states: on request: the state that enters the trunk (vision: after the layer norm before it), then after each block; (B, L, d) each.
-        stem_output: on request: tokens after patches, class token and positions; equals hidden_states[0] for audio. (B, L, d).
+        hidden_states: on request, the state that enters the trunk (vision: after the layer norm before it), then the
+            state after each block; (B, L, d) each.
+        stem_output: on request, tokens after patches, class token and positions, (B, L, d); equals hidden_states[0] for
+            audio.
     """
 
     embeds: torch.FloatTensor | None = None
@@ -37,12 +39,15 @@ class ImageBindOutput(ModelOutput):
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
-    """Compute attention in plain operations behind the library's attention interface: (B, h, L, d_h) to (B, L, h, d_h), no weights."""
+    """Compute attention in plain operations, as an attention function of the library.
+
+    (B, h, L, d_h) -> (B, L, h, d_h), and None for the weights.
+    """
     return (attention_weights(query, key, attention_mask) @ value).transpose(1, 2), None
 
 
 class ImageBindAttention(nn.Module):
-    """Multi-head self-attention of all tokens; for audio with one learned extra key and value that every query also sees.
+    """Multi-head self-attention of all tokens; for audio with one learned extra key and value for every query.
 
     softmax(Q [K; bias_k]^T / sqrt(d_h)) [V; bias_v], (B, L, d) -> (B, L, d)
     """
@@ -54,16 +59,15 @@ class ImageBindAttention(nn.Module):
         self.is_causal = False
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.bias_k = self.bias_v = None
-        if has_bias_tokens:
-            self.bias_k = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-            self.bias_v = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        bias = (1, 1, config.hidden_size)
+        self.bias_k = nn.Parameter(torch.zeros(bias)) if has_bias_tokens else None
+        self.bias_v = nn.Parameter(torch.zeros(bias)) if has_bias_tokens else None
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """What each token takes from all, (B, L, d) -> (B, L, d)."""
+        """Attend from each token to all, (B, L, d) -> (B, L, d)."""
         query, key, value = self.qkv_proj(hidden).chunk(3, dim=-1)  # (B, L, d) each
-        if self.bias_k is not None:
-            # The same dtype as the projections: under autocast these are in half precision and the parameters are not.
+        if self.bias_k is not None and self.bias_v is not None:
+            # In the dtype of the projections: under autocast these are in half precision and the parameters are not.
             key = torch.cat([key, self.bias_k.to(key.dtype).expand(len(key), -1, -1)], dim=1)  # (B, L + 1, d)
             value = torch.cat([value, self.bias_v.to(value.dtype).expand(len(value), -1, -1)], dim=1)  # (B, L + 1, d)
         query, key, value = (split_heads(x, self.head_width) for x in (query, key, value))  # (B, h, L, d_h)
@@ -75,7 +79,7 @@ class ImageBindAttention(nn.Module):
 class ImageBindLayer(nn.Module):
     """A pre-norm transformer block: x + Attention(LN(x)), then x + W_2 gelu(W_1 LN(x)).
 
-    The original drops whole branches at random while it trains the audio trunk; a frozen tower never does.
+    The original drops whole branches at random to train the audio trunk; a frozen tower never does.
     """
 
     def __init__(self, config: ImageBindTowerConfig, has_bias_tokens: bool):
@@ -92,7 +96,7 @@ class ImageBindLayer(nn.Module):
 
 
 class ImageBindTokens(nn.Module):
-    """Puts the class token in front of the patches and adds the positions: (B, L - 1, d) -> (B, L, d)."""
+    """The class token in front of the patches, and the positions: (B, L - 1, d) -> (B, L, d)."""
 
     def __init__(self, config: ImageBindTowerConfig):
         super().__init__()
@@ -107,8 +111,8 @@ class ImageBindTokens(nn.Module):
 class ImageBindVisionStem(nn.Module):
     """Patches of a clip, class token and positions: (B, 3, T, H, W) -> (B, L, d).
 
-    A patch covers all frames of the clip and patches do not overlap, so the original's 3-D convolution is one matrix product over the
-    pixels of each patch; written as such it is fast on every device and in every precision.
+    A patch covers all frames of the clip and patches do not overlap, so the original's 3-D convolution is one matrix
+    product over the pixels of each patch, which is fast on every device and in every precision.
     """
 
     def __init__(self, config: ImageBindVisionConfig):
@@ -140,9 +144,9 @@ class ImageBindAudioStem(nn.Module):
 
 
 class ImageBindPreTrainedModel(PreTrainedModel):
-    """A frozen tower: stem, trunk, head. Its parameters never ask for a gradient and its forward never records one.
+    """A frozen tower: stem, trunk, head. Its parameters require no gradient and its forward records none.
 
-    There is nothing random in it either, so train() and eval() give the same output.
+    Nothing in it is random, so train() and eval() have the same output.
     """
 
     config: ImageBindTowerConfig
@@ -163,7 +167,7 @@ class ImageBindPreTrainedModel(PreTrainedModel):
             init.normal_(module.bias_v, mean=0.0, std=std)
 
     def _build(self, config: ImageBindTowerConfig, stem: nn.Module, trunk_norm: nn.Module, has_bias_tokens: bool):
-        """The parts that both towers have, and frozen parameters."""
+        """Add the parts that both towers have, and freeze all parameters."""
         self.stem = stem
         self.trunk_norm = trunk_norm
         self.layers = nn.ModuleList(ImageBindLayer(config, has_bias_tokens) for _ in range(config.num_hidden_layers))
@@ -174,13 +178,13 @@ class ImageBindPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """As in the library, and frozen: loading puts new parameters in place, which would ask for gradients."""
+        """Load as the library does, then freeze: loading creates new parameters, which require gradients."""
         loaded = super().from_pretrained(*args, **kwargs)
         (loaded[0] if isinstance(loaded, tuple) else loaded).requires_grad_(False)
         return loaded
 
     def _encode(self, inputs: torch.Tensor, output_hidden_states: bool | None, return_dict: bool | None):
-        """Stem, trunk and head for checked inputs."""
+        """Apply stem, trunk and head to checked inputs."""
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         tokens = self.stem(inputs.to(self.dtype))  # (B, L, d)
         hidden = self.trunk_norm(tokens)
@@ -197,13 +201,13 @@ class ImageBindPreTrainedModel(PreTrainedModel):
 class ImageBindVisionModel(ImageBindPreTrainedModel):
     """ImageBind's vision tower: a picture or a clip of `num_frames` frames to one embedding.
 
-    A still picture is seen as a clip of equal frames.
+    A still picture is a clip of equal frames.
     """
 
     config: ImageBindVisionConfig
     config_class = ImageBindVisionConfig
     main_input_name = "pixel_values"
-    input_modalities = ("image", "video")
+    input_modalities = ["image", "video"]
 
     def __init__(self, config: ImageBindVisionConfig):
         super().__init__(config)
@@ -213,11 +217,11 @@ class ImageBindVisionModel(ImageBindPreTrainedModel):
     @torch.no_grad()
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
+        pixel_values: torch.Tensor,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageBindOutput | tuple:
-        """Embeddings of pictures (B, 3, H, W) or clips (B, 3, num_frames, H, W), H = W = image_size.
+        """Embed pictures (B, 3, H, W) or clips (B, 3, num_frames, H, W), H = W = image_size.
 
         Raises:
             ValueError: another shape.
@@ -231,13 +235,14 @@ class ImageBindVisionModel(ImageBindPreTrainedModel):
             pixel_values = pixel_values.unsqueeze(2).expand(-1, -1, self.config.num_frames, -1, -1)  # (B, 3, T, H, W)
         elif tuple(pixel_values.shape[1:]) != clip:
             raise ValueError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}; expected pictures (B, {', '.join(map(str, picture))}) or clips "
-                f"(B, {', '.join(map(str, clip))}). ImageBindImageProcessor(size={size}) makes them."
+                f"pixel_values have shape {tuple(pixel_values.shape)}; expected pictures "
+                f"(B, {', '.join(map(str, picture))}) or clips (B, {', '.join(map(str, clip))}). "
+                f"ImageBindImageProcessor(size={size}) makes them."
             )
         return self._encode(pixel_values, output_hidden_states, return_dict)
 
     def postprocess(self, embeds: torch.Tensor) -> torch.Tensor:
-        """What the original does with the head's output: unit length, (B, D) -> (B, D)."""
+        """Normalise the head's output to unit length as the original does, (B, D) -> (B, D)."""
         return F.normalize(embeds, dim=-1)
 
 
@@ -247,7 +252,7 @@ class ImageBindAudioModel(ImageBindPreTrainedModel):
     config: ImageBindAudioConfig
     config_class = ImageBindAudioConfig
     main_input_name = "input_features"
-    input_modalities = ("audio",)
+    input_modalities = ["audio"]
 
     def __init__(self, config: ImageBindAudioConfig):
         super().__init__(config)
@@ -256,11 +261,11 @@ class ImageBindAudioModel(ImageBindPreTrainedModel):
     @torch.no_grad()
     def forward(
         self,
-        input_features: torch.FloatTensor,
+        input_features: torch.Tensor,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageBindOutput | tuple:
-        """Embeddings of log-mel windows (B, 1, num_mel_bins, num_mel_frames).
+        """Embed log-mel windows (B, 1, num_mel_bins, num_mel_frames).
 
         Raises:
             ValueError: another shape.
@@ -268,20 +273,20 @@ class ImageBindAudioModel(ImageBindPreTrainedModel):
         window = (1, self.config.num_mel_bins, self.config.num_mel_frames)
         if tuple(input_features.shape[1:]) != window:
             raise ValueError(
-                f"input_features have shape {tuple(input_features.shape)}; expected (B, {', '.join(map(str, window))}). "
-                "ImageBindFeatureExtractor makes them."
+                f"input_features have shape {tuple(input_features.shape)}; expected "
+                f"(B, {', '.join(map(str, window))}). ImageBindFeatureExtractor makes them."
             )
         return self._encode(input_features, output_hidden_states, return_dict)
 
     def postprocess(self, embeds: torch.Tensor) -> torch.Tensor:
-        """What the original does with the head's output: unit length times the (bounded) logit scale, (B, D) -> (B, D)."""
+        """Scale the head's output to the (bounded) logit scale as the original does, (B, D) -> (B, D)."""
         return F.normalize(embeds, dim=-1) * min(self.config.logit_scale, self.config.max_logit_scale)
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 (hex) over the names, dtypes, shapes and bytes of a model's state dict, sorted by name.
+    """Return the SHA-256 (hex) of the names, dtypes, shapes and bytes of a model's state dict, sorted by name.
 
-    The same on every device; one changed bit, or another dtype, changes it.
+    It is the same on every device. One changed bit, or another dtype, changes it.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -6,6 +6,7 @@ Legend: B clips of a batch, T frames or sound windows, C outputs.
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -51,13 +52,13 @@ def value_result(task: TaskSpecification, values: Sequence[float], thresholds: S
     """Return the same from the score or the probabilities of `affect_values`, or from a label as a vector, (C,)."""
     values = [float(value) for value in values]
     if task.is_regression:
-        return {"score": values[0], "polarity": polarity(task, values[0]), "range": list(task.label_range)}
+        return {"score": values[0], "polarity": polarity(task, values[0]), "range": list(task.score_range)}
     probabilities = dict(zip(task.label_names, values))
     if task.is_multi_label:
         thresholds = [PRESENT] * task.num_labels if thresholds is None else thresholds
         present = [name for name, least in zip(task.label_names, thresholds) if probabilities[name] > least]
         return {"labels": present, "probabilities": probabilities}
-    label = max(task.label_names, key=probabilities.get)  # the first of equal ones, as argmax
+    label = max(task.label_names, key=lambda name: probabilities[name])  # the first of equal ones, as argmax
     found = {"label": label, "score": probabilities[label], "probabilities": probabilities}
     return {**found, "probability": probabilities[task.label_names[1]]} if task.is_binary else found
 
@@ -123,8 +124,13 @@ class SemanticMACPipeline(Pipeline):
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
 
-    _load_processor = True
-    _load_tokenizer = _load_feature_extractor = _load_image_processor = _load_video_processor = False
+    model: Any
+    processor: Any
+    _load_processor: Any = True
+    _load_tokenizer: Any = False
+    _load_feature_extractor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -217,7 +223,8 @@ class SemanticMACPipeline(Pipeline):
         for clips in DataLoader(read, batch_size, num_workers=workers, collate_fn=list):
             yield from self._predict(clips, **postprocess_params)
 
-    def preprocess(self, given, **parameters) -> dict:
+    # The library's stages pass on one input; here they pass on clips, and batches of them.
+    def preprocess(self, given, **parameters) -> dict:  # type: ignore[override]
         """One clip as `read_clip` gives it, with the `seconds` that took; or its `error`, which would lose its type on the way out of a worker process."""
         start = time.perf_counter()
         try:
@@ -243,7 +250,7 @@ class SemanticMACPipeline(Pipeline):
             tokens = self.processor.encode_text(texts, [clip["context"] for clip in clips])
         return {"tokens": tokens, "clips": clips}
 
-    def _forward(self, batch: dict) -> dict:
+    def _forward(self, batch: dict) -> dict:  # type: ignore[override]
         """Towers, then the model: `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), with the clips and the seconds taken."""
         start = time.perf_counter()
         inputs = batch["tokens"]
@@ -276,7 +283,7 @@ class SemanticMACPipeline(Pipeline):
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def postprocess(self, output: dict, timings: bool = False) -> list[dict]:
+    def postprocess(self, output: dict, timings: bool = False) -> list[dict]:  # type: ignore[override]
         """Results of B clips."""
         config, task, results = self.model.config, self.model.config.task, []
         for index, clip in enumerate(output["clips"]):

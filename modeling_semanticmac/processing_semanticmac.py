@@ -6,6 +6,7 @@ Legend: B batch, L text tokens, T frames.
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ class SemanticMACProcessor(ProcessorMixin):
                     f"clip {index} of the batch has no text, no picture and no sound; give at least one of text, "
                     "media, frames and waveform (a blank picture and silence count as none)."
                 )
-        batch = {}
+        batch: dict[str, Any] = {}
         if not all(map(is_missing, texts)):
             batch.update(self.encode_text(texts, contexts, max_length, padding))
         for (name, mask), streams in zip(STREAMS, zip(*encoded)):
@@ -171,7 +172,8 @@ class SemanticMACProcessor(ProcessorMixin):
         Raises:
             MediaError: If none of the modalities can be read. Blank ones (one colour, silence) are only missing.
         """
-        encoded, missing, errors = {"pixel_values": None, "input_features": None}, {}, []
+        encoded: dict[str, torch.Tensor | None] = {"pixel_values": None, "input_features": None}
+        missing, errors = {}, []
         with MediaClip(media, self.audio_stream) as clip:
             readers = (("pixel_values", "vision", self.iter_vision), ("input_features", "audio", self.iter_audio))
             for name, modality, reader in readers:

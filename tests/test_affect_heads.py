@@ -1,6 +1,10 @@
+import copy
+import re
+
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForVideoClassification
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForVideoClassification, pipeline
 
 from modeling_semanticmac import (
     SemanticMACForAffect,
@@ -9,10 +13,13 @@ from modeling_semanticmac import (
     SemanticMACForSarcasmDetection,
     SemanticMACForSentimentAnalysis,
     SemanticMACModel,
+    TaskSpecification,
 )
 from modeling_semanticmac.affect_heads import AffectPredictor, subtask_embeds
 from modeling_semanticmac.configuration_semanticmac import SUBTASKS
+from semanticmac import main
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, random_batch, tiny_config
+from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 LENGTHS = [(6, 4, 5), (2, 1, 9), (4, 0, 3)]
 LABELS = {
@@ -89,7 +96,7 @@ def test_base_checkpoint_serves_a_new_head(tmp_path):
     torch.manual_seed(0)
     base = SemanticMACModel(tiny_config(SARCASM)).eval()
     base.save_pretrained(tmp_path)
-    loaded, info = SemanticMACForSarcasmDetection.from_pretrained(tmp_path, output_loading_info=True)
+    loaded, info = SemanticMACForSarcasmDetection.from_pretrained(tmp_path, output_loading_info=True, new_heads=True)
     assert info["missing_keys"] and all(key.startswith("predictors.") for key in info["missing_keys"])
     batch = random_batch(LENGTHS)
     found, expected = loaded.eval()(**batch).multimodal_embeds, base(**batch).multimodal_embeds
@@ -142,3 +149,178 @@ def test_gradient_checkpointing_gives_the_same_gradients():
     model(**batch).logits.sum().backward()
     for name, gradient in expected.items():
         torch.testing.assert_close(dict(model.named_parameters())[name].grad, gradient)
+
+
+def damage(folder, change) -> None:
+    """Rename the tensors of a saved model by `change(name)`; None removes one."""
+    path = folder / "model.safetensors"
+    tensors = {change(name): tensor for name, tensor in load_file(path).items()}
+    tensors.pop(None, None)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+BROKEN = "predictors.M.output.weight"
+DAMAGES = {
+    "renamed": (lambda name: name.replace(BROKEN, "predictors.M.output.wieght"), BROKEN),
+    "removed": (lambda name: None if name == BROKEN else name, BROKEN),
+    "of the base": (lambda name: name.replace("interaction.fusion.bias", "x"), "semanticmac.interaction.fusion.bias"),
+    "foreign prefix": (lambda name: f"wrapped.{name}", "holds .* the model does not have, 'wrapped.*"),
+    "too many": (lambda name: name, ""),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_checkpoint_that_lacks_a_weight_is_refused(kind, tmp_path):
+    """A prediction with random weights would look like any other."""
+    change, message = DAMAGES[kind]
+    head().save_pretrained(tmp_path)
+    options = {}
+    if kind == "too many":  # a model with fewer layers than the checkpoint's would answer, and wrongly
+        options, message = {"num_perceiver_layers": 1}, "holds 28 weights that the model does not have"
+    else:
+        damage(tmp_path, change)
+    for load in (SemanticMACForAffect, AutoModelForVideoClassification):
+        with pytest.raises(ValueError, match=message):
+            load.from_pretrained(tmp_path, **options)
+    if kind in ("of the base", "foreign prefix"):
+        with pytest.raises(ValueError, match=message.removeprefix("semanticmac.")):
+            AutoModel.from_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=message):  # new predictors excuse nothing else
+            SemanticMACForAffect.from_pretrained(tmp_path, new_heads=True)
+    elif kind != "too many":
+        assert AutoModel.from_pretrained(tmp_path)
+
+
+def test_a_base_model_does_not_predict(tmp_path, capsys):
+    """Saved through AutoModel it has no predictors: refused in from_pretrained, pipeline and command line."""
+    checkpoint = save_tiny_checkpoint(tmp_path)
+    base = AutoModel.from_pretrained(checkpoint)
+    base.save_pretrained(checkpoint)
+    message = r"lacks 30 weights, 'predictors.A.contract.bias', .* and 25 more; they would be random"
+    with pytest.raises(ValueError, match=message):
+        AutoModelForVideoClassification.from_pretrained(checkpoint)
+    with pytest.raises(ValueError, match=message):
+        pipeline("video-affect", model=str(checkpoint), device="cpu")
+    assert main(["predict", "--model", str(checkpoint), "--text", "good day"]) == 1
+    assert re.search(f"^semanticmac: .*{message}.*$", capsys.readouterr().err, re.MULTILINE)
+
+
+@pytest.mark.parametrize("new", [{"new_heads": True}, {"ignore_mismatched_sizes": True}])
+def test_new_heads_are_allowed_on_request(new, tmp_path):
+    base = head(task=SARCASM).semanticmac
+    base.save_pretrained(tmp_path)
+    loaded = SemanticMACForAffect.from_pretrained(tmp_path, **new)
+    assert all(value.equal(base.state_dict()[name]) for name, value in loaded.semanticmac.state_dict().items())
+    assert loaded.predictors.M.output.weight.std() > 0
+
+
+@pytest.mark.parametrize("automatic", [False, True], ids=["class", "auto"])
+def test_transfer_to_another_task(automatic, tmp_path):
+    """From MOSEI's emotions to MUStARD's sarcasm: everything but the output layers is kept, and nothing of the old task."""
+    model = head(task=EMOTIONS)
+    model.config.label_thresholds = [0.1, 0.2, 0.3]
+    model.save_pretrained(tmp_path)
+    load = AutoModelForVideoClassification if automatic else SemanticMACForSarcasmDetection
+    loaded = load.from_pretrained(tmp_path, **SARCASM.config_fields(), ignore_mismatched_sizes=True)
+    assert loaded.config.task == SARCASM and loaded.config.label_thresholds is None
+    kept, before = loaded.state_dict(), model.state_dict()
+    assert kept["predictors.S.output.weight"].shape == (2, 16)
+    same = {name for name in kept if name in before and kept[name].shape == before[name].shape and kept[name].equal(before[name])}  # fmt: skip
+    assert set(kept) - same == {f"predictors.{s}.output.{part}" for s in "MSTAV" for part in ("weight", "bias")}
+    loaded.train()(**random_batch(LENGTHS), labels=LABELS["sarcasm"]).loss.backward()
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):  # the library's own refusal
+        load.from_pretrained(tmp_path, **SARCASM.config_fields())
+
+
+def test_num_labels_as_in_every_model_of_transformers(tmp_path):
+    head(task=SENTIMENT).save_pretrained(tmp_path)
+    loaded = SemanticMACForAffect.from_pretrained(tmp_path, num_labels=3, ignore_mismatched_sizes=True)
+    task = loaded.config.task
+    assert (task.problem_type, task.label_range, task.metrics) == ("single_label_classification", None, "weighted")
+    assert task.label_names == ("LABEL_0", "LABEL_1", "LABEL_2") and loaded(**random_batch(LENGTHS)).logits.shape == (
+        3,
+        3,
+    )
+    loaded.save_pretrained(tmp_path)
+    again = AutoModelForVideoClassification.from_pretrained(tmp_path, num_labels=1, ignore_mismatched_sizes=True)
+    assert again.config.task.is_regression and again.config.num_labels == 1
+
+
+def test_predictors_of_another_task_never_answer_under_its_name(tmp_path):
+    """Humour has as many classes as sarcasm: the shapes fit, and the answers would be those of sarcasm."""
+    humor = TaskSpecification("humor", "single_label_classification", ("no", "yes"), None, "weighted")
+    model = head(task=SARCASM)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="its predictors cannot answer"):
+        AutoModelForVideoClassification.from_pretrained(tmp_path, **humor.config_fields())
+    loaded, info = SemanticMACForAffect.from_pretrained(
+        tmp_path, **humor.config_fields(), new_heads=True, output_loading_info=True
+    )
+    assert loaded.config.task == humor and "predictors.V.output.weight" in info["missing_keys"]
+    assert not loaded.predictors.M.output.weight.equal(model.predictors.M.output.weight)
+    assert loaded.predictors.M.expand.weight.equal(model.predictors.M.expand.weight)
+
+
+def test_thresholds_are_kept_with_their_task(tmp_path):
+    model = head(task=EMOTIONS)
+    model.config.label_thresholds = [0.1, 0.2, 0.3]
+    model.save_pretrained(tmp_path)
+    loaded = SemanticMACForAffect.from_pretrained(tmp_path, **EMOTIONS.config_fields())
+    assert loaded.config.label_thresholds == [0.1, 0.2, 0.3] and loaded.config.task == EMOTIONS
+
+
+def test_the_predictors_are_a_module_that_can_be_wrapped():
+    """PEFT's `modules_to_save` refuses containers, and calls what it wraps through `forward`."""
+    model, batch = head(), random_batch(LENGTHS)
+    expected, names = model(**batch).subtask_logits, set(model.state_dict())
+    containers = torch.nn.ModuleDict | torch.nn.ModuleList | torch.nn.ParameterDict | torch.nn.ParameterList
+    assert not isinstance(model.predictors, containers)
+    assert {f"predictors.{subtask}.output.bias" for subtask in ("M", *SUBTASKS)} <= names
+    assert model.predictors["T"] is model.predictors.T
+    copied = copy.deepcopy(model.predictors)
+    model.predictors = torch.nn.Sequential(copied)  # as a wrapper: nothing but forward
+    torch.testing.assert_close(model(**batch).subtask_logits, expected)
+
+
+def test_a_copy_shares_the_loaded_towers():
+    model = head()
+    tower = torch.nn.Linear(2, 2)
+    model.semanticmac.set_encoders(vision=tower)
+    copied = copy.deepcopy(model)
+    assert copied.semanticmac.get_encoder("vision") is tower and copied.get_encoder("vision") is tower
+    assert copied.semanticmac.interaction.fusion.weight is not model.semanticmac.interaction.fusion.weight
+    copied.semanticmac.set_encoders(audio=torch.nn.Linear(2, 2))
+    assert "audio" not in model.semanticmac._encoders
+
+
+def test_forward_takes_what_models_of_transformers_take():
+    model, batch = head(), random_batch(LENGTHS)
+    expected = model(**batch)
+    embeds = model.get_input_embeddings()(batch["input_ids"])
+    others = {name: value for name, value in batch.items() if name != "input_ids"}
+    found = model(**others, inputs_embeds=embeds, num_items_in_batch=3, output_hidden_states=True)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert expected.hidden_states is None and len(found.hidden_states) == 3 and found.attentions is None
+    assert found.hidden_states[0].shape == (3, 6, 32)
+    model.set_attn_implementation("eager")
+    attentions = model(**batch, output_attentions=True).attentions
+    assert [weights.shape for weights in attentions] == [(3, 4, 6, 6)] * 2
+    with pytest.raises(TypeError, match="no argument 'audio_embed'"):  # a typing error never goes unnoticed
+        model(**batch, audio_embed=None)
+    with pytest.raises(ValueError, match="both input_ids and inputs_embeds"):
+        model(**batch, inputs_embeds=embeds)
+
+
+def test_a_model_can_be_spread_over_devices(tmp_path):
+    """With part of it on disk, as `device_map="auto"` does with what does not fit."""
+    model, batch = head(), random_batch(LENGTHS)
+    model.save_pretrained(tmp_path / "model")
+    assert {"AffectivePerceiver", "SemanticInteraction", "AffectPredictors", "BertLayer"} <= set(
+        model._no_split_modules
+    )
+    parts = {"semanticmac.language_model": "cpu", "semanticmac.text_projection": "cpu", "semanticmac.audio_perceiver": "disk",
+             "semanticmac.vision_perceiver": "cpu", "semanticmac.interaction": "disk", "predictors": "disk"}  # fmt: skip
+    spread = SemanticMACForAffect.from_pretrained(
+        tmp_path / "model", device_map=parts, offload_folder=tmp_path / "disk"
+    )
+    torch.testing.assert_close(spread(**batch).logits, model(**batch).logits, atol=1e-6, rtol=1e-5)

@@ -50,7 +50,7 @@ def test_what_is_no_picture_a_frame_is_refused(frames):
             return {"pixel_values": torch.zeros(9 * len(images), 588)}
 
     with pytest.raises(
-        ValueError, match=r"Patches gives pixel_values of shape \(36, 588\); expected one picture a frame"
+        ValueError, match=r"Patches returned pixel_values of shape \(36, 588\); expected one picture a frame"
     ):
         picture_inputs(Patches(), frames)
 

@@ -1,7 +1,7 @@
 """text_encoding with tokenizers of the families that the recipes use: BERT, RoBERTa and XLNet, tiny and built here; tokens worked out by hand."""
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from modeling_semanticmac.text_encoding import encode_text
@@ -159,3 +159,34 @@ def test_lengths_that_do_not_fit(tokenizer):
         encode_text(tokenizer, ["a", "b"], [["c"]])
     tokenizer.model_max_length = 8
     assert encode_text(tokenizer, ["a b c d e f g h"], max_length=100)["input_ids"].shape[1] == 8
+
+
+def byte_level(**names) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer as GPT-2's: nothing between two segments, and no padding token unless named."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*names.values(), *alphabet])}
+    model = Tokenizer(models.BPE(vocabulary, []))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=model, **names)
+
+
+@pytest.mark.parametrize("names", [{}, {"eos_token": "<|end|>"}])
+def test_context_and_utterance_are_kept_apart_without_a_pair_template(names):
+    """Else the last word of the context and the first of the utterance are one: "wellI"."""
+    tokenizer = byte_level(**names)
+    separator = names.get("eos_token", "\n")
+    encoded = encode_text(tokenizer, ["I"], [["oh", "well"]])
+    between = f"{separator} " if names else separator
+    assert tokenizer.decode(encoded["input_ids"][0]) == f"oh{between}well{separator}I"
+    shortened = encode_text(tokenizer, ["I"], [["oh", "well"]], max_length=4)
+    assert tokenizer.decode(shortened["input_ids"][0]) == f"ll{separator}I"
+    assert tokenizer.decode(encode_text(tokenizer, ["I"])["input_ids"][0]) == "I"
+
+
+def test_tokenizers_without_a_padding_token():
+    tokenizer = byte_level()
+    encoded = encode_text(tokenizer, ["ab", "abcd", None])
+    assert encoded["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
+    assert tokenizer.decode(encoded["input_ids"][1]) == "abcd" and tokenizer.pad_token is None
+    assert encode_text(tokenizer, ["ab"], max_length=7, padding="max_length")["input_ids"].shape == (1, 7)

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedConfig, pipeline
+from transformers import AutoModelForVideoClassification, AutoProcessor, PreTrainedConfig, pipeline
 
 from ..configuration_semanticmac import DTYPES, MODALITIES, SemanticMACConfig
 from ..pipeline_semanticmac import TASK, SemanticMACPipeline
@@ -89,7 +89,9 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | None = Non
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {device} cannot be used here: {short_message(error)}") from error
     try:
-        return pipeline(TASK, model=model_name(model), device=device, dtype=dtype or "auto")
+        # Loaded here and not by its name: the pipeline would wrap what is wrong with a checkpoint into its tracebacks.
+        loaded = AutoModelForVideoClassification.from_pretrained(model_name(model), dtype=dtype or "auto")
+        return pipeline(TASK, model=loaded, processor=AutoProcessor.from_pretrained(model_name(model)), device=device)
     except Exception as error:  # a damaged folder can raise anything in the library
         raise ValueError(
             f"{model}: the model cannot be loaded ({type(error).__name__}: {short_message(error)})."
@@ -98,7 +100,7 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | None = Non
 
 def short_message(error: Exception) -> str:
     """Return the beginning of an error's message in one line, or the name of its type where it has no message."""
-    return textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(". ") or type(error).__name__
+    return textwrap.shorten(str(error), 600, placeholder=" ...").rstrip(". ") or type(error).__name__
 
 
 __all__ = ["add_model_arguments", "batch_size", "load_config", "load_pipeline", "model_name", "short_message"]

@@ -123,6 +123,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         SemanticMACForAffect.from_language_model,
         model_args.language_model,
         run.language_model_commit or model_args.language_model_revision,
+        tokenizer=run.processor.tokenizer,
         **run.task.config_fields(),
         **towers,
     )

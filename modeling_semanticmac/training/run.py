@@ -20,6 +20,7 @@ from ..modeling_imagebind import weights_hash
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
 from ..runs.settings import clip_digests, digest, effective_arguments
+from ..text_encoding import language_model_config
 from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
@@ -65,6 +66,7 @@ class Run:
         )
         self._check_splits()
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
+        self._limit_length()
         self.choice = f"the model is {model_args.model_name_or_path}, nothing is chosen here"
         self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
 
@@ -127,6 +129,7 @@ class Run:
         args = self.model_args
         self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
         language_model_revision = self.language_model_commit or args.language_model_revision
+        language_model_config(args.language_model, language_model_revision)  # refuses what is not a language model
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=language_model_revision)
         references = {}
         for modality in ("vision", "audio"):
@@ -148,11 +151,27 @@ class Run:
             fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
         set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
         model = SemanticMACForAffect.from_language_model(
-            args.language_model, language_model_revision, **self.task.config_fields(), **fields
+            args.language_model,
+            language_model_revision,
+            tokenizer=tokenizer,
+            **self.task.config_fields(),
+            **fields,
         )
         model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
+
+    def _limit_length(self) -> None:
+        """Set max_length, which run.json records, to at most what language model and tokenizer take."""
+        limits = (self.model.base_model.max_text_tokens, self.processor.tokenizer.model_max_length)
+        limit = min(limit for limit in limits if limit is not None)
+        if self.data_args.max_length > limit:
+            logger.warning(
+                "--max_length %d: the language model takes %d tokens, longer texts are cut there.",
+                self.data_args.max_length,
+                limit,
+            )
+            self.data_args.max_length = self.processor.max_length = limit
 
     def rows(self, name: str, limit: int | None):
         """Return the clips of a split, or its first `limit` clips."""

@@ -38,6 +38,9 @@ pipe = pipeline(model=folder, trust_remote_code=True, device="cpu")  # the check
 pipe.save_pretrained(sys.argv[3])
 again = pipeline("video-affect", model=sys.argv[3], trust_remote_code=True, device="cpu")
 assert not type(pipe).__module__.startswith("modeling_semanticmac") and again(clips) == pipe(clips)
+alone = AutoModel.from_pretrained(sys.argv[4], trust_remote_code=True).eval()(**inputs)  # saved as a base model
+torch.testing.assert_close(alone.multimodal_embeds, base.multimodal_embeds, atol=1e-6, rtol=1e-5)
+again.model.base_model.save_pretrained(sys.argv[5])  # and by the code beside a head
 print(json.dumps({"pipeline": pipe(clips, batch_size=2), "logits": head.logits.flatten().tolist(), "subtasks": head.subtask_logits.flatten().tolist(),
                   "multimodal": base.multimodal_embeds.flatten().tolist()}))
 """
@@ -63,14 +66,25 @@ def answers(folder):
     return {"logits": head.logits, "subtasks": head.subtask_logits, "multimodal": base.multimodal_embeds}
 
 
+def check_code(folder, classes: set[str]) -> None:
+    """Every class that the configuration names lies beside it, and no pipeline is named without its head."""
+    config = json.loads((folder / "config.json").read_text())
+    assert set(config["auto_map"]) == classes and "custom_pipelines" not in config
+    assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in config["auto_map"].values())
+
+
 def test_the_folder_answers_without_the_package(folder, tmp_path):
     clip = write_media(tmp_path / "clip.mp4")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    found = subprocess.run([sys.executable, str(script), str(folder), str(clip), str(tmp_path / "again")], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
+    SemanticMACForAffect.from_pretrained(folder).base_model.save_pretrained(tmp_path / "base", include_encoders=True)
+    folders = [str(folder), str(clip), *(str(tmp_path / name) for name in ("again", "base", "base again"))]
+    found = subprocess.run([sys.executable, str(script), *folders], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
     assert found.returncode == 0, found.stderr[-3000:]
+    for name in ("base", "base again"):
+        check_code(tmp_path / name, {"AutoConfig", "AutoModel"})
     there = json.loads(found.stdout.strip().splitlines()[-1])
     results = pipeline("video-affect", model=str(folder), device="cpu")(
         [{"video": str(clip), "text": "good day"}, {"text": "bad"}]
