@@ -3,6 +3,8 @@
 The defaults are the sizes of the released `imagebind_huge` checkpoint. Legend: B batch, L tokens, d width, h heads.
 """
 
+from typing import ClassVar
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -23,7 +25,7 @@ class ImageBindTowerConfig(PreTrainedConfig):
     projection_dim: int = 1024
     initializer_range: float | int = 0.02
 
-    _sizes: tuple[str, ...] = ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
+    _sizes: ClassVar[tuple[str, ...]] = ("hidden_size", "num_hidden_layers", "num_attention_heads", "projection_dim")
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
