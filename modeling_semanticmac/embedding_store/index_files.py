@@ -79,10 +79,9 @@ class Index:
 
 def clip_checksum(clip_id: str, audio: torch.Tensor, vision: torch.Tensor) -> str:
     """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) in half precision."""
-    digest = xxhash.xxh3_64(f"{clip_id}\0{tuple(audio.shape)}{tuple(vision.shape)}".encode())
-    digest.update(audio.numpy())
-    digest.update(vision.numpy())
-    return digest.hexdigest()
+    seed = xxhash.xxh3_64_intdigest(clip_id.encode())
+    seed = xxhash.xxh3_64_intdigest(audio.numpy(), seed)  # each is the seed of the next: their order and lengths count
+    return xxhash.xxh3_64_hexdigest(vision.numpy(), seed)
 
 
 def next_name(folder: Path) -> str:

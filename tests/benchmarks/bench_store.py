@@ -11,14 +11,20 @@ import statistics
 import time
 
 import datasets
-import lmdb
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from modeling_semanticmac.embedding_store import ClipRecord, EmbeddingStore
+from modeling_semanticmac.embedding_store import store as store_module
+from modeling_semanticmac.embedding_store.index_files import clip_checksum
 from modeling_semanticmac.embedding_store.writer import StoreWriter
+from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
+from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
+from modeling_semanticmac.training.collator import SemanticMACCollator
+from tests.helpers.tiny import SENTIMENT, word_tokenizer
 
 CLIPS, WIDTH, ROUNDS = 3000, 1024, 20
 LENGTHS = torch.randint(2, 29, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -45,6 +51,7 @@ def store(arrays, tmp_path_factory) -> EmbeddingStore:
 
 @pytest.fixture(scope="module")
 def transaction(arrays, tmp_path_factory):
+    lmdb = pytest.importorskip("lmdb")
     environment = lmdb.open(str(tmp_path_factory.mktemp("lmdb")), map_size=2 * sum(a.nbytes + v.nbytes for a, v in arrays.values()))  # fmt: skip
     with environment.begin(write=True) as writing:
         for name in sorted(arrays):
@@ -135,6 +142,43 @@ def test_against_a_column_of_arrays(arrays, store, column, capsys):
     """At least ten times as fast."""
     ways = {"store, copied": (read_store, store), "datasets, Array2D float16, torch": (read_column, column)}
     assert compare(capsys, ways, list(arrays)[:100], rounds=5) >= 10
+
+
+def read_epoch(folder, rows, processor) -> float:
+    """Seconds of the first epoch of a process through the collator, in batches of 32; the store was opened before."""
+    collator = SemanticMACCollator(processor, SENTIMENT, EmbeddingStore(folder))
+    start = time.perf_counter()
+    for _ in DataLoader(rows, batch_size=32, collate_fn=collator):
+        pass
+    return time.perf_counter() - start
+
+
+def test_what_checksums_cost(arrays, store, capsys, monkeypatch):
+    """Every clip is compared with its checksum in the first epoch only; that adds at most a tenth to the reading of this epoch."""
+    processor = SemanticMACProcessor(ImageBindImageProcessor(), ImageBindFeatureExtractor(), word_tokenizer())
+    words = "good film and great talk that nobody should miss if they have the time"
+    rows = [{"id": name, "text": words, "context": [words], "label": 1.0} for name in arrays]
+    spent, epochs, checksums = [0.0], [], []
+
+    def timed(*args):
+        start = time.perf_counter()
+        found = clip_checksum(*args)
+        spent[0] += time.perf_counter() - start
+        return found
+
+    monkeypatch.setattr(store_module, "clip_checksum", timed)
+    for _ in range(ROUNDS):
+        spent[0] = 0.0
+        epochs.append(read_epoch(store.folder, rows, processor))
+        checksums.append(spent[0])
+    cost = statistics.median(own / (whole - own) for own, whole in zip(checksums, epochs))
+    with capsys.disabled():
+        print(f"\n  {CLIPS} clips of {sum(a.nbytes + v.nbytes for a, v in arrays.values()) / CLIPS / 1024:.0f} KiB")
+        print(f"  first epoch                    {1e6 * min(epochs) / CLIPS:>8.1f} us a clip")
+        print(
+            f"  of it checksums                {1e6 * min(checksums) / CLIPS:>8.1f} us a clip, {cost:.1%} of the rest"
+        )
+    assert cost <= 0.1
 
 
 def test_opening(store, capsys):

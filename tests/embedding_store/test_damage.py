@@ -92,7 +92,8 @@ def test_rows_of_another_clip_are_refused(folder):
         store["clip_4"]
     audio, vision = (stream.half() for stream in CLIPS["clip_0"])
     assert clip_checksum("a", audio, vision) != clip_checksum("b", audio, vision)
-    assert clip_checksum("a", audio[:0], vision) != clip_checksum("a", vision[:0], vision)
+    assert clip_checksum("a", audio[:0], vision) != clip_checksum("a", vision, audio[:0])
+    assert clip_checksum("a", audio[:1], audio[1:]) != clip_checksum("a", audio[:2], audio[2:])
 
 
 def test_a_clip_is_checked_once(folder, monkeypatch):
