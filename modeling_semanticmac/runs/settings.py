@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
+from ..configuration_semanticmac import SemanticMACConfig
 from .record import INCIDENTAL, argument_values
 
 MADE_WITH = "made_with.json"  # in each training checkpoint
@@ -28,6 +30,8 @@ WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
 }  # fmt: skip
 # Differences after which the best validation figure so far cannot be compared with those to come.
 BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better", MADE_WITH)
+# What weights and states of a checkpoint depend on: never changed within a training.
+FIXED = {field.name for field in fields(SemanticMACConfig)} - {"dropout"} | {"pseudo_labels", "tokenizer", "processes"}
 
 
 class ChangedSettingsError(ValueError):
@@ -128,8 +132,9 @@ def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> lis
         The differences that were accepted.
 
     Raises:
-        ChangedSettingsError: there are differences; or, even where they are allowed, the training clips are others or
-            in another order, by whose position a checkpoint keeps its state.
+        ChangedSettingsError: there are differences; or, even where they are allowed, the checkpoint does not fit them:
+            another architecture, tokenizer or number of processes, or training clips that are others or in another
+            order.
     """
     made = made_with(checkpoint)
     unknown = Difference(MADE_WITH, f"it holds no {MADE_WITH}, which would say what made it")
@@ -141,11 +146,16 @@ def check_same_settings(checkpoint: Path, now: dict, allow_changes: bool) -> lis
             "data, start again in another --output_dir, or continue with --allow_changed_settings, which the record "
             "and the report of the run will say."
         )
-    ids = [[row[0] for row in found.get("clips", {}).get("train", ())] for found in (made, now)]
-    if made and "train" in now.get("clips", {}) and ids[0] != ids[1]:
+    fixed = [difference.text for difference in differences if difference.part in FIXED]
+    # By their position a checkpoint keeps its state; with generated pseudo labels also their ground truth.
+    kept = 2 if now.get("arguments", {}).get("pseudo_labels") == "generated" else 1
+    rows = [[row[:kept] for row in found.get("clips", {}).get("train", ())] for found in (made, now)]
+    if made and "train" in now.get("clips", {}) and rows[0] != rows[1]:
+        fixed += [difference.text for difference in differences if difference.part == "train"]
+    if fixed:
         raise ChangedSettingsError(
-            f"{checkpoint} keeps its state by the position of the training clips, and these changed: {told}. Start "
-            "again in another --output_dir; a changed training set cannot be allowed."
+            f"{checkpoint} cannot be resumed with these changes, allowed or not: {'; '.join(fixed)}. Its weights and "
+            "states fit only what made them; start again in another --output_dir."
         )
     return differences
 

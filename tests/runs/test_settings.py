@@ -75,10 +75,25 @@ def test_differences_are_refused_unless_they_are_allowed(tmp_path):
     found = check_same_settings(path, made(learning_rate=0.5), True)
     assert [difference.part for difference in found] == ["learning_rate"] and not forgets_best(found)
     assert forgets_best(check_same_settings(path, made(validation=clips(label=[9.0, 1.0, 2.0, 3.0])), True))
-    # The state of a training is kept by the position of its clips.
-    for other in (clips().select([1, 0, 2, 3]), clips().select([0, 1])):
-        with pytest.raises(ChangedSettingsError, match="a changed training set cannot be allowed"):
-            check_same_settings(path, made(other), True)
+
+
+def test_what_a_checkpoint_cannot_follow_is_refused_even_where_changes_are_allowed(tmp_path):
+    """The state of a training is kept by the position of its clips, weights have their shapes."""
+    path = checkpoint(tmp_path / "checkpoint-3", made(pseudo_labels="generated", num_latents=8))
+    same = {"pseudo_labels": "generated", "num_latents": 8}
+    for now, told in (
+        (made(clips().select([1, 0, 2, 3]), **same), "clips of train in another order"),
+        (made(clips().select([0, 1]), **same), "clips of train removed"),
+        (made(clips(label=[9.0, 1.0, 2.0, 3.0]), **same), "clips of train with another label"),
+        (made(**same | {"num_latents": 4}), "num_latents was 8, is 4"),
+        (made(**same | {"pseudo_labels": "off"}), "pseudo_labels was 'generated', is 'off'"),
+        (made(**same) | {"weights": {"language model": "1", "tokenizer": "9"}}, "the tokenizer is another one"),
+    ):
+        with pytest.raises(ChangedSettingsError, match=f"cannot be resumed with these changes, allowed or not: {told}"):
+            check_same_settings(path, now, True)
+    assert check_same_settings(path, made(clips(text=list("abcd")), dropout=0.3, **same), True)
+    path = checkpoint(tmp_path / "checkpoint-4", made(pseudo_labels="off"))
+    assert check_same_settings(path, made(clips(label=[9.0, 1.0, 2.0, 3.0]), pseudo_labels="off"), True)
 
 
 def test_a_checkpoint_that_does_not_say_what_made_it(tmp_path):

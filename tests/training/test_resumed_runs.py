@@ -95,7 +95,7 @@ def test_the_same_settings_continue_exactly(command, copy, tmp_path):
         (["--num_latents", "4"], "num_latents was 8, is 4"),
         (["--use_context", "false"], "use_context was True, is False"),
         (["--max_train_samples", "8"], r"clips of train removed: .* \(4\)"),
-        (["--metric_for_best_model", "mae"], "metric_for_best_model was 'loss', is 'mae'"),
+        (["--metric_for_best_model", "mae"], "metric_for_best_model was 'None', is 'mae'"),
     ],
 )
 def test_other_settings_are_refused(command, copy, more, message):
@@ -175,7 +175,7 @@ def test_a_training_set_that_changed_cannot_be_allowed(command, copy):
     refused(
         command,
         copy,
-        "a changed training set cannot be allowed",
+        "cannot be resumed with these changes, allowed or not: clips of train removed",
         "--max_train_samples",
         "8",
         "--allow_changed_settings",
