@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-fast bench lint docs notebooks clean
+.PHONY: quickstart test test-fast bench lint docs notebooks test-lowest clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py --output_dir quickstart
@@ -39,10 +39,21 @@ notebooks: $(STAMP)
 	cd docs/tutorials && ../../$(BIN)/jupytext --quiet --to ipynb first_prediction.md own_clips.md
 
 clean:
-	rm -rf $(VENV) quickstart site
+	rm -rf $(VENV) .venv-lowest quickstart site
 
 # Installed again when the requirements change. One pip command, so that the constraints hold for everything.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e .[test]
+	touch $@
+
+# A short run with the lowest versions that setup.cfg allows.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -m "not slow" tests/metrics tests/files tests/runs tests/commands tests/embedding_store \
+	    tests/training/test_trainer.py tests/training/test_run.py tests/test_pipeline_semanticmac.py tests/test_media_decoding.py \
+	    tests/test_processing_semanticmac.py tests/test_affect_heads.py
+
+.venv-lowest/.installed: setup.cfg .ci/lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install -q -c .ci/lowest.txt -e .[test]
 	touch $@

@@ -1,7 +1,8 @@
 """Base class of the corpus builders and of their configurations.
 
 A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its
-tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS` of `loading.py`.
+tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS` of
+`loading.py`.
 """
 
 import collections

@@ -17,11 +17,13 @@ logger = logging.getLogger(__name__)
 BUILDERS = {
     "ch_sims": "ChSims",
     "ch_sims_v2": "ChSimsV2",
+    "crema_d": "CremaD",
     "iemocap": "Iemocap",
     "meld": "Meld",
     "mosei": "Mosei",
     "mosi": "Mosi",
     "mustard": "Mustard",
+    "ravdess": "Ravdess",
     "synthetic": "Synthetic",
     "ur_funny": "UrFunny",
     "video_folder": "VideoFolder",

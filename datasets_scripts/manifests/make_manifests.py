@@ -14,7 +14,7 @@ from pathlib import Path
 from modeling_semanticmac.files.atomic_files import write_json
 
 from ..check import label_histogram
-from ..corpus import corpus_builder
+from ..loading import corpus_builder
 from ..split_list import read_split_list
 
 FOLDER = Path(__file__).parent

@@ -117,6 +117,8 @@ def test_every_corpus_says_what_is_known_of_it():
             and builder.CITATION.count("{") == builder.CITATION.count("}")
         )
         task = builder.BUILDER_CONFIGS[0].name
+        if not builder.TABLE_II:  # a corpus that the paper does not have
+            continue
         assert set(builder.TABLE_II[task]) == set(builder.expected_counts(task)) == set(ALL)
         assert builder.expected_counts(task) == builder.TABLE_II[task] or task in builder.DIFFERENCE
 

@@ -7,6 +7,7 @@ import yaml
 
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.training.run_arguments import parse_arguments
+from tests.helpers.acted_folder import write_crema_d, write_ravdess
 from tests.helpers.cmu_folder import write_mosei, write_mosi
 from tests.helpers.iemocap_folder import write_iemocap
 from tests.helpers.meld_folder import write_meld
@@ -37,11 +38,13 @@ TABLE_II = {
 }
 NAMES = {BERT: "bert", CHINESE: "bert", XLNET: "xlnet", ROBERTA: "roberta", SBERT: "sbert"}
 PAPER = {f"{column}_{NAMES[model]}": (column, model) for column, row in TABLE_II.items() for model in row[0]}
-OTHERS = {"synthetic_sentiment", "meld_emotion_text", "mustard_sarcasm_text"}
+ACTED = {"ravdess_emotion_minilm", "crema_d_emotion_minilm"}
+OTHERS = ACTED | {"synthetic_sentiment", "meld_emotion_text", "mustard_sarcasm_text"}
 WRITERS = {
     "mosi": write_mosi, "mosei": lambda f, with_media: write_mosei(f, "mmsa+csd", with_media),
     "ch_sims": write_ch_sims, "ch_sims_v2": write_ch_sims_v2,
     "iemocap": write_iemocap, "meld": write_meld, "ur_funny": write_ur_funny, "mustard": write_mustard,
+    "ravdess": write_ravdess, "crema_d": write_crema_d,
 }  # fmt: skip
 
 
@@ -64,7 +67,7 @@ def test_it_says_what_the_paper_says(name, tmp_path):
     assert data_args.use_context == ("conversation" in name or data_args.task in ("humor", "sarcasm"))
 
 
-@pytest.mark.parametrize("name", sorted(PAPER))
+@pytest.mark.parametrize("name", sorted(PAPER | dict.fromkeys(ACTED)))
 def test_a_step_on_a_small_corpus(tmp_path, models, name):
     """The recipe with tiny models in the place of its own; everything else as it stands."""
     recipe = FOLDER / f"{name}.yaml"
