@@ -52,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     corpus = argparse.ArgumentParser(add_help=False)
     corpus.add_argument(
-        "corpus", help="e.g. mosi, mosei, ch_sims, ch_sims_v2, iemocap, meld, ur_funny, mustard, ravdess, crema_d, video_folder"
+        "corpus",
+        help="e.g. mosi, mosei, ch_sims, ch_sims_v2, iemocap, meld, ur_funny, mustard, ravdess, crema_d, video_folder",
     )
     corpus.add_argument("data_dir", type=Path, help="folder of the corpus as its authors released it")
     corpus.add_argument("--task", help="default: the corpus's first (check), all of them (prepare)")
