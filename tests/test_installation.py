@@ -1,5 +1,4 @@
-"""The wheel: built, installed into a fresh environment, every module imported, and a model trained by the command from
-another folder."""
+"""Test the wheel in a fresh environment: every module imports, and the command trains from another folder."""
 
 import json
 import os
@@ -15,7 +14,8 @@ import modeling_semanticmac
 from modeling_semanticmac.training.run_arguments import recipe_names
 from tests.helpers.project import PROJECT
 
-BUILT_FROM = ("modeling_semanticmac", "datasets_scripts", "semanticmac.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")  # fmt: skip
+PACKAGES = ("modeling_semanticmac", "datasets_scripts")
+BUILT_FROM = (*PACKAGES, "semanticmac.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 IMPORT_ALL = """
 import importlib, pkgutil, sys, modeling_semanticmac, datasets_scripts, semanticmac
 packages = (modeling_semanticmac, datasets_scripts)
@@ -36,8 +36,7 @@ def run(*command, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The programs of a fresh environment with the wheel; its dependencies are those of this one, so that no network is
-    needed."""
+    """Return the programs of a fresh environment with the wheel, and with the dependencies of this environment."""
     folder = tmp_path_factory.mktemp("installation")
     for name in BUILT_FROM:
         source = PROJECT / name
@@ -46,11 +45,13 @@ def installed(tmp_path_factory) -> Path:
         else:
             shutil.copy(source, folder / "source" / name)
     options = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
-    run(sys.executable, "-m", "pip", "wheel", *options, "--no-build-isolation", "-w", folder, folder / "source", cwd=folder)  # fmt: skip
+    build = (sys.executable, "-m", "pip", "wheel", "--no-build-isolation")
+    run(*build, *options, "-w", folder, folder / "source", cwd=folder)
     (wheel,) = folder.glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
     programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    (packages,) = {Path(run(programs / "python", "-c", f"import sysconfig; print(sysconfig.get_path('{kind}'))", cwd=folder).strip()) for kind in ("purelib", "platlib")}  # fmt: skip
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(run(programs / "python", "-c", where, cwd=folder).strip())
     places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "dependencies.pth").write_text(
         "\n".join(places)
@@ -64,30 +65,31 @@ def installed(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_its_data(installed, tmp_path):
     number, *files = run(installed / "python", "-c", IMPORT_ALL, cwd=tmp_path).split("\n")
-    checkout = [
-        path for name in ("modeling_semanticmac", "datasets_scripts") for path in (PROJECT / name).rglob("*.py")
-    ]
+    checkout = [path for name in PACKAGES for path in (PROJECT / name).rglob("*.py")]
     expected = {path for path in checkout if path.stem not in ("__main__", "make_manifests")}
-    tops = {PROJECT / name / "__init__.py" for name in ("modeling_semanticmac", "datasets_scripts")}
+    tops = {PROJECT / name / "__init__.py" for name in PACKAGES}
     assert int(number) == len(expected - tops)
     assert all(Path(file).is_relative_to(installed.parent) for file in filter(None, files))
     listed = run(installed / "semanticmac", "recipes", cwd=tmp_path)
     assert {line.split()[0] for line in listed.splitlines() if line} >= set(recipe_names())
     assert "search spaces: paper, synthetic" in listed
-    version = run(installed / "python", "-c", "import importlib.metadata as m; print(m.version('semanticmac'))", cwd=tmp_path)  # fmt: skip
+    code = "import importlib.metadata as m; print(m.version('semanticmac'))"
+    version = run(installed / "python", "-c", code, cwd=tmp_path)
     assert version.strip() == modeling_semanticmac.__version__
 
 
 @pytest.mark.slow
 def test_the_installed_command_trains_by_the_name_of_a_recipe(installed, world, tmp_path):
-    arguments = [*world["common"], *world["models"], "--output_dir", "run", "--max_steps", "1", "--eval_strategy", "no", "--load_best_model_at_end", "false"]  # fmt: skip
+    arguments = [*world["common"], *world["models"], "--output_dir", "run", "--max_steps", "1"]
+    arguments += ["--eval_strategy", "no", "--load_best_model_at_end", "false"]
     run(installed / "semanticmac", "train", "synthetic_sentiment", *arguments, cwd=tmp_path)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["command"][:3] == ["semanticmac", "train", "synthetic_sentiment"]
     assert record["versions"]["semanticmac"] == modeling_semanticmac.__version__
     assert json.loads((tmp_path / "run" / "trainer_state.json").read_text())["global_step"] == 1
     clip = world["clips"]["test"][0]
-    answer = run(installed / "semanticmac", "predict", clip["media"]["path"], "--text", clip["text"], "--model", "run", "--json", "-", cwd=tmp_path)  # fmt: skip
+    predict = (installed / "semanticmac", "predict", "--model", "run", "--json", "-")
+    answer = run(*predict, clip["media"]["path"], "--text", clip["text"], cwd=tmp_path)
     (result,) = json.loads(answer)
     assert result["modalities"] == ["text", "audio", "vision"]
     assert "# synthetic, sentiment" in run(installed / "semanticmac", "report", "run", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The package's front: names at the top, what an import loads, the version, and what a plain install can do."""
+"""Test the top of the package: its names, what an import loads, the version, and what a plain install can do."""
 
 import configparser
 import os
@@ -29,13 +29,13 @@ EXTRAS = ("matplotlib", "mpl_toolkits", "scipy", "sklearn", "gradio", "gradio_cl
 def run_python(*arguments: str, path: list[Path], cwd: Path) -> subprocess.CompletedProcess:
     """Run Python on exactly the given folders of modules."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run([sys.executable, "-S", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)  # fmt: skip
+    command = [sys.executable, "-S", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
 def plain_install(tmp_path_factory) -> list[Path]:
-    """The folders of modules that a plain install has: the dependencies without those of the extras, and the
-    project."""
+    """Return the module folders of a plain install: the dependencies without those of the extras, and the project."""
     folder = tmp_path_factory.mktemp("site-packages")
     for source in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(source).iterdir():
@@ -58,7 +58,8 @@ def test_an_import_loads_neither_training_nor_corpora():
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = {".".join(name.split(".")[:2]) for name in found.stdout.split()}
     assert "modeling_semanticmac.affect_heads" in loaded
-    folders = {f"modeling_semanticmac.{path.name}" for path in (PROJECT / "modeling_semanticmac").iterdir() if path.is_dir()}  # fmt: skip
+    entries = (PROJECT / "modeling_semanticmac").iterdir()
+    folders = {f"modeling_semanticmac.{path.name}" for path in entries if path.is_dir()}
     assert not loaded & {*folders, "datasets_scripts", "datasets", "matplotlib", "sklearn"}
 
 
@@ -84,7 +85,8 @@ def test_a_plain_install_predicts_and_describes(plain_install, tmp_path):
     missing = run_python("-c", "import matplotlib", path=plain_install, cwd=tmp_path)
     assert "No module named 'matplotlib'" in missing.stderr
     command = ("-m", "modeling_semanticmac")
-    found = run_python(*command, "predict", str(clip), "--text", "good", "--model", str(model), path=plain_install, cwd=tmp_path)  # fmt: skip
+    options = ("--text", "good", "--model", str(model))
+    found = run_python(*command, "predict", str(clip), *options, path=plain_install, cwd=tmp_path)
     assert found.returncode == 0 and "(text, audio, vision)" in found.stdout, found.stderr
     found = run_python(*command, "info", str(model), path=plain_install, cwd=tmp_path)
     assert found.returncode == 0 and "sentiment (regression from -3 to 3)" in found.stdout, found.stderr

@@ -1,5 +1,4 @@
-"""What a command line names as clips: tables, folders with tables, pipes, times, hidden files; and what `--model` may
-be."""
+"""Test what a command line names as clips (tables, folders, pipes, times) and as a model."""
 
 import argparse
 import json
@@ -31,7 +30,7 @@ def pipe(model):
 
 @pytest.fixture
 def clips(tmp_path):
-    """A folder with two files that differ, a file that its system hid, and what other systems leave there."""
+    """Return a folder with two different files, and the hidden files that macOS leaves in folders."""
     folder = tmp_path / "clips"
     folder.mkdir()
     write_media(folder / "a.mp4", seconds=2.0)
@@ -42,7 +41,7 @@ def clips(tmp_path):
 
 
 def predict(capsys, *arguments):
-    """(exit code, results, standard error) of `semanticmac predict ... --json -`."""
+    """Return (exit code, results, standard error) of `semanticmac predict ... --json -`."""
     code = main(["predict", *map(str, arguments), "--device", "cpu", "--json", "-"])
     out, err = capsys.readouterr()
     results = json.loads(out) if out else []
@@ -68,7 +67,7 @@ def table_results(pipe, folder):
 
 
 def test_a_table_without_labels_is_predicted(capsys, model, pipe, clips, monkeypatch):
-    """Each row with its text, cut and context: equal to the pipeline's answer for the same clip."""
+    """Each row, with its text, cut and context, has the result of the pipeline for the same clip."""
     (clips / "mine.csv").write_text(TABLE)
     code, results, _ = predict(capsys, "--table", clips / "mine.csv", "--model", model)
     assert code == 0 and results == table_results(pipe, clips)
@@ -162,7 +161,7 @@ def test_a_cut_in_hours_and_minutes(capsys, model, pipe, clips):
 
 
 def test_pipes_and_standard_input(model, pipe, clips):
-    """A pipe cannot be read twice, which decoders do; an empty one is a sentence."""
+    """Decoders read a file twice, which a pipe does not allow; an empty pipe is an error in a sentence."""
     content = (clips / "a.mp4").read_bytes()
     (wanted,) = expected(pipe, content)
     fifo = clips / "pipe"
@@ -223,7 +222,7 @@ def test_files_of_a_model_stand_for_its_folder(capsys, model, pipe, tmp_path, mo
 
 
 def test_a_training_checkpoint_predicts_from_another_folder(capsys, world, tmp_path, monkeypatch):
-    """Its towers were named by a path relative to the folder where training ran."""
+    """Its towers were given by a path relative to the folder where training ran."""
     from modeling_semanticmac.commands import train
     from tests.helpers.project import RECIPE
 

@@ -1,4 +1,4 @@
-"""The command `semanticmac`: what it prints for people and machines, and what it says when something is wrong."""
+"""Test `semanticmac predict` and `info`: what they print for people and machines, and their error messages."""
 
 import configparser
 import importlib
@@ -34,7 +34,7 @@ def media(tmp_path_factory):
 
 
 def run(capsys, *arguments):
-    """(exit code, standard output, standard error) of the command."""
+    """Return (exit code, standard output, standard error) of the command."""
     code = main([str(argument) for argument in arguments])
     return code, *capsys.readouterr()
 
@@ -108,7 +108,7 @@ def test_folders_and_files_with_one_that_is_broken(capsys, model, media, tmp_pat
         (["http://127.0.0.1:9/x.mp4", "--model", "MODEL"], "nothing is downloaded unless"),
         (["http://127.0.0.1:9/x.mp4", "--model", "MODEL", "--allow_download"], "it cannot be downloaded"),
         (["--text", "x", "--model", "DAMAGED"], "the model cannot be loaded (SafetensorError"),
-        (["--text", "x", "--model", "MISSHAPEN"], "its config.json cannot be used (Validation error for field 'hidden_size'"),
+        (["--text", "x", "--model", "MISSHAPEN"], "config.json cannot be used (Validation error for field 'hid"),
         (["EMPTY", "--model", "MODEL"], "the folder holds no video or sound file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

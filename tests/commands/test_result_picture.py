@@ -10,7 +10,7 @@ def score(value):
 
 
 def bars(axis):
-    """(view, drawn from, drawn to), from the top."""
+    """Return (view, start of the bar, end of the bar), from the top."""
     names = [label.get_text() for label in axis.get_yticklabels()]
     boxes = [patch.get_bbox() for patch in axis.patches]
     return [(name, box.x0, box.x1) for name, box in zip(names, boxes)]

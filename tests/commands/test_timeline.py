@@ -1,5 +1,4 @@
-"""`semanticmac predict VIDEO --timeline`: segments from each source, and what is said when arguments or files do not
-fit."""
+"""Test `semanticmac timeline`: segments from each source, and its error messages."""
 
 import json
 
@@ -19,13 +18,13 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """6 s; speech at 1-2.5 and 4-5 s."""
+    """Write a video of 6 s with speech at 1-2.5 and 4-5 s."""
     sound = babble([(1.0, 2.5), (4.0, 5.0)])
     return write_media(tmp_path_factory.mktemp("media") / "talk.mp4", 6.0, sound=sound)
 
 
 def run(capsys, *arguments):
-    """(exit code, standard output, standard error) of the command."""
+    """Return (exit code, standard output, standard error) of the command."""
     code = main(["predict", *(str(argument) for argument in arguments), "--device", "cpu"])
     return code, *capsys.readouterr()
 
@@ -44,7 +43,8 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_segments_from_each_source(capsys, monkeypatch, model, video, tmp_path, source):
-    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,500\ngood day\n\n2\n00:00:04,000 --> 00:00:05,000\nbad\n")  # fmt: skip
+    cues = ("00:00:01,000 --> 00:00:02,500\ngood day\n", "00:00:04,000 --> 00:00:05,000\nbad\n")
+    (tmp_path / "talk.srt").write_text("\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(timeline_command, "load_recognizer", lambda name, device: Recognizer())
     arguments, expected = SOURCES[source]
@@ -57,13 +57,14 @@ def test_segments_from_each_source(capsys, monkeypatch, model, video, tmp_path, 
     for row, (start, end, text) in zip(rows, expected):
         assert (row["start"], row["end"]) == pytest.approx((start, end), abs=0.05) and row["text"] == text
     used = {tuple(row["modalities"]) for row in rows}
-    assert used == {{"transcript": ("text", "audio"), "asr": ("text", "audio", "vision")}.get(source, ("audio", "vision"))}  # fmt: skip
+    with_text = {"transcript": ("text", "audio"), "asr": ("text", "audio", "vision")}
+    assert used == {with_text.get(source, ("audio", "vision"))}
     kept = {"words.jsonl"} if source == "asr" else set()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES, *kept}
 
 
 def test_a_transcript_in_another_encoding_and_whole_seconds_within_the_video(capsys, model, video, tmp_path):
-    """Of whole numbers that lie within the video nobody asks whether they are milliseconds."""
+    """Whole numbers that lie within the video are not taken for milliseconds."""
     path, out = tmp_path / "talk.srt", tmp_path / "out"
     path.write_bytes("00:00:01,000 --> 00:00:02,500\n算了。\n".encode("gbk"))
     arguments = [video, "--model", model, "--modalities", "text", "--timeline", out, "--transcript", path]
@@ -86,7 +87,8 @@ def test_pauses_of_silence_are_a_sentence(capsys, model, tmp_path):
 
 def test_only_unusable_segments_are_a_failure(capsys, model, video, tmp_path):
     (tmp_path / "late.srt").write_text("00:01:00,000 --> 00:01:02,000\nlater than the video\n")
-    code, out, _ = run(capsys, video, "--model", model, "--timeline", tmp_path / "out", "--transcript", tmp_path / "late.srt")  # fmt: skip
+    options = ["--timeline", tmp_path / "out", "--transcript", tmp_path / "late.srt"]
+    code, out, _ = run(capsys, video, "--model", model, *options)
     assert code == 1 and "1 without a prediction" in out
     assert "the cut begins at 60 s but the file ends at 6" in (tmp_path / "out" / "timeline.csv").read_text()
 

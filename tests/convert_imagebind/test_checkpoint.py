@@ -1,5 +1,4 @@
-"""The key rule of the original checkpoint against the recorded key table, and what is said of checkpoints that break
-it."""
+"""Test the names of the original checkpoint against the recorded table, and the errors of other checkpoints."""
 
 import json
 import re
@@ -19,7 +18,7 @@ BLOCK = "modality_trunks.audio.blocks.1."
 
 
 def test_equals_the_released_key_table(shared):
-    """Names and shapes of all 569 vision and audio tensors of imagebind_huge, recorded from the original's factory."""
+    """Return names and shapes of the 569 vision and audio tensors of imagebind_huge, recorded from its code."""
     table = json.loads((shared / "goldens" / "imagebind_huge_keys.json").read_text())
     recorded = {row["key"]: tuple(row["shape"]) for row in table["keys"]}
     assert expected_original_shapes() == recorded and len(recorded) == 569
@@ -67,7 +66,7 @@ def test_missing_block_in_the_middle():
     "key", ["modality_preprocessors.vision.cls_token", "modality_preprocessors.audio.rgbt_stem.proj.weight"]
 )
 def test_sizes_that_cannot_be_read(key):
-    """A tensor that the sizes are read from, missing or of another rank, is an entry of the list too."""
+    """A tensor that defines a size is listed too where it is missing or has another rank."""
     shapes = expected_original_shapes(VISION, AUDIO)
     with pytest.raises(ValueError, match=re.escape(f"misshapen: {key} has shape (5, 5)")):
         check_original(shapes | {key: (5, 5)}, 2, 3)

@@ -1,5 +1,4 @@
-"""The conversion of an original checkpoint: golden outputs from the written folders, atomic, nothing untrusted
-unpickled."""
+"""Test the conversion of an original checkpoint: golden outputs, whole folders, nothing untrusted unpickled."""
 
 import hashlib
 import os
@@ -20,7 +19,7 @@ from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel, ImageBi
 
 
 def random_state_dict() -> dict[str, torch.Tensor]:
-    """A checkpoint of tiny towers with another modality beside them; heads 2 and 3."""
+    """Write a checkpoint of tiny towers beside another modality; 2 and 3 heads."""
     vision = ImageBindVisionConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, projection_dim=8
     )

@@ -1,4 +1,4 @@
-"""The scripts of examples/ablations: what their settings turn, and each from a small corpus to its tables."""
+"""Test the scripts of examples/ablations: the fields that settings change, and each script on a small corpus."""
 
 import json
 import statistics
@@ -46,7 +46,7 @@ TABLE_X = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A small rendered corpus, tiny models, and the words that every script takes."""
+    """Return a small rendered corpus, tiny models, and the arguments of every script."""
     folder = tmp_path_factory.mktemp("study")
     clips = load_corpus("synthetic", folder / "corpus", "sentiment", cache_dir=folder / "cache", num_proc=1, **CLIPS)
     vision, audio = save_tiny_towers(folder / "towers")
@@ -77,12 +77,12 @@ def study(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    """The bootstrap has its own tests; here a small one is enough."""
+    """Use a small bootstrap; its own tests are elsewhere."""
     monkeypatch.setattr(runs, "compare_runs", partial(compare_runs, resamples=50))
 
 
 def tables(study, name: str) -> dict[str, dict[str, dict]]:
-    """title -> row -> its record, of a script's JSON."""
+    """Return title -> row -> its record from the JSON of a script."""
     found = json.loads((study["out"] / f"{name}.json").read_text())
     return {title: {record["name"]: record for record in records} for title, records in found.items()}
 
@@ -117,7 +117,7 @@ def test_a_row_of_table_x_turns_the_named_fields_and_nothing_else(recipe, tmp_pa
 
 
 def test_components(study, monkeypatch):
-    """Two rows from clips to table; the figures against the runs' own files and scikit-learn."""
+    """Two rows from clips to table; the values equal the files of the runs and scikit-learn."""
     names = ["without gated ReLU", "sub-task M alone"]
     block = {name: words for rows in components.BLOCKS.values() for name, words in rows.items() if name in names}
     monkeypatch.setattr(components, "BLOCKS", {"block": block})
@@ -166,7 +166,7 @@ def test_frame_counts(study, monkeypatch):
 
 
 def test_missing_modalities(study, monkeypatch):
-    """Subsets, twice; one against the model with the other masks at zero, all three against training's own test."""
+    """One subset equals the model with the other masks at zero; all three equal the test of the training run."""
     subsets = ["text + audio + vision", "text + audio", "text + vision", "audio + vision", "text", "audio", "vision"]
     assert [" + ".join(subset) for subset in missing_modalities.SUBSETS] == subsets
     subsets = [subsets[0], "text", "vision"]

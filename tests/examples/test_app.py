@@ -1,4 +1,4 @@
-"""The page: what it shows of clips and words, what it refuses, and that nothing is kept."""
+"""Test the page: what it shows of clips and text, what it refuses, and that it keeps nothing."""
 
 import os
 import signal
@@ -78,18 +78,26 @@ def test_what_is_too_long_too_large_or_no_media_is_said(pipe, clip, tmp_path):
 
 
 def test_several_segments_of_classes_are_counted_and_html_is_escaped():
-    rows = [{"task": "<b>", "labels": ["happy", "sad"], "contradictions": []}, {"task": "<b>", "labels": ["sad"], "contradictions": ["x"]}]  # fmt: skip
+    rows = [
+        {"task": "<b>", "labels": ["happy", "sad"], "contradictions": []},
+        {"task": "<b>", "labels": ["sad"], "contradictions": ["x"]},
+    ]
     text = app.timeline_summary(rows, [])
     assert "sad in 2, happy in 1" in text and "2 segments, 1 with" in text and "<b>" not in text.lower()
-    assert app.headline({"labels": [], "probabilities": dict.fromkeys(EMOTIONS.label_names, 0.1)})[0] == "none of the labels"  # fmt: skip
+    nothing = {"labels": [], "probabilities": dict.fromkeys(EMOTIONS.label_names, 0.1)}
+    assert app.headline(nothing)[0] == "none of the labels"
 
 
 def test_the_served_page_answers_and_keeps_no_upload(checkpoint, clip, tmp_path):
-    """In a process of its own, as a user starts it; asked through gradio's own client."""
+    """Serve in a process, as a user does, and use the client of gradio."""
     gradio_client = pytest.importorskip("gradio_client")
     environment = {**os.environ, "TMPDIR": str(tmp_path), "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
-    words = [sys.executable, str(PROJECT / "examples/app.py"), "--model", str(checkpoint), "--device", "cpu", "--host", "127.0.0.1"]  # fmt: skip
-    with open(tmp_path / "log", "w+") as log, subprocess.Popen(words, stdout=log, stderr=log, env=environment) as server:  # fmt: skip
+    options = ["--model", str(checkpoint), "--device", "cpu", "--host", "127.0.0.1"]
+    command = [sys.executable, str(PROJECT / "examples/app.py"), *options]
+    with (
+        open(tmp_path / "log", "w+") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as server,
+    ):
         try:
             address = _address(tmp_path / "log", server)
             client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "answer"))

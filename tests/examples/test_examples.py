@@ -1,5 +1,4 @@
-"""The short examples run as a user runs them and print what the pipeline says (predict.py:
-test_pipeline_semanticmac.py; the longer ones: test_hub.py)."""
+"""Run the short examples as a user does (predict.py: test_pipeline_semanticmac.py; the longer ones: test_hub.py)."""
 
 import csv
 import itertools
@@ -38,7 +37,8 @@ def test_every_set_of_modalities_is_predicted(checkpoint, clip, monkeypatch, cap
 
 
 def test_a_timeline_has_a_row_a_cue(checkpoint, clip, tmp_path, monkeypatch, capsys):
-    (tmp_path / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:01,500\ngood day\n\n2\n00:00:01,500 --> 00:00:03,000\nbad talk\n")  # fmt: skip
+    cues = ("00:00:00,000 --> 00:00:01,500\ngood day\n", "00:00:01,500 --> 00:00:03,000\nbad talk\n")
+    (tmp_path / "talk.srt").write_text("\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1)))
     run("timeline.py", clip, str(tmp_path / "talk.srt"), checkpoint, str(tmp_path / "out"), monkeypatch=monkeypatch)
     assert "2 segments" in capsys.readouterr().out
     with open(tmp_path / "out" / "timeline.csv", newline="", encoding="utf-8") as file:
