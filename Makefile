@@ -16,7 +16,7 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# Without the tests that take more than ten seconds (marked slow): under two minutes.
+# Without the tests marked slow, which take several seconds each.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 

@@ -248,6 +248,7 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 def test_both_backends_give_the_same(tmp_path, plain, odd):
     """In a new process with FFmpeg's libraries where torchcodec looks for them."""
     (tmp_path / "links").mkdir()

@@ -79,6 +79,7 @@ def test_help_loads_nothing_heavy(tmp_path):
         assert f"  {name} " in found.stdout and command.help in found.stdout
 
 
+@pytest.mark.slow
 def test_a_plain_install_predicts_and_describes(plain_install, tmp_path):
     model = save_tiny_checkpoint(tmp_path / "model")
     clip = write_media(tmp_path / "clip.mp4", seconds=1.0)
@@ -103,6 +104,7 @@ def test_a_plain_install_predicts_and_describes(plain_install, tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
+@pytest.mark.slow
 def test_a_plain_install_names_the_extra(plain_install, tmp_path, arguments, extra):
     found = run_python("-m", "modeling_semanticmac", *arguments, path=plain_install, cwd=tmp_path)
     assert found.returncode == 1 and "Traceback" not in found.stderr, found.stderr

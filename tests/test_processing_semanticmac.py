@@ -323,6 +323,7 @@ print(json.dumps([type(processor).__module__, "modeling_semanticmac" in sys.modu
 """
 
 
+@pytest.mark.slow
 def test_loaded_as_remote_code_without_the_package(tmp_path, plain):
     processor = make_processor(**SETTINGS)
     processor.save_pretrained(tmp_path / "saved")

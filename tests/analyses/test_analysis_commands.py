@@ -148,6 +148,7 @@ def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, 
     assert "| vision | 0.600 +- 0.141 |" in table and table in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(world[0] / "run", tmp_path / "run")
     (folder / "analysis").exists() and shutil.rmtree(folder / "analysis")

@@ -232,6 +232,7 @@ def run_words(world, output) -> list[str]:
     return [str(world["run"]), *folders, "--output_dir", str(output)]
 
 
+@pytest.mark.slow
 def test_the_cases_of_a_run(world, tmp_path):
     case_script.main([*run_words(world, tmp_path / "train"), "--most", "2"])
     history = read_label_history(world["run"])

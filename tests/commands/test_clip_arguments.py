@@ -160,6 +160,7 @@ def test_a_cut_in_hours_and_minutes(capsys, model, pipe, clips):
     assert code == 0 and results == expected(pipe, {"video": str(clips / "a.mp4"), "start": 0.5, "end": 1.5})
 
 
+@pytest.mark.slow
 def test_pipes_and_standard_input(model, pipe, clips):
     """Decoders read a file twice, which a pipe does not allow; an empty pipe is an error in a sentence."""
     content = (clips / "a.mp4").read_bytes()

@@ -207,6 +207,7 @@ def test_classes_and_labels_as_tables():
     assert "emotion: none of the labels" in text and "joy 0.25, anger 0.40" in text
 
 
+@pytest.mark.slow
 def test_it_is_the_console_script_and_the_module(tmp_path):
     setup = configparser.ConfigParser()
     setup.read(PROJECT / "setup.cfg")

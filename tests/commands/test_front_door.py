@@ -83,6 +83,7 @@ def test_recipes_lists_and_prints(capsys):
         assert capsys.readouterr().out == (PROJECT / "modeling_semanticmac" / folder / f"{name}.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_early_is_no_error_message():
     """Close the pipe as `semanticmac recipes | head -0` does."""
     command = [sys.executable, "-m", "modeling_semanticmac", "recipes"]

@@ -221,6 +221,7 @@ def test_the_real_annotation_and_its_speed(real, load):
     assert first < 15 and again < 3  # 5 and 1 on a quiet machine
 
 
+@pytest.mark.slow
 def test_the_real_ids_get_16322_emotions(real, load):
     """Join by sorted ids, four videos by their scores; the four clips of a video without labels are dropped."""
     corpus = load(real[0], "emotion")
@@ -241,6 +242,7 @@ def test_real_intervals_join_by_sorted_ids(real):
 
 
 @pytest.mark.parametrize("task", ["sentiment", "emotion"])
+@pytest.mark.slow
 def test_the_list_of_another_paper(real, shared, load, task):
     folder = shared / "corpora/cmu_mosei/mesm"
     corpus = load(real[0], task, ids_file=str(folder))

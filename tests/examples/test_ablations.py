@@ -116,6 +116,7 @@ def test_a_row_of_table_x_turns_the_named_fields_and_nothing_else(recipe, tmp_pa
         assert turned.keys() == full.keys()
 
 
+@pytest.mark.slow
 def test_components(study, monkeypatch):
     """Two rows from clips to table; the values equal the files of the runs and scikit-learn."""
     names = ["without gated ReLU", "sub-task M alone"]
@@ -149,6 +150,7 @@ def test_components(study, monkeypatch):
         components.main([*study["words"], "--dropout", "0.5"])
 
 
+@pytest.mark.slow
 def test_frame_counts(study, monkeypatch):
     monkeypatch.setattr(frame_counts, "COUNTS", (2, 20))
     frame_counts.main([*study["words"], "--seeds", "1"])
@@ -165,6 +167,7 @@ def test_frame_counts(study, monkeypatch):
     assert lengths["varying number of frames"] not in ([2, 2], [20, 20])
 
 
+@pytest.mark.slow
 def test_missing_modalities(study, monkeypatch):
     """One subset equals the model with the other masks at zero; all three equal the test of the training run."""
     subsets = ["text + audio + vision", "text + audio", "text + vision", "audio + vision", "text", "audio", "vision"]
@@ -199,6 +202,7 @@ def test_missing_modalities(study, monkeypatch):
     missing_modalities.main(words)
 
 
+@pytest.mark.slow
 def test_cross_corpus(study):
     other = study["folder"] / "other"
     options = {"train": 9, "validation": 4, "test": 5, "seed": 3, "num_proc": 1}
@@ -234,6 +238,7 @@ def test_corpora_of_other_tasks_are_not_crossed():
     cross_corpus.check_same_task(["mosi", "mosei"], [mosi, task_specification("mosei", "sentiment")])
 
 
+@pytest.mark.slow
 def test_linear_probe(study, tmp_path):
     simple_features.main(
         [

@@ -88,6 +88,7 @@ def test_several_segments_of_classes_are_counted_and_html_is_escaped():
     assert app.headline(nothing)[0] == "none of the labels"
 
 
+@pytest.mark.slow
 def test_the_served_page_answers_and_keeps_no_upload(checkpoint, clip, tmp_path):
     """Serve in a process, as a user does, and use the client of gradio."""
     gradio_client = pytest.importorskip("gradio_client")

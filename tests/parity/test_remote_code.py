@@ -73,6 +73,7 @@ def check_code(folder, classes: set[str]) -> None:
     assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in config["auto_map"].values())
 
 
+@pytest.mark.slow
 def test_the_folder_answers_without_the_package(folder, tmp_path):
     clip = write_media(tmp_path / "clip.mp4")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

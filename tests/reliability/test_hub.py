@@ -19,6 +19,8 @@ from tests.helpers.card_metadata import FRONT_MATTER, metadata_errors
 from tests.helpers.fake_hub import FakeHub
 from tests.helpers.project import PROJECT
 
+pytestmark = pytest.mark.slow
+
 SECRETS = (".pt", ".pth", ".bin", ".pkl")
 
 

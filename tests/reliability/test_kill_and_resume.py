@@ -22,6 +22,8 @@ from modeling_semanticmac.embedding_store import EmbeddingStore, StoreWriter, ve
 from tests.helpers.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
 from tests.helpers.project import PROJECT
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 SHARD_CLIPS = 3
 HALF = {"rtol": 2e-3, "atol": 2e-3}

@@ -12,6 +12,8 @@ from modeling_semanticmac.commands import train as train_command
 from tests.helpers.project import PROJECT, RECIPE
 from tests.helpers.runs import CLIPS, rows
 
+pytestmark = pytest.mark.slow
+
 
 def launch(words: list[str]) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -70,7 +72,6 @@ def test_two_processes_train_and_write_once(world, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_two_processes_resume_what_two_processes_made(world, tmp_path):
     """Both compare the settings, one holds the folder; a single process is refused. Resumed equals never stopped."""
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "3"]

@@ -16,6 +16,8 @@ from tests.helpers.project import PROJECT
 from tests.helpers.tiny import SENTIMENT, word_corpus
 from tests.helpers.trainers import evaluated, new_trainer
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import json, sys
 import torch

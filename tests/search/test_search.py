@@ -67,6 +67,7 @@ def searched(world, tmp_path_factory):
     return {"folder": folder, "opened": opened, **result(folder)}
 
 
+@pytest.mark.slow
 def test_the_best_recipe_gives_the_best_score(world, searched, tmp_path):
     best = min(searched["trials"], key=lambda trial: trial["score"])
     assert searched["best"] == best and len({trial["score"] for trial in searched["trials"]}) == 3
@@ -111,6 +112,7 @@ def test_the_table(searched):
     assert all(trial["seconds"] > 0 for trial in searched["trials"])
 
 
+@pytest.mark.slow
 def test_classes_are_scored_by_the_highest_f1(world, tmp_path):
     train.main(words(world, tmp_path / "search", 2, "--task", "sarcasm"))
     found = result(tmp_path / "search")
@@ -131,6 +133,7 @@ def test_a_trial_is_scored_by_its_best_evaluation():
         score(float("nan"), 0.4, False)
 
 
+@pytest.mark.slow
 def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
     """14 is no multiple of the four heads."""
     train.main(words(world, tmp_path / "search", 3, space="hidden_size: [14, 16]\nnum_latents: {low: 1, high: 64}"))
@@ -143,6 +146,7 @@ def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
     assert "Failed, with others drawn in their place" in (tmp_path / "search/search.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
     """Two at once; after the first finished trials one of them gets SIGKILL, the other ends with exactly what was asked
     for.
