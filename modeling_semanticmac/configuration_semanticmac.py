@@ -20,6 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models an
 # The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific of text, audio and vision.
 SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
 SUBTASKS = tuple(SUBTASK_NAMES)
+HEAD_NAMES = {"M": "multimodal", **SUBTASK_NAMES}  # of all five predictors
 # Names of the multimodal prediction and of the sub-tasks for readers, in the order in which they are shown.
 VIEWS = {
     "multimodal": "all together",
@@ -399,6 +400,7 @@ class SemanticMACConfig(PreTrainedConfig):
 
 __all__ = [
     "DTYPES",
+    "HEAD_NAMES",
     "MEDIA_MODALITIES",
     "MODALITIES",
     "SPOKEN",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..configuration_semanticmac import SUBTASK_NAMES, SUBTASKS, TaskSpecification
+from ..configuration_semanticmac import HEAD_NAMES, SUBTASKS, TaskSpecification
 from ..pipeline_semanticmac import result_words, value_result
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
@@ -17,7 +17,6 @@ from .attention_over_time import attention_over_time
 from .modality_contribution import ModalityContribution, modality_contribution, outputs
 
 HEADS = ("M", *SUBTASKS)
-HEAD_NAMES = {"M": "multimodal", **SUBTASK_NAMES}
 UNIMODAL = ("T", "A", "V")
 BATCH = 16
 

@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
 
 from ..affect_heads import subtask_embeds
-from ..configuration_semanticmac import SUBTASKS, TaskSpecification
+from ..configuration_semanticmac import HEAD_NAMES, SUBTASKS, TaskSpecification
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
 from .representations import Representations
@@ -29,7 +29,7 @@ COMPONENTS = 50
 PERPLEXITY = 30.0
 FEW_CLIPS = 4  # fewer have no map
 # Kind of representation -> the head that predicts from it, in the order of the maps.
-HEAD_OF = {"text": "T", "audio": "A", "vision": "V", "shared": "S", "multimodal": "M"}
+HEAD_OF = {HEAD_NAMES[head]: head for head in ("T", "A", "V", "S", "M")}
 WORKING_MEMORY = 256  # MiB of distances at a time
 
 

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..configuration_semanticmac import HEAD_NAMES
 from ..files.picture_style import COLORS, CYCLE, DASHES, MARKERS, SEQUENTIAL, new_figure, picture_style, save_picture
 
 # Sub-task -> the modality whose colour it has, and its name in a legend.
-SUBTASK_STYLES = {
-    "M": ("multimodal", "M: multimodal"),
-    "S": ("shared", "S: shared"),
-    "T": ("text", "T: text"),
-    "A": ("audio", "A: audio"),
-    "V": ("vision", "V: vision"),
-}
+SUBTASK_STYLES = {subtask: (name, f"{subtask}: {name}") for subtask, name in HEAD_NAMES.items()}
 NUMBERED_CLASSES = 12  # a matrix of more classes is not larger, and has no counts in its cells
 NAMED_CLASSES = 60  # of more classes only every second, third ... is named on an axis
 LABEL_ROWS = 40  # a picture of more labels is not taller
