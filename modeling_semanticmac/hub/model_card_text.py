@@ -72,15 +72,15 @@ The method is that of the paper *End-to-end Semantic-centric Video-based Multimo
 
 @dataclass(frozen=True)
 class Part:
-    """A pretrained part of a model, as its card names it.
+    """A pretrained part of a model, as described in its card.
 
     Args:
         role: "language model", "vision tower", "audio tower", or STARTING_MODEL.
         name: repository on the Hub; None: its weights are in the model's own repository, or nobody else has them.
-        revision: the commit it was loaded from, where known.
-        license: its identifier on the Hub; None: unknown.
-        note: what else has to be said.
-        is_imagebind: whether it holds Meta's ImageBind weights, as far as can be seen.
+        revision: commit that it was loaded from; None: unknown.
+        license: identifier of its licence on the Hub; None: unknown.
+        note: further remarks.
+        is_imagebind: whether it holds Meta's ImageBind weights, as far as its configuration and name show.
         is_other_imagebind: whether it has ImageBind's architecture in a size that Meta did not release.
     """
 
@@ -94,7 +94,7 @@ class Part:
 
 
 def hub_license(name: str, revision: str | None = None) -> str | None:
-    """The licence that a repository on the Hub states; None where it states none or the Hub cannot be asked."""
+    """Return the licence that a repository on the Hub states; None where it states none or the Hub is unreachable."""
     try:
         data = model_info(name, revision=revision, timeout=10).card_data
     except Exception:  # no card must fail because the Hub was slow, private or away
@@ -103,25 +103,26 @@ def hub_license(name: str, revision: str | None = None) -> str | None:
 
 
 def language_model_part(config: SemanticMACConfig, revision: str | None = None) -> Part:
-    """The language model; its fine-tuned weights are part of the model."""
+    """Return the language model, whose fine-tuned weights are part of the model."""
     name = getattr(config.text_config, "_name_or_path", None) or None
     if name is None or os.path.isabs(name) or os.path.isdir(name):
-        return Part("language model", None, note=f"a {config.text_config.model_type} of the author's own")
+        kind = getattr(config.text_config, "model_type", "language model")
+        return Part("language model", None, note=f"a {kind} of the author's own")
     return Part("language model", name, revision, hub_license(name, revision))
 
 
 def starting_part(name: str | None) -> list[Part]:
-    """The SemanticMAC model that a run trained on from, where it is one of the Hub."""
+    """Return the SemanticMAC model that a run started from, if it is on the Hub."""
     if name is None or os.path.isabs(name) or os.path.isdir(name):
         return []
     return [Part(STARTING_MODEL, name, None, hub_license(name))]
 
 
 def tower_parts(config: SemanticMACConfig, home: str | None = None) -> list[Part]:
-    """The towers that a configuration refers to.
+    """Return the towers that a configuration refers to.
 
     Args:
-        home: folder or repository of the model, in which a tower without a name lies.
+        home: folder or repository of the model, which holds the towers without a name.
     """
     parts = []
     for modality in ("vision", "audio"):
@@ -155,16 +156,14 @@ def _tower(role: str, reference: dict, home: str | None) -> Part:
 
 
 def license_fields(parts: list[Part]) -> dict:
-    """The licence of a model in the metadata of its card: what binds its user most, or else that nothing simple can be
-    said.
-    """
+    """Return the licence of a model for the metadata of its card: the most restrictive one known, or "other"."""
     if any(part.is_imagebind for part in parts):
         return {"license": IMAGEBIND_LICENSE}
     return {"license": "other", "license_name": "terms-of-its-parts"}
 
 
 def parts_section(parts: list[Part]) -> str:
-    """The pretrained parts with revisions and licences, and what follows for the user."""
+    """Return the table of pretrained parts with revisions and licences, and the resulting terms for users."""
     lines = ["| part | from | revision | licence | note |", "| --- | --- | --- | --- | --- |"]
     for part in parts:
         name = f"[{part.name}](https://huggingface.co/{part.name})" if part.name else "no repository of its own"
@@ -182,22 +181,22 @@ def parts_section(parts: list[Part]) -> str:
 
 
 def task_sentence(config: SemanticMACConfig) -> str:
-    """What is predicted, in a sentence."""
+    """Return what is predicted, in a sentence."""
     task = config.task
-    if task.is_regression:
+    if task.label_range is not None:  # a regression
         return f"It predicts a score of {task.name} from {task.label_range[0]:g} to {task.label_range[1]:g}."
     names = ", ".join(task.label_names)
     return f"It predicts {task.name}: {'each of' if task.is_multi_label else 'one of'} {names}."
 
 
 def load_section(config: SemanticMACConfig, repo_id: str) -> str:
-    """How to load the model, in five lines."""
+    """Return how to load the model, in five lines."""
     answer = "the score" if config.task.is_regression else "the probability of each class"
     return LOAD.format(repo_id=repo_id, answer=answer)
 
 
 def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more) -> ModelCardData:
-    """The head of a card; `more` goes to `ModelCardData`."""
+    """Return the metadata of a card; `more` is passed to `ModelCardData`."""
     names = {part.role: part.name for part in parts if part.name and part.name != repo_id}
     base = names.get(STARTING_MODEL) or names.get("language model")
     return ModelCardData(
@@ -209,7 +208,7 @@ def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more)
 
 
 def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None) -> str:
-    """The card of a model of whose training nothing is written down.
+    """Return the card of a model whose training is not recorded.
 
     Args:
         home: folder or repository that the model came from.

@@ -105,7 +105,7 @@ def finish_run_record(output_dir: str | Path) -> None:
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "state": FINISHED})
 
 
-def save_costs(output_dir: str, model, encoders: dict) -> None:
+def save_costs(output_dir: str | Path, model, encoders: dict) -> None:
     """Write `costs.json`: parameters by part, and the peak memory of this process so far.
 
     Args:
@@ -177,7 +177,7 @@ def _label_text(task: TaskSpecification, label):
 
 
 def write_predictions(
-    path: str,
+    path: str | Path,
     task: TaskSpecification,
     clips,
     logits: np.ndarray,

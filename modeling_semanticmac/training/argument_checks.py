@@ -137,6 +137,7 @@ def metric_names(task: TaskSpecification) -> set[str]:
     """Return the names of the metrics that validation computes for a task."""
     count = max(task.num_labels, 2)
     logits = np.eye(count, task.num_labels)
+    labels: np.ndarray
     if task.is_regression:
         labels = np.linspace(*(task.label_range or (0.0, 1.0)), count)
     else:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from accelerate import PartialState
@@ -57,7 +58,7 @@ def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
     """Return the score above which each label is present (C,): the model's own, or the best on validation by F1."""
     if run.model.config.label_thresholds is not None:
         return np.array(run.model.config.label_thresholds)
-    clips = trainer.eval_dataset
+    clips: Any = trainer.eval_dataset
     if clips is None:
         clips = run.split("validation", run.data_args.max_eval_samples)
         trainer.data_collator.store = run.store
@@ -72,16 +73,19 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
     clips = run.split("test", run.data_args.max_predict_samples)
     trainer.data_collator.store = run.store  # now with the test clips
     found = trainer.predict(clips)
+    logits, subtask_logits = cast(tuple[np.ndarray, ...], found.predictions)[:2]
+    metrics = dict(found.metrics or {})
     if thresholds is not None:
-        tuned = compute_metrics(run.task, found.predictions[0], found.label_ids, thresholds)
-        found.metrics.update({f"test_{name}": value for name, value in tuned.items() if "_tuned" in name})
+        tuned = compute_metrics(run.task, logits, found.label_ids, thresholds)
+        metrics |= {f"test_{name}": value for name, value in tuned.items() if "_tuned" in name}
         names = zip(run.task.label_names, thresholds)
-        found.metrics.update({f"test_threshold_{name}": float(value) for name, value in names})
-    trainer.log_metrics("test", found.metrics)
-    trainer.save_metrics("test", {**found.metrics, "test_opened": run.corpus.opened})
+        metrics |= {f"test_threshold_{name}": float(value) for name, value in names}
+    trainer.log_metrics("test", metrics)
+    trainer.save_metrics("test", {**metrics, "test_opened": run.corpus.opened})
     if trainer.is_world_process_zero():
         path = Path(run.training_args.output_dir) / "predictions_test.csv"
-        write_predictions(path, run.task, clips, found.predictions[0], found.predictions[1], thresholds)
+        own_thresholds = None if thresholds is None else thresholds.tolist()
+        write_predictions(path, run.task, clips, logits, subtask_logits, own_thresholds)
 
 
 def run_once(
@@ -147,7 +151,10 @@ def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> SemanticM
     validation = run.split("validation", data_args.max_eval_samples) if run.needs_validation else None
     if args.do_train:
         settings |= run.media_settings(settings["clips"].keys())
-    facts = {"corpus": corpus_builder(data_args.corpus).facts(), "language_model_commit": run.language_model_commit}
+    facts: dict[str, Any] = {
+        "corpus": corpus_builder(data_args.corpus).facts(),
+        "language_model_commit": run.language_model_commit,
+    }
     differences = []
     if checkpoint is not None:
         differences = check_same_settings(checkpoint, settings, data_args.allow_changed_settings)

@@ -197,7 +197,7 @@ class Run:
                 max_seconds=self.data_args.max_seconds,
             )
             logger.info("embeddings of %s:\n%s", name, report)
-            self.media_reports[name], store = report, self.store
+            self.media_reports[name], store = report, EmbeddingStore.open(self.embeddings_dir)
             clips = usable_clips(clips, store, self.data_args.on_error)
         self._count_modalities(name, clips, store)
         self.used[name] = clips["id"][:]
@@ -215,7 +215,7 @@ class Run:
         for modality in self.data_args.modalities:
             if modality == "text":
                 counts[modality] = sum(bool(text.strip()) for text in clips["text"])
-            else:
+            elif store is not None:
                 counts[modality] = sum(getattr(store.status(clip), modality) > 0 for clip in clips["id"])
         self.modality_counts[name] = counts
         absent = [modality for modality in self.data_args.modalities if not counts[modality]]

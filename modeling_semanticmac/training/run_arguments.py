@@ -5,6 +5,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, cast
 
 from transformers import HfArgumentParser
 
@@ -37,12 +38,15 @@ def given_arguments(argv: list[str]) -> dict:
 def argument_readers() -> dict[str, Callable[[str], object]]:
     """Return, by the name of each argument, the function that makes its value from the text on the command line."""
     # Of `--name` and `--no_name` the first has the reader.
-    return {action.dest: action.type for action in reversed(_parser()._actions) if action.dest != "help"}
+    return {
+        action.dest: cast(Callable, action.type) for action in reversed(_parser()._actions) if action.dest != "help"
+    }
 
 
 def _parser() -> HfArgumentParser:
+    groups: Any = (ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments)
     return HfArgumentParser(
-        (ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments),
+        groups,
         prog="semanticmac train",
         usage="%(prog)s [RECIPE] [--name value ...]",
         description="Train, evaluate and predict with SemanticMAC.",
@@ -114,7 +118,7 @@ def parse_command(
     for group in parsed:
         check_numbers(group)
     check_search_arguments(parsed[-1])
-    return tuple(parsed)
+    return cast(tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments], tuple(parsed))
 
 
 def _file_arguments(path: Path, known: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ def _run_seed(run: SeedRun, argv: Sequence[str], embeddings_dir: str) -> None:
 
     def finish(trainer: SemanticMACTrainer) -> None:
         args = trainer.args
-        run.finish(args.metric_for_best_model, trainer.state.best_metric, bool(args.greater_is_better))
+        run.finish(str(args.metric_for_best_model), trainer.state.best_metric, bool(args.greater_is_better))
 
     run_once(model_args, data_args, training_args, finish)
 

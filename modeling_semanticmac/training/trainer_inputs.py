@@ -185,7 +185,7 @@ def default_processor(model) -> SemanticMACProcessor:
     ) from reason
 
 
-def encode_media(clips, model, processor: SemanticMACProcessor, folder: Path) -> EmbeddingStore:
+def encode_media(clips, model, processor, folder: Path) -> EmbeddingStore:
     """Encode the media of clips with the towers of a model; clips that the store holds already are not encoded again.
 
     Returns:
