@@ -276,6 +276,6 @@ def circumstances_section(run: RunFolder) -> Section:
 
 
 __all__ = [
-    "circumstances_section", "clips_section", "cost_section", "definition", "metrics_section", "pseudo_label_section",
+    "circumstances_section", "clips_section", "cost_section", "metrics_section", "pseudo_label_section",
     "training_section",
 ]  # fmt: skip

@@ -15,13 +15,13 @@ from ..metrics import LOWER_IS_BETTER
 class SemanticMACTrainingArguments(TrainingArguments):
     """`TrainingArguments` with two learning rates, warm-up counted in epochs, and the options of the objective.
 
-    Defaults follow Table II of the paper where it speaks (AdamW, warm-up of all rates over the first epoch, a constant
-    or cosine rate) and docs/method.md elsewhere. Model selection (`metric_for_best_model`) is set from the task by the
-    Trainer where it is not given.
+    Defaults follow Table II of the paper where it gives values (AdamW, warm-up of all rates over the first epoch, a
+    constant or cosine rate) and docs/method.md elsewhere. Without `metric_for_best_model` the Trainer selects the model
+    by the figure of the task: the lowest validation loss (scores) or the highest validation weighted F1 (classes).
     """
 
-    learning_rate: float = field(default=1e-4, metadata={"help": "Rate of everything but the language model."})
-    language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Rate of the language model."})
+    learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of everything but the language model."})
+    language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Learning rate of the language model."})
     warmup_epochs: float = field(
         default=1.0,
         metadata={"help": "Linear warm-up of both rates over this many epochs. 0 leaves it to warmup_steps."},
@@ -34,9 +34,7 @@ class SemanticMACTrainingArguments(TrainingArguments):
         metadata={"help": "Labels of S, T, A, V: generated, ground_truth, or off (only sub-task M learns)."},
     )
     num_neighbors: int = field(default=10, metadata={"help": "Neighbours K of label generation."})
-    label_start_epoch: int = field(
-        default=2, metadata={"help": "Last epoch n_0 that learns from the ground truth alone."}
-    )
+    label_start_epoch: int = field(default=2, metadata={"help": "Last epoch n_0 trained on the ground truth alone."})
     label_momentum: bool = field(default=True, metadata={"help": "Mix new pseudo labels with their history."})
     label_memory: int = field(default=128, metadata={"help": "Bound of the neighbour search in MiB."})
     intra_weight: float = field(default=0.1, metadata={"help": "Weight alpha of the contrastive loss within samples."})
@@ -51,7 +49,7 @@ class SemanticMACTrainingArguments(TrainingArguments):
     )
     modality_dropout: float = field(
         default=0.0,
-        metadata={"help": "Probability that a training clip lacks one of its modalities in a step; never all of them."},
+        metadata={"help": "Probability that a modality of a training clip is dropped in a step; never all of them."},
     )
     class_weight: str = field(default="none", metadata={"help": "none, or balanced by the training set's frequencies."})
     class_weights: list[str] | None = field(
@@ -66,9 +64,11 @@ class SemanticMACTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint: no, steps, epoch, best."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the checkpoint best on validation."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep: the best and the newest."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Clips go whole to the collator: keep False."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Keep False: the collator needs all columns of a clip."}
+    )
     ddp_find_unused_parameters: bool | None = field(
-        default=True, metadata={"help": "A batch without a modality leaves its perceiver unused: keep True."}
+        default=True, metadata={"help": "Keep True: a batch without a modality leaves its perceiver unused."}
     )
     hub_strategy: str = field(
         default="end", metadata={"help": "When to push to the Hub: end; the model card is made from the finished run."}

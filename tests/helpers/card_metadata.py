@@ -1,4 +1,4 @@
-"""What the Hub demands of the metadata of a model card, written from its published specification and not from any
+"""What the Hub requires of the metadata of a model card, written from its published specification and not from any
 library.
 """
 
@@ -10,7 +10,7 @@ FRONT_MATTER = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DO
 
 
 def metadata_errors(text: str) -> list[str]:
-    """What is wrong with the metadata of a card, by the Hub's published specification (hub-docs, modelcard.md)."""
+    """Return what is wrong with the metadata of a card by the published specification (hub-docs, modelcard.md)."""
     match = FRONT_MATTER.match(text)
     if match is None:
         return ["there is no metadata"]

@@ -40,7 +40,7 @@ ROUTES = [
 
 
 class FakeHub:
-    """The server; a context manager.
+    """The server, as a context manager.
 
     Attributes:
         url: its address.
@@ -67,13 +67,13 @@ class FakeHub:
         self._server.server_close()
 
     def environment(self, home: Path | str, token: str | None = TOKEN) -> dict[str, str]:
-        """Variables of a process whose Hub is this one, and whose caches lie below `home`."""
+        """Return the environment of a process that uses this Hub and keeps its caches below `home`."""
         found = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
         found |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         return found | ({"HF_TOKEN": token} if token else {})
 
     def files(self, repo_id: str, kind: str = "models") -> dict[str, bytes]:
-        """Path -> bytes of the newest commit."""
+        """Return path -> bytes of the newest commit."""
         return self.repositories[kind, repo_id].at("main")[1]
 
 
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps({"error": message}).encode(), {"Content-Type": "application/json", **headers})
 
     def _repository(self, kind: str | None, name: str) -> Repository | None:
-        """The repository, or None after the answer that the Hub gives where there is none that the asker may see."""
+        """Return the repository; None after answering as the Hub does where the user may not see it."""
         key = ("datasets" if (kind or "").startswith("datasets") else "models", name)
         repository = self.hub.repositories.get(key)
         if repository is None or (repository.private and not self._has_token()):
@@ -150,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         return repository
 
     def _revision(self, kind: str | None, name: str, revision: str | None):
-        """(hash, files), or None after the Hub's answer."""
+        """Return (hash, files), or None after answering as the Hub does."""
         repository = self._repository(kind, name)
         if repository is None:
             return None

@@ -1,4 +1,4 @@
-"""What a repository on the fake Hub holds."""
+"""A repository of the fake Hub."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ LARGE = (".safetensors", ".parquet", ".bin")  # what the Hub keeps in its large 
 
 @dataclass
 class Repository:
-    """The commits of a repository, newest last: (hash, path -> bytes, message); and the hash that each branch is at."""
+    """The commits of a repository, newest last, as (hash, path -> bytes, message), and the hash of each branch."""
 
     private: bool = False
     commits: list[tuple[str, dict[str, bytes], str]] = field(default_factory=list)
     branches: dict[str, str] = field(default_factory=dict)
 
     def at(self, revision: str | None) -> tuple[str, dict[str, bytes]] | None:
-        """Hash and files of a branch (None: "main") or of a commit; None where there is no such revision."""
+        """Return hash and files of a branch (None: "main") or of a commit; None for an unknown revision."""
         sha = self.branches.get(revision or "main", revision)
         return next((commit[:2] for commit in self.commits if commit[0] == sha), None)
 
     def add(self, files: dict[str, bytes], message: str, branch: str = "main") -> str:
-        """A new commit of a branch with these files; returns its hash."""
+        """Add a commit with these files to a branch, and return its hash."""
         listing = [(path, hashlib.sha1(data).hexdigest()) for path, data in sorted(files.items())]
         sha = hashlib.sha1(f"{len(self.commits)} {listing} {message}".encode()).hexdigest()
         self.commits.append((sha, files, message))
@@ -29,7 +29,7 @@ class Repository:
 
 
 def file_hash(files: dict[str, bytes], path: str) -> str | None:
-    """The hash that the Hub and git know a file by; None where there is no such file."""
+    """Return the hash of a file in the Hub and in git; None for an unknown file."""
     if path not in files:
         return None
     data = files[path]

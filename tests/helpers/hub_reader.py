@@ -1,8 +1,7 @@
-"""What somebody else loads from the Hub, in a fresh process: `python hub_reader.py CLIP package|trust`, with the Hub's
-address in the environment.
+"""Load from the Hub what another user loads, in a fresh process: `python hub_reader.py CLIP package|trust`.
 
-With "trust" the package is refused by its name, so that only the code in the repository can answer. Prints one line of
-JSON.
+The address of the Hub is in the environment. With "trust" the package cannot be imported by its name, so that only the
+code in the repository is used. The script prints one line of JSON.
 """
 
 import importlib.abc
@@ -34,7 +33,7 @@ torch.set_num_threads(1)
 
 @torch.no_grad()
 def answers(name: str) -> dict:
-    """Of the head, of the base model, and of the pipeline."""
+    """Return the outputs of the head, of the base model and of the pipeline."""
     inputs = AutoProcessor.from_pretrained(name, **OPTIONS)(text="good day", media=CLIP)
     head = AutoModelForVideoClassification.from_pretrained(name, **OPTIONS)
     base = AutoModel.from_pretrained(name, **OPTIONS)
@@ -46,7 +45,7 @@ def answers(name: str) -> dict:
 
 
 def card_and_corpus() -> dict:
-    """The card by huggingface_hub's own reading and check, and the pushed corpus by datasets' own loader."""
+    """Return the card as huggingface_hub reads and checks it, and the pushed corpus as datasets loads it."""
     import datasets
     from huggingface_hub import ModelCard
 

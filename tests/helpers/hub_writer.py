@@ -1,7 +1,7 @@
-"""What a user pushes to the Hub, in a process of its own: `python -m tests.helpers.hub_writer FOLDER`, with the Hub's
-address in the environment.
+"""Push to the Hub what a user pushes, in a process of its own: `python -m tests.helpers.hub_writer FOLDER`.
 
-Prints one line of JSON: what the pushed models answer here, and what else the readers are compared with.
+The address of the Hub is in the environment. The script prints one line of JSON: the outputs of the pushed models, and
+what else the readers are compared with.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ QUIET = ["--use_cpu", "--disable_tqdm", "true", "--extraction_workers", "0"]
 
 
 def push_parts(root: Path) -> None:
-    """A language model with a licence, and two towers."""
+    """Push a language model with a licence, and two towers."""
     folders = dict(zip(("vision", "audio"), save_tiny_towers(root / "towers")))
     folders["words"] = save_tiny_language_model(root / "words", [TEXT], hidden_size=32)
     for name, folder in folders.items():
@@ -40,7 +40,7 @@ def push_parts(root: Path) -> None:
 
 
 def write_own_clips(folder: Path) -> Path:
-    """Five clips and their table, as in docs/corpora.md; the folder's name has a blank."""
+    """Write five clips and their table, as in docs/corpora.md, into a folder with a blank in its name."""
     folder.mkdir()
     with open(folder / "clips.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -53,14 +53,14 @@ def write_own_clips(folder: Path) -> Path:
 
 @torch.no_grad()
 def answers(name: str | Path, clip: Path) -> dict:
-    """Logits and representation of a clip from its file."""
+    """Return logits and representation of a clip from its file."""
     model = AutoModelForVideoClassification.from_pretrained(name)
     output = model(**AutoProcessor.from_pretrained(name)(text=TEXT, media=str(clip)))
     return {"logits": output.logits.flatten().tolist(), "multimodal": output.multimodal_embeds.flatten().tolist()}
 
 
 def push_models(root: Path, clips: Path) -> None:
-    """A run that pushes, then the same model alone and with its towers, by `push_to_hub`."""
+    """Push a run, then the same model alone and with its towers, by `push_to_hub`."""
     recipe = str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml")
     data = ["--corpus", "video_folder", "--data_dir", str(clips), "--output_dir", str(root / "run")]
     parts = ["--language_model", "org/words", "--vision_encoder", "org/vision", "--audio_encoder", "org/audio"]
@@ -74,7 +74,7 @@ def push_models(root: Path, clips: Path) -> None:
 
 
 def push_twice(root: Path) -> list[list[str]]:
-    """A folder with its towers, then the same by reference: the files after each."""
+    """Push a folder with its towers, then the same by reference; return the files after each."""
     from huggingface_hub import list_repo_files
 
     model, found = AutoModelForVideoClassification.from_pretrained("org/first"), []

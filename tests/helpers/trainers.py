@@ -1,4 +1,4 @@
-"""Trainers on a few words, and how two trainings are compared."""
+"""Trainers on a few words, and the comparison of two trainings."""
 
 import torch
 
@@ -13,7 +13,7 @@ CLIPS, STEPS = 10, 9  # of new_trainer: three epochs of three steps, the last ba
 
 
 class WordProcessor:
-    """What the collator asks of a processor, on a tokenizer of a few words; keeps what it was asked."""
+    """Processor for the collator on a tokenizer of a few words; it records its calls."""
 
     def __init__(self):
         self.tokenizer, self.asked = word_tokenizer(), []
@@ -70,7 +70,7 @@ def logged(trainer) -> list[dict]:
 
 
 def assert_same_training(found, expected) -> None:
-    """Two trainings ended with the same parameters and label state and logged the same, to the last bit."""
+    """Assert that two trainings ended with equal parameters, label state and logs, to the last bit."""
     for (name, value), again in zip(expected.model.state_dict().items(), found.model.state_dict().values()):
         assert again.equal(value), name
     for name, value in expected.label_state.state_dict().items():
@@ -79,7 +79,7 @@ def assert_same_training(found, expected) -> None:
 
 
 def evaluated(folder, batch: int) -> dict:
-    """What `evaluate` and `predict` give for 10 clips, in all processes that run this."""
+    """Return what `evaluate` and `predict` return for 10 clips, in all processes that run this."""
     trainer = new_trainer(folder, per_device_eval_batch_size=batch)
     metrics = trainer.evaluate(trainer.train_dataset)
     found = trainer.predict(trainer.train_dataset)

@@ -1,4 +1,4 @@
-"""The card of a run from what the run left, for every kind of task and of towers; no Hub is asked here."""
+"""The card of a run, for every kind of task and of towers, without a Hub."""
 
 import json
 import math
@@ -32,7 +32,7 @@ CORPUS = {
 
 
 def run_folder(folder, task=SENTIMENT, corpus="mosi", facts=CORPUS, towers=None, **config):
-    """What a run leaves, as far as its card reads it."""
+    """Write the files of a run that its card reads."""
     folder.mkdir(parents=True)
     for name, tower in (towers or {}).items():
         tower.save_pretrained(folder / name)
@@ -61,7 +61,7 @@ def run_folder(folder, task=SENTIMENT, corpus="mosi", facts=CORPUS, towers=None,
 
 
 def read(folder, repo_id="org/name") -> tuple[dict, str]:
-    """Metadata and text, after they were found valid and stable."""
+    """Return metadata and text, after checking that they are valid and stable."""
     text = write_model_card(folder, repo_id).read_text(encoding="utf-8")
     assert metadata_errors(text) == []
     card = ModelCard(text)

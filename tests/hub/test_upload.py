@@ -1,4 +1,4 @@
-"""What of a folder goes up, and what is refused; the way over the wire is in tests/reliability/test_hub.py."""
+"""Which files of a folder are uploaded, and what is refused; tests/reliability/test_hub.py tests the transfer."""
 
 import json
 
@@ -92,7 +92,7 @@ def test_symbolic_links_are_refused_and_others_ignored(tmp_path):
 
 
 def test_the_code_of_a_checkpoint_is_what_it_names(tmp_path):
-    """Of a saved model: the modules of `auto_map` with their siblings, the pipeline's among them."""
+    """The code of a saved model is the modules of `auto_map` with their siblings, and that of the pipeline."""
     folder = save_tiny_checkpoint(tmp_path)
     (folder / "my_secrets.py").write_text("TOKEN = 'x'")
     assert checkpoint_code(folder) == {path.name for path in folder.glob("*.py")} - {"my_secrets.py"}
@@ -140,7 +140,7 @@ def test_a_run_is_pushed_at_its_end_only(tmp_path):
 
 
 def test_of_several_seeds_the_best_is_pushed(tmp_path, monkeypatch):
-    """Also when every seed was finished before."""
+    """The best seed is pushed also when every seed was finished before."""
     pushed = []
     monkeypatch.setattr(seed_runs, "push_run", lambda folder, name, **options: pushed.append((folder, name, options)))
     monkeypatch.setattr(seed_runs.SeedRun, "is_finished", lambda run: True)

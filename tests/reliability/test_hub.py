@@ -25,7 +25,7 @@ SECRETS = (".pt", ".pth", ".bin", ".pkl")
 
 
 class World:
-    """What happened on the fake Hub: the server, and what the writer and the two readers said."""
+    """The server of the fake Hub, and the output of the writer and the two readers."""
 
     def __init__(self, hub, root):
         self.hub, self.root = hub, root
@@ -36,7 +36,7 @@ class World:
         self.read = {mode: self.wait(process) for mode, process in readers.items()}
 
     def start(self, home: str, *words: str) -> subprocess.Popen:
-        """A process whose Hub is the fake one, with a cache of its own."""
+        """Run a process that uses the fake Hub, with a cache of its own."""
         environment = {**os.environ, **self.hub.environment(self.root / home), "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(PROJECT)
         return subprocess.Popen(
@@ -132,7 +132,7 @@ def test_no_folder_of_this_machine_goes_up(world):
 
 
 def test_cards_are_valid_and_say_what_is_known(world):
-    """By huggingface_hub's own check in the reader, and by the specification here."""
+    """The reader uses huggingface_hub's own check; here the specification is checked."""
     assert world.read["package"]["a bad card is refused"]
     for repository in ("org/first", "org/alone", "org/twice"):
         card = world.card(repository)
@@ -150,7 +150,7 @@ def test_cards_are_valid_and_say_what_is_known(world):
 
 
 def test_towers_are_pinned_to_the_commit_that_was_loaded(world):
-    """For the run from a branch's name; and in its card."""
+    """The run was started from the name of a branch; its card holds the commit too."""
     for repository in ("org/first", "org/alone"):
         config = json.loads(world.text("config.json", repository))
         for modality in ("vision", "audio"):
@@ -163,7 +163,7 @@ def test_towers_are_pinned_to_the_commit_that_was_loaded(world):
 
 
 def test_a_self_contained_repository_and_back(world):
-    """Included towers refer to the repository itself; pushed by reference later, they go."""
+    """Included towers refer to the repository itself; a later push by reference deletes them."""
     config = json.loads(world.text("config.json", "org/complete"))
     expected = {"name_or_path": None, "subfolder": "vision_encoder"}
     assert {name: config["vision_encoder"][name] for name in expected} == expected
@@ -191,7 +191,7 @@ def test_a_corpus_goes_up_and_comes_back(world):
 
 
 def test_the_examples_left_what_they_promise(world):
-    """Fine-tuning keeps the evaluation from before; representations are those of the pushed model."""
+    """The evaluation before fine-tuning is kept; representations are those of the pushed model."""
     before = json.loads((world.root / "work/tuned/before/eval_results.json").read_text())
     assert before["eval_mae"] > 0 and not (world.root / "work/tuned/before/model.safetensors").exists()
     rows = pq.read_table(world.root / "work/representations.parquet").to_pylist()

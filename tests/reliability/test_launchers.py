@@ -1,4 +1,4 @@
-"""`run_mac.py` as people start it: `accelerate launch`, and two processes of torchrun (gloo)."""
+"""`run_mac.py` through its launchers: `accelerate launch`, and two processes of torchrun (gloo)."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
 
 
 def test_two_processes_predict_what_one_does(world, tmp_path):
-    """Five clips in batches of two a process: the last round is uneven, and every clip counts once."""
+    """Five clips in batches of two per process: the last round is uneven, and every clip counts once."""
     words = ["--model_name_or_path", str(world["run"]), "--do_predict", "--per_device_eval_batch_size", "2"]
     script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
     launch([*script, *world["common"], *words, "--output_dir", str(tmp_path)])

@@ -46,7 +46,7 @@ def test_every_step(whole, tmp_path, step):
 
 
 def test_the_labels_did_move(whole):
-    """The test above would pass without label generation too; here it is seen to have happened."""
+    """The test above would pass without label generation too; this one checks that labels were generated."""
     state = whole[1].label_state
     assert state.epoch == 3
     assert not state.labels.equal(state.ground_truth.expand(4, -1, -1))
@@ -100,9 +100,7 @@ new_trainer(sys.argv[1], save_strategy="steps", save_steps=1, save_total_limit=N
 
 
 def test_killed_while_a_checkpoint_is_saved(whole, tmp_path):
-    """The half checkpoint is not taken for one; the run resumes from the last whole one and ends as if it was never
-    stopped.
-    """
+    """The half checkpoint is ignored; the run resumes from the last whole one and ends as if never stopped."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     found = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120

@@ -1,5 +1,5 @@
-"""`--do_search`: a trial is a plain run, the test split stays sealed, a killed search goes on, several processes share
-one.
+"""`--do_search`: a trial is a plain run, the test split stays sealed, a killed search is resumed, several
+processes share one.
 """
 
 import json
@@ -32,7 +32,7 @@ warmup_epochs: [0, 1]
 
 
 def words(world, folder, trials: int, *more: str, space: str = SPACE) -> list[str]:
-    """A command that searches; with text alone unless `more` says otherwise."""
+    """Return the arguments of a search, with text alone unless `more` says otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder.parent / "space.yaml"
     path.write_text(space, encoding="utf-8")
@@ -42,7 +42,7 @@ def words(world, folder, trials: int, *more: str, space: str = SPACE) -> list[st
 
 
 def environment() -> dict[str, str]:
-    """Of a process that runs this checkout on one thread."""
+    """Return the environment of a process that runs this checkout on one thread."""
     path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
@@ -57,7 +57,7 @@ def plain_loss(folder) -> float:
 
 @pytest.fixture(scope="module")
 def searched(world, tmp_path_factory):
-    """Three trials with all modalities; and which splits were read."""
+    """Three trials with all modalities, and the splits that were read."""
     folder = tmp_path_factory.mktemp("searched") / "search"
     opened, split = [], Run.split
     patch = pytest.MonkeyPatch()
@@ -81,9 +81,7 @@ def test_the_best_recipe_gives_the_best_score(world, searched, tmp_path):
 
 
 def test_every_trial_is_a_plain_run(world, searched, tmp_path):
-    """None takes anything over from the trial before: weights, random state, labels, what one argument implies for
-    another.
-    """
+    """A trial inherits nothing from the one before: weights, random state, labels, implied arguments."""
     last = searched["trials"][-1]
     changed = [f"--{name}={value}" for name, value in last["parameters"].items()]
     command = [RECIPE, *world["common"], *world["models"], "--num_train_epochs", "2", "--label_start_epoch", "1"]
@@ -135,7 +133,7 @@ def test_a_trial_is_scored_by_its_best_evaluation():
 
 @pytest.mark.slow
 def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
-    """14 is no multiple of the four heads."""
+    """14 is not a multiple of the four heads."""
     train.main(words(world, tmp_path / "search", 3, space="hidden_size: [14, 16]\nnum_latents: {low: 1, high: 64}"))
     found = result(tmp_path / "search")
     states = {
@@ -148,9 +146,7 @@ def test_values_that_the_model_refuses_are_replaced(world, tmp_path):
 
 @pytest.mark.slow
 def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
-    """Two at once; after the first finished trials one of them gets SIGKILL, the other ends with exactly what was asked
-    for.
-    """
+    """Two at once; one is killed after the first trials, the other ends with exactly the requested number."""
     folder = tmp_path / "search"
     command = [sys.executable, str(PROJECT / "run_mac.py"), *words(world, folder, 5)]
     logs = [open(tmp_path / f"log_{index}", "w") for index in range(2)]

@@ -1,4 +1,4 @@
-"""The space of a search: what a YAML file may say, what a trial draws of it."""
+"""The space of a search: the content of its YAML file, and what a trial draws from it."""
 
 import optuna
 import pytest
@@ -96,7 +96,7 @@ def test_every_draw_of_the_example_spaces_is_a_valid_run(path, tmp_path):
 
 
 def test_ranges_of_method_4_2():
-    """Typed from the table of ranges: 12 heads are left out, for they divide only one of the widths."""
+    """Copied from the table of ranges, without 12 heads, which divide only one of the widths."""
     space = load_space(PROJECT / "modeling_semanticmac/search/spaces/paper.yaml")
     assert {name: entry.values for name, entry in space.items() if isinstance(entry, Values) and name != "dropout"} == {
         "hidden_size": (128, 256, 768),

@@ -1,4 +1,4 @@
-"""The queue of trials: what is drawn, what is run again, who runs what. The trainings are a formula here."""
+"""The queue of trials: what is drawn, what is run again, and by which process. A formula stands for training."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ class Arguments:
 
 
 class Trainer:
-    """In the place of the Trainer: the score is nearly the distance of the learning rate from 0.3.
+    """A stand-in for the Trainer: the score is nearly the distance of the learning rate from 0.3.
 
     Args:
         stop_at: the trial (counted in this process) that a kill of the process interrupts.
@@ -59,7 +59,7 @@ def queue(folder, trials: int, seed: int = 3, signature=("a=1",), **options) -> 
 
 
 def run(queue, trainer=None) -> list:
-    """All trials, in order, after a search to its end."""
+    """Search to the end, and return all trials in order."""
     trainer = trainer or Trainer()
     while (states := {trial.state for trial in queue.fill()}) & {"waiting", "running"}:
         if "waiting" in states:
@@ -96,7 +96,7 @@ def test_tpe_learns_from_its_trials(tmp_path):
 
 
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(twelve, tmp_path):
-    """The trial that ran when the process was killed is run again with its parameters, no finished one is."""
+    """The trial that ran when the process was killed is run again with its parameters; finished ones are not."""
     with pytest.raises(SystemExit):
         run(queue(tmp_path, 5), Trainer(stop_at=3))
     resumed = queue(tmp_path, 5)
@@ -135,7 +135,7 @@ def test_a_pruned_trial_is_finished(twelve, tmp_path):
 
 
 def test_a_trial_beside_the_queue_is_not_run(tmp_path):
-    """Two processes may see the same last trial; the slower one gets a trial that nobody asked for."""
+    """Two processes may see the same last trial; the slower one gets a trial that was not queued."""
     mine = queue(tmp_path, 1)
     mine.fill()
     theirs = queue(tmp_path, 1)

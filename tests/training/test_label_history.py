@@ -1,4 +1,4 @@
-"""What label generation used and made, kept epoch by epoch."""
+"""The pseudo labels of each epoch and their neighbours on disk."""
 
 import json
 
@@ -42,7 +42,7 @@ def contents(folder) -> dict[str, bytes]:
 
 
 def test_epochs_hold_labels_and_the_neighbours_they_were_made_from(tmp_path):
-    """Eq. (13)-(15) once more, with scikit-learn's neighbours: from the kept arrays alone the labels follow."""
+    """Eq. (13)-(15) by scikit-learn's neighbours: the labels follow from the stored arrays alone."""
     state = run(tmp_path)
     history = read_label_history(tmp_path)
     assert (history.ids, history.epochs, history.start_epoch, history.momentum) == (IDS, [1, 2, 3, 4], 2, True)
@@ -94,7 +94,7 @@ def test_several_labels_keep_their_columns(tmp_path):
     np.testing.assert_array_equal(history.labels(4), state.labels.numpy())
 
 
-def test_a_resumed_run_goes_on_and_another_begins_anew(tmp_path):
+def test_a_resumed_run_continues_and_another_starts_again(tmp_path):
     run(tmp_path, epochs=5)
     whole = contents(tmp_path)
     run(tmp_path, epochs=5, kept_from=3)

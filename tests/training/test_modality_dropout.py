@@ -1,5 +1,5 @@
-"""Modality dropout: how often what is dropped, that the rest of training takes it for missing, and that evaluation
-never sees it.
+"""Modality dropout: how often modalities are dropped, that training treats them as missing, and that evaluation is
+unaffected.
 """
 
 from itertools import product
@@ -19,14 +19,12 @@ def full_batch(size: int, names=tuple(MASKS)) -> dict[str, torch.Tensor]:
 
 
 def kept(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Which modalities each clip has, bool (B, modalities)."""
+    """Return which modalities each clip has, bool (B, modalities)."""
     return torch.stack([batch[name].any(dim=1) for name in MASKS if name in batch], dim=1)
 
 
 def outcome_probability(outcome: tuple[bool, ...], p: float) -> float:
-    """Of keeping exactly these, counted out: independent drops, and a clip that would lose all keeps one, each as
-    likely.
-    """
+    """Return the probability of keeping exactly these, by enumeration; a clip that would lose all keeps one."""
     total = 0.0
     for drops in product((False, True), repeat=len(outcome)):
         chance = 1.0

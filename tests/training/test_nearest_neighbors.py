@@ -9,14 +9,14 @@ from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
 
 
 def by_scikit_learn(features: torch.Tensor, k: int):
-    """Brute force; each row asks for one neighbour more and leaves itself out."""
+    """Return the neighbours by brute force; a fitted row is never its own neighbour."""
     data = features.double().numpy()
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(data)
     return search.kneighbors()  # without an argument: the fitted rows, never themselves
 
 
 def by_definition(features: torch.Tensor, k: int):
-    """Every difference in float64, sorted by (distance, index)."""
+    """Return the neighbours by every difference in float64, sorted by (distance, index)."""
     data = features.double()
     squared = (data[:, None] - data[None]).square().sum(-1)
     squared.fill_diagonal_(float("inf"))
@@ -78,9 +78,7 @@ def test_too_few_rows_and_bad_input():
 
 
 def test_reduced_precision_changes_no_neighbour():
-    """Rows in clusters, where bfloat16 products take other neighbours (1039 of 6000 here); within autocast they must
-    not.
-    """
+    """Clustered rows: with bfloat16 products 1039 of 6000 neighbours differ; within autocast none may."""
     generator = torch.Generator().manual_seed(0)
     centres = 3 * torch.randn(10, 16, generator=generator)
     features = centres[torch.arange(600) % 10] + 0.3 * torch.randn(600, 16, generator=generator)

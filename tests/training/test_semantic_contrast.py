@@ -16,7 +16,7 @@ def inter(features, positives, temperature):
 
 
 def intra_loop(specific, shared, mask, temperature) -> list[float]:
-    """Eq. (16)-(17) pair by pair in float64."""
+    """Return eq. (16)-(17), computed pair by pair in float64."""
     losses = []
     for s, c, present in zip(specific.double(), shared.double(), mask):
         s, c = s / s.norm(dim=-1, keepdim=True), c / c.norm(dim=-1, keepdim=True)
@@ -33,7 +33,7 @@ def intra_loop(specific, shared, mask, temperature) -> list[float]:
 
 
 def inter_loop(features, positives, temperature) -> list[float]:
-    """Eq. (18) pair by pair in float64."""
+    """Return eq. (18), computed pair by pair in float64."""
     features = torch.nn.functional.normalize(features.double(), dim=-1)
     losses = []
     for i in range(len(features)):

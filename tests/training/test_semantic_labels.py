@@ -16,7 +16,7 @@ STEP = math.sqrt(math.log(2))
 
 
 def filled(labels, task, features, mask=None, **options) -> SemanticLabels:
-    """A state whose bank holds the same features (N, d) for every sub-task."""
+    """Return a state whose bank holds the same features (N, d) for every sub-task."""
     state = SemanticLabels(labels, task, features.shape[1], **options)
     write(state, features, mask)
     return state

@@ -1,4 +1,4 @@
-"""The Trainer with little given: defaults that work, and a sentence where something is missing or not supported."""
+"""The defaults of the Trainer, and its messages where something is missing or not supported."""
 
 import datasets
 import pytest
@@ -18,7 +18,7 @@ LABELLED_ONCE = word_corpus(3).remove_columns("label").add_column("label", [0.5,
 
 
 def plain_arguments(folder, **changes) -> SemanticMACTrainingArguments:
-    """The defaults, for few steps on the CPU."""
+    """Return the default arguments, for few steps on the CPU."""
     return SemanticMACTrainingArguments(str(folder), use_cpu=True, max_steps=2, disable_tqdm=True, **changes)
 
 
@@ -33,9 +33,7 @@ def text_trainer(folder, clips, **options) -> SemanticMACTrainer:
 
 
 def test_a_saved_model_trains_on_clips_with_nothing_else_given(world, tmp_path):
-    """Processor from beside the model, task from the configuration, media of the clips encoded once into the output
-    folder.
-    """
+    """Processor from the saved model, task from its configuration, media encoded once into the output folder."""
     clips = world["clips"]["train"].select(range(4))
     model = SemanticMACForAffect.from_pretrained(world["run"])
     trainer = SemanticMACTrainer(model, plain_arguments(tmp_path / "out"), clips)

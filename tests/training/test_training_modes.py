@@ -1,4 +1,4 @@
-"""The Trainer in the ways that people run it: half precision, accumulated gradients, checkpointed activations, early
+"""The Trainer in its usual modes: half precision, accumulated gradients, checkpointed activations, early
 stopping.
 """
 
@@ -38,9 +38,7 @@ def test_bf16(tmp_path):
 
 
 def test_accumulated_gradients_equal_the_whole_batch(tmp_path):
-    """Two halves of a batch teach what the batch teaches, but for the loss between samples, which sees one half at a
-    time.
-    """
+    """Two halves of a batch equal the batch, except for the loss between samples, which sees one half."""
     options = {"num_train_epochs": 2, "inter_weight": 0.0}
     whole = without_dropout(new_trainer(tmp_path / "whole", per_device_train_batch_size=10, **options))
     parts = without_dropout(
