@@ -2,8 +2,10 @@
 
 import json
 import os
+from dataclasses import asdict
 
 from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..files.atomic_files import write_json
 from ..files.secrets import hide_secrets
@@ -45,6 +47,11 @@ class SavingTrainer(Trainer):
                 with open(path, encoding="utf-8") as file:
                     before = json.load(file)
             write_json(path, {**before, **metrics})
+
+    def save_state(self) -> None:
+        """Write `trainer_state.json`; undefined figures of the log are null, as JSON has no NaN."""
+        if self.is_world_process_zero():
+            write_json(os.path.join(str(self.args.output_dir), TRAINER_STATE_NAME), asdict(self.state))
 
     def create_model_card(self, model_name: str | None = None, **kwargs) -> None:  # type: ignore[override]
         """Write `README.md` from the files of the run; the arguments for the library's own draft are not used."""

@@ -124,7 +124,8 @@ class RunFolder:
     def history(self) -> list[dict]:
         """Return the rows of the log; of a step that a resumed run logged again, the last."""
         rows = {}
-        for row in self.state.get("log_history", []):
+        for logged in self.state.get("log_history", []):
+            row = {name: math.nan if value is None else value for name, value in logged.items()}
             rows[row["step"], tuple(sorted(row.keys() - {"epoch", "step"}))] = row
         return sorted(rows.values(), key=lambda row: row["step"])
 

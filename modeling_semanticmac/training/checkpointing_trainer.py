@@ -1,10 +1,12 @@
 """A Trainer whose checkpoints are whole or absent, and from which a run resumes exactly or not at all."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import SCALER_NAME, TRAINER_STATE_NAME
 
+from ..files.atomic_files import write_json
 from ..hub.saving_trainer import SavingTrainer
 from .checkpoints import UNFINISHED, check_checkpoint, move_into_place, requested_checkpoint, rotate_checkpoints
 
@@ -34,6 +36,12 @@ class CheckpointingTrainer(SavingTrainer):
         checkpoint = requested_checkpoint(resume_from_checkpoint, str(self.args.output_dir))
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.args.world_size)
+            if getattr(self.accelerator, "scaler", None) is not None and not Path(checkpoint, SCALER_NAME).is_file():
+                raise FileNotFoundError(
+                    f"{checkpoint} cannot be resumed exactly: no {SCALER_NAME}, which a run with --fp16 needs. Resume "
+                    "with the precision of the run that saved it, or start a new run from its weights with "
+                    "--model_name_or_path."
+                )
         return super().train(resume_from_checkpoint=checkpoint, trial=trial, ignore_keys_for_eval=ignore_keys_for_eval)
 
     def _get_output_dir(self, trial) -> str:
@@ -54,7 +62,7 @@ class CheckpointingTrainer(SavingTrainer):
             super()._save_checkpoint(model, trial)
             self._keep_best_path(folder)
             if self.args.should_save:
-                self.state.save_to_json(str(unfinished / name / TRAINER_STATE_NAME))
+                write_json(unfinished / name / TRAINER_STATE_NAME, asdict(self.state))
         except BaseException:  # a full disk, an interrupt: what was written is of no use and takes space
             shutil.rmtree(unfinished, ignore_errors=True)
             raise

@@ -291,6 +291,23 @@ def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("recorded", "best", "named"),
+    [("loss", 0.5, "loss"), ("loss", 0.8, "w_f1"), ("None", 0.8, "w_f1"), ("w_acc", 0.9, "w_acc")],
+)
+def test_the_figure_that_chose_the_model_is_named(tmp_path, recorded, best, named):
+    """Version 0.1 recorded "loss" for classes and chose by weighted F1; the state of the Trainer tells it apart."""
+    folder = write_run(tmp_path / "run", SARCASM, [0, 1], one_hot([0, 1], 2))
+    record = json.loads((folder / "run.json").read_text())
+    record["training"]["metric_for_best_model"] = recorded
+    write_json(folder / "run.json", record)
+    log = [{"loss": 1.0, "loss_M": 0.7, "epoch": 1, "step": 3}]
+    log += [{"eval_loss": 0.5, "eval_w_f1": 0.8, "eval_w_acc": 0.9, "epoch": 1, "step": 3}]
+    write_json(folder / "trainer_state.json", {"log_history": log, "best_global_step": 3, "best_metric": best})
+    write_report(folder)
+    assert json.loads((folder / "report.json").read_text())["training"]["chosen_by"] == f"validation {named}"
+
+
 def test_the_command(tmp_path, capsys):
     folder = write_run(tmp_path / "run", SENTIMENT, [0.0, 1.0], [[1.0], [2.0]])
     main([str(folder)])

@@ -79,6 +79,15 @@ def test_a_checkpoint_without_one_of_its_files_is_refused_and_passed_over(traine
     assert f"checkpoint-3 is passed over, it is not whole: {found}" in caplog.text
 
 
+def test_a_run_in_fp16_needs_the_scale_of_its_gradients(trained, tmp_path):
+    trainer = new_trainer(tmp_path)
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu")  # as with --fp16 on a GPU
+    with pytest.raises(
+        FileNotFoundError, match="cannot be resumed exactly: no scaler.pt, which a run with --fp16 needs"
+    ):
+        trainer.train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+
+
 def test_a_shard_that_is_absent_is_named(tmp_path):
     path = write_checkpoint(tmp_path, 1)
     (path / "model.safetensors").rename(path / "model-00001-of-00002.safetensors")

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from modeling_semanticmac import SemanticMACForAffect
-from modeling_semanticmac.runs.folder import split_results
+from modeling_semanticmac.runs.folder import RunFolder, split_results
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from modeling_semanticmac.training.objectives import subtask_losses
 from modeling_semanticmac.training.semantic_contrast import inter_sample_loss, intra_sample_loss
@@ -278,4 +278,8 @@ def test_an_undefined_figure_is_null_in_the_results_and_undefined_when_read(tmp_
         found = json.loads((tmp_path / name).read_text(), parse_constant=pytest.fail)
         assert found["eval_pearson"] is None and found["eval_mae"] == metrics["eval_mae"]
     assert found["train_loss"] == 0.5
+    run.save_state()
+    json.loads((tmp_path / "trainer_state.json").read_text(), parse_constant=pytest.fail)
+    (tmp_path / "run.json").write_text("{}")
+    assert np.isnan([row["eval_pearson"] for row in RunFolder(tmp_path).history if "eval_pearson" in row]).all()
     assert np.isnan(split_results(found, "eval")["pearson"]) and split_results(found, "train") == {"loss": 0.5}
