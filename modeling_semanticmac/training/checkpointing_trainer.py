@@ -17,7 +17,7 @@ class CheckpointingTrainer(SavingTrainer):
     What a checkpoint holds beside the library's files is written by `_save_optimizer_and_scheduler`, before the rename.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, **kwargs) -> None:
         self._unfinished: Path | None = None  # set while a checkpoint is saved
         super().__init__(*args, **kwargs)
 

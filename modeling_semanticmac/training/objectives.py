@@ -14,7 +14,7 @@ from .semantic_labels import SUBTASK_MODALITY
 class LossParts:
     """Running sums of the terms of the loss since they were last logged."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
         self.steps = 0
 
