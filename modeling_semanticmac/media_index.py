@@ -35,8 +35,9 @@ GAP_LIMIT_SECONDS = 600.0
 # Longer packets are damage: a picture may be shown for minutes, a packet of sound holds seconds at most.
 LONGEST_PACKET = {"video": GAP_LIMIT_SECONDS, "audio": 60.0}
 GAP_SECONDS = 0.010  # coarser than the millisecond clock of Matroska, finer than a packet
-# A clock that falls back by more than both was started again: files were joined. Less is the order of B-frames.
-FALL_SECONDS, FALL_PACKETS = 1.0, 16
+# A clock that falls back by more was started again: files were joined. Less is damage, or, where the container does
+# not state the times of decoding, the order of B-frames.
+FALL_SECONDS, FALL_PACKETS, FALL_PACKETS_SHOWN = 0.5, 4, 16
 PIXEL_ASPECTS = (0.25, 4.0)  # pixels of other shapes are damage
 # Colours that a screen for BT.709 shows wrongly, by FFmpeg's numbers of transfer and primaries.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -178,9 +179,8 @@ def _read_packets(container, streams: dict) -> tuple[dict, list[str]]:
             pts, read[kind] = packet.dts if packet.pts is None else packet.pts, read[kind] + 1
             if pts is not None and not packet.is_discard:
                 clock = pts if packet.dts is None else packet.dts
-                rows[kind].append(
-                    (pts, packet.duration or 0, packet.is_keyframe, clock, sum(read.values()), read[kind])
-                )
+                place = (sum(read.values()), read[kind], packet.dts is None)
+                rows[kind].append((pts, packet.duration or 0, packet.is_keyframe, clock, *place))
     except (av.FFmpegError, IndexError) as error:  # IndexError: packets of streams that the file does not have
         notes.append(f"reading stops early ({getattr(error, 'strerror', 'damaged packets')})")
     usable, fallen = _leave_out_after_fall(rows, streams)
@@ -225,7 +225,8 @@ def _fall(rows: list[tuple], stream) -> int | None:
     windows = np.lib.stride_tricks.sliding_window_view
     before = windows(np.pad(clock, (2, 0), mode="edge"), 3).min(axis=1)[:-1]
     after = windows(np.pad(clock, (0, 2), mode="edge"), 3).max(axis=1)[1:]
-    falls = np.flatnonzero(before - after > max(FALL_SECONDS, FALL_PACKETS * usual))
+    packets = FALL_PACKETS_SHOWN if np.mean([row[6] for row in rows]) > 0.1 else FALL_PACKETS
+    falls = np.flatnonzero(before - after > max(FALL_SECONDS, packets * usual))
     return int(falls[0]) + 1 if len(falls) else None
 
 

@@ -3,6 +3,7 @@
 Legend: B clips of a batch, T frames or sound windows, C outputs.
 """
 
+import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -93,7 +94,7 @@ TASK = "video-affect"
 STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
 ON_ERROR = ("raise", "skip")
 # Arguments by the step that takes them.
-READING = ("modalities", "allow_download", "max_seconds")
+READING = ("modalities", "allow_download", "max_seconds", "audio_stream")
 RESULTS = ("on_error", "timings")
 # How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
 CUSTOM_PIPELINES = {
@@ -120,6 +121,7 @@ class SemanticMACPipeline(Pipeline):
         modalities: those of "text", "audio" and "vision" to use where a clip has them (default all).
         allow_download: let an http(s) URL be downloaded, into memory.
         max_seconds: longer clips are an error (default 600), since all frames of a clip are held at once; None: any length.
+        audio_stream: Number of the sound track of files, counted from 0 (default: the processor's).
         timings: add to each result what its stages took.
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
@@ -224,11 +226,14 @@ class SemanticMACPipeline(Pipeline):
             yield from self._predict(clips, **postprocess_params)
 
     # The library's stages pass on one input; here they pass on clips, and batches of them.
-    def preprocess(self, given, **parameters) -> dict:  # type: ignore[override]
+    def preprocess(self, given, audio_stream: int | None = None, **parameters) -> dict:  # type: ignore[override]
         """One clip as `read_clip` gives it, with the `seconds` that took; or its `error`, which would lose its type on the way out of a worker process."""
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), self.processor
+        if audio_stream is not None:
+            processor = copy.copy(processor)
+            processor.audio_stream = audio_stream
         try:
-            clip = read_clip(given, self.processor, ("text", *self.readable), **parameters)
+            clip = read_clip(given, processor, ("text", *self.readable), **parameters)
         except Exception as error:
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}

@@ -1,4 +1,4 @@
-"""clip_sampling: hand-computed times, and cuts of files whose every frame and sample is known."""
+"""Hand-computed times, and cuts of files whose every frame and sample is known."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.helpers.media_files import cut, noisy, read_number, tone, write_media
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """4 s, 25 numbered frames a second, an exact tone."""
+    """4 s with 25 numbered frames per second and an exact tone."""
     return write_media(tmp_path_factory.mktemp("clips") / "plain.mkv", seconds=4.0, sound_codec="flac")
 
 
@@ -93,7 +93,7 @@ def test_an_end_alone_is_a_limit(plain):
 
 @pytest.mark.parametrize("start, end, at", [(2.0, 2.0, 2.0), (-0.3, 0.0, 0.0)])
 def test_a_cut_of_no_length_is_one_frame(plain, start, end, at):
-    """Annotations have such; training and prediction treat them alike."""
+    """Some annotations have such cuts; training and prediction treat them alike."""
     with MediaClip({"path": str(plain), "start": start, "end": end}) as clip:
         assert (clip.start, clip.duration) == (at, pytest.approx(0.04))
         assert len(frame_times(clip.duration)) == 1 and "no length: one frame is taken" in clip.notes[0]

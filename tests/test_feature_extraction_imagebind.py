@@ -1,4 +1,4 @@
-"""Sound to log-mel windows: against the original's recorded front end and against Kaldi's; lengths, batches, refused input."""
+"""Sound to log-mel windows, against the original's recorded front end and Kaldi's; lengths, batches, refused input."""
 
 import kaldi_native_fbank
 import numpy as np
@@ -60,13 +60,14 @@ def test_equals_kaldi(num_mel_bins, kind):
     expected = kaldi_filter_bank(waveform.numpy(), num_mel_bins)
     found = log_mel_filter_bank(waveform[None], 16000, num_mel_bins)[0].numpy()
     assert found.shape == expected.shape == (123, num_mel_bins)
-    # A pure tone leaves almost empty bins, where float32 is less exact: this filter bank in float64 differs from Kaldi's by as much.
+    # A pure tone leaves almost empty bins, where float32 is less exact: this filter bank in float64 differs from
+    # Kaldi's by as much.
     assert np.abs(found - expected).max() < (5e-3 if kind == "sine" else 1e-3)
     assert np.abs(found - expected).mean() < (2e-4 if kind == "sine" else 1e-5)
 
 
 def test_a_constant_offset_costs_no_digits():
-    """The mean of a window goes before anything is multiplied."""
+    """The mean of a window is removed before anything is multiplied."""
     window = 0.01 * noise(1, 32000)
     assert (features(window + 0.5) - features(window)).abs().max() < 1e-3
 
@@ -83,7 +84,7 @@ def test_padding_before_normalising():
     [(0, 0), (1, 0), (399, 0), (400, 1), (559, 1), (560, 2), (640, 2), (33040, 204), (48000, 204)],
 )
 def test_windows_of_any_length(samples, frames):
-    """One frame more every 10 ms from 25 ms on; what goes beyond 204 frames is cut."""
+    """From 25 ms on there is one more frame every 10 ms; those after the first 204 are cut off."""
     found = features([noise(samples)])
     is_padding = (found[0, 0] - PADDING).abs().amax(dim=0) < 1e-6
     assert found.shape == (1, 1, 128, 204)

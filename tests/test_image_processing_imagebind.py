@@ -1,4 +1,4 @@
-"""Frames to pixel_values: against the original's recorded front ends and against Pillow; crops, halves, forms of input."""
+"""Frames to pixel_values, against the original's recorded front ends and Pillow; crops, halves, forms of input."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def test_equals_the_originals_still_picture(goldens):
-    """All values within the stated 2e-3 but for single pixels one grey level off: torch's kernel rounds inside, Pillow's does not."""
+    """All values are within 2e-3, except single pixels one grey level off: torch's kernel rounds inside."""
     expected = load_file(goldens / "vision_output.safetensors")["pixel_values"].float()
     found = ImageBindImageProcessor()(Image.open(goldens / "vision_input.png"))["pixel_values"]
     difference = (found - expected).abs()
@@ -48,7 +48,7 @@ def test_equals_the_originals_video_crops(goldens):
 
 @pytest.mark.parametrize(("height", "width"), [(360, 640), (480, 270), (224, 224), (225, 224), (97, 131), (300, 447)])
 def test_equals_pillow(height, width):
-    """Pillow's bicubic on the same picture, the size and offset rules of torchvision written out: at most single pixels are off."""
+    """Pillow's bicubic with the size and offset rules of torchvision: at most single pixels are off."""
     frame = picture(height, width)
     short = min(height, width)
     size = (int(224 * width / short), int(224 * height / short))
@@ -77,7 +77,7 @@ def test_crop_offsets(length, num_crops, offsets):
 
 
 def plain_processor(**fields) -> ImageBindImageProcessor:
-    """No resizing (the pictures already fit) and no change of values but the division by 255: crops can be checked by eye."""
+    """Pictures that already fit are only divided by 255, so crops can be checked by eye."""
     return ImageBindImageProcessor(size=8, image_mean=(0, 0, 0), image_std=(1, 1, 1), **fields)
 
 
@@ -129,6 +129,22 @@ def test_grey_and_transparent_pictures_become_rgb():
 @pytest.mark.parametrize("frames", [[], torch.zeros(0, 3, 9, 9, dtype=torch.uint8)])
 def test_no_frames(frames):
     assert ImageBindImageProcessor(num_crops=3)(frames)["pixel_values"].shape == (0, 3, 224, 224)
+
+
+def test_one_picture_is_taken_as_other_image_processors_take_it():
+    picture = torch.randint(0, 256, (20, 30, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    processor = ImageBindImageProcessor(size=16)
+    expected = processor(picture.permute(2, 0, 1)[None])["pixel_values"]
+    assert expected.shape == (1, 3, 16, 16)
+    for one in (
+        picture,
+        picture.numpy(),
+        picture.permute(2, 0, 1),
+        Image.fromarray(picture.numpy()),
+        [picture.numpy()],
+    ):
+        assert torch.equal(processor(one)["pixel_values"], expected)
+        assert torch.equal(processor(images=one, return_tensors="pt").pixel_values, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""media_decoding and what it stands on, against files whose every frame and sample is known, and against plain decoding from the beginning."""
+"""Decoding, against files whose every frame and sample is known and against plain decoding from the beginning."""
 
 import bisect
 from pathlib import Path
@@ -28,7 +28,7 @@ IRREGULAR = list(np.cumsum([0.03, 0.05, 0.04, 0.1] * 18))
 
 
 def sequential_frames(path: Path) -> list[tuple[float, torch.Tensor]]:
-    """(time, frame) of each frame of the best stream, decoded in order from the beginning."""
+    """Return (time, frame) of each frame of the best stream, decoded in order from the beginning."""
     with av.open(str(path)) as container:
         stream, origin = container.streams.best("video"), (container.start_time or 0) / 1e6
         pictures = [
@@ -143,7 +143,7 @@ def test_colours(tmp_path, coding):
 
 
 def bt709_seen(colour: tuple[int, int, int]) -> list[float]:
-    """What a colour written by the matrix of BT.601 looks like when it is read by that of BT.709."""
+    """Return a colour that was written by the matrix of BT.601 and is read by that of BT.709."""
 
     def matrix(red: float, blue: float) -> np.ndarray:
         luma = np.array([red, 1 - red - blue, blue])
@@ -337,7 +337,7 @@ def test_sound_that_begins_within_a_packet(shared):
 
 
 def test_clips_of_one_file_read_its_packets_once(tmp_path, monkeypatch):
-    """But a file that changed is read anew, and what one clip notes is not another's."""
+    """A file that changed is read again, and the notes of one clip are not another's."""
     read, index = [], media_index._read_index
     monkeypatch.setattr(media_index, "_read_index", lambda source, track: read.append(source) or index(source, track))
     path = write_media(tmp_path / "film.mp4", 1.0)

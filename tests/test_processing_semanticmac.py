@@ -1,4 +1,4 @@
-"""processing_semanticmac: from files and arrays to tensors, against the front ends called by hand on frames and samples that are known."""
+"""Files and arrays to tensors, against the front ends called by hand on known frames and samples."""
 
 import json
 import os
@@ -247,8 +247,9 @@ def test_each_odd_file_answers_or_says_why_not(processor, odd):
             answers[kind] = error.reason
     both, picture, sound = (True, True), (True, False), (False, True)
     assert answers == {
-        "zero bytes": "not media", "random bytes": "not media", "cut mp4": both, "cut mkv": both, "no audio": picture, "no video": sound,
-        "one frame": picture, "variable rate": both, "rotated": both, "10-bit HEVC": both, "5.1 audio": both, "wrong extension": both,
+        "zero bytes": "not media", "random bytes": "not media", "cut mp4": both, "cut mkv": both, "no audio": picture,
+        "no video": sound, "one frame": picture, "variable rate": both, "rotated": both, "10-bit HEVC": both,
+        "5.1 audio": both, "wrong extension": both,
     }  # fmt: skip
 
 

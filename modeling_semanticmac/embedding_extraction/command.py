@@ -56,6 +56,7 @@ class ExtractionArguments:
     num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
     vision_window: str | None = _option("image (one still a token) or clip (two frames of one second).")
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
+    audio_stream: int | None = _option("Sound track of the files, 0 is the first (default: FFmpeg's choice).")
     num_crops: int | None = _option("1 (centre), 2 (both ends) or 3 crops a frame.")
 
     batch_size: int = _option("Frames or windows encoded at once.", 32)
@@ -80,7 +81,7 @@ class ExtractionArguments:
             raise ValueError(f"--{given[0]} is the model's own; leave it out, or name towers instead of --model.")
 
 
-SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "num_crops")
+SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "num_crops")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

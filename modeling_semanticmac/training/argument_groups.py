@@ -52,6 +52,7 @@ class ModelArguments:
     num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
     vision_window: str | None = _option("image (one still a token) or clip (two frames of one second).")
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
+    audio_stream: int | None = _option("Sound track of the files, 0 is the first (default: FFmpeg's choice).")
     num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
 
     @classmethod
@@ -66,7 +67,7 @@ class ModelArguments:
 
     def sampling_fields(self) -> dict:
         """Return the given sampling fields of the processor."""
-        names = ("frames_per_second", "num_frames", "vision_window", "audio_window")
+        names = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

@@ -1,4 +1,4 @@
-"""Small real media for tests, written with PyAV: frames that say their number, sound that is a known function of time, broken files."""
+"""Small real media for tests, written with PyAV: frames that show their number, sound that is a known function."""
 
 import io
 import math
@@ -16,10 +16,12 @@ from PIL import Image
 
 WIDTH, HEIGHT = 96, 64
 BITS = 8  # of the frame's number, painted as black and white bars
+HEVC = {"codec": "libx265", "pixel_format": "yuv420p10le", "codec_options": {"x265-params": "log-level=none"}}
 CLOCK = 90_000  # units a second of the frames' times
 
 
-CONTAINERS = {  # every container that corpora come in, with pictures that refer to later ones (B-frames) where the codec has them
+# Every container that corpora come in, with pictures that refer to later ones (B-frames) where the codec has them.
+CONTAINERS = {
     "mp4": {"codec_options": {"g": "12", "bf": "3"}},
     "mkv": {"codec_options": {"x264-params": "keyint=12:open-gop=1:bframes=3"}},
     "mov": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
@@ -32,7 +34,7 @@ CONTAINERS = {  # every container that corpora come in, with pictures that refer
 
 
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A picture that shows its number in eight bars, lowest bit left, white for one; the lower quarter is red; uint8 (H, W, 3)."""
+    """Return a picture, uint8 (H, W, 3): its number in eight bars, lowest bit left, white for one, above red."""
     picture = np.zeros((height, width, 3), dtype=np.uint8)
     for bit in range(BITS):
         picture[:, bit * width // BITS : (bit + 1) * width // BITS] = 255 * (number >> bit & 1)
@@ -41,19 +43,19 @@ def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarra
 
 
 def read_number(frame: torch.Tensor) -> int:
-    """The number that a decoded frame of `numbered` shows, uint8 (3, H, W)."""
+    """Return the number that a decoded frame of `numbered`, uint8 (3, H, W), shows."""
     row = frame[:, frame.shape[1] // 4].float().mean(dim=0)  # (W,)
     centres = [int((bit + 0.5) * len(row) / BITS) for bit in range(BITS)]
     return sum(int(row[centre] > 128) << bit for bit, centre in enumerate(centres))
 
 
 def tone(frequency: float = 440.0, level: float = 0.5) -> Callable[[np.ndarray], np.ndarray]:
-    """A sine as a function of the time in seconds."""
+    """Return a sine as a function of the time in seconds."""
     return lambda seconds: level * np.sin(2 * np.pi * frequency * seconds)
 
 
 def click(at: float, level: float = 0.9) -> Callable[[np.ndarray], np.ndarray]:
-    """Silence with a burst of 2 kHz of 20 ms at a time."""
+    """Return silence with a burst of 2 kHz and 20 ms at a time, as a function of the time in seconds."""
     return lambda seconds: level * np.sin(2 * np.pi * 2000 * seconds) * ((seconds >= at) & (seconds < at + 0.02))
 
 
@@ -68,6 +70,7 @@ def write_media(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     codec_options: dict | None = None,
+    picture_settings: dict | None = None,
     sound_codec: str = "aac",
     sampling_rate: int = 16000,
     layout: str = "mono",
@@ -78,10 +81,11 @@ def write_media(
 
     Args:
         picture: uint8 (H, W, 3) by the number of the frame; None: no picture.
-        sound: samples by the time in seconds, one function, or one for each channel of `layout`; None: no sound.
-        times: when each frame is shown (variable rate); None: `rate` a second for `seconds`.
-        sound_delay: seconds from the start of the container to the first sample, which is the sound's time 0.
-        options: of the container, such as {"movflags": "faststart"}.
+        sound: Samples by the time in seconds, one function, or one for each channel of `layout`; None: no sound.
+        times: When each frame is shown (variable rate); None: `rate` per second for `seconds`.
+        picture_settings: Attributes of the picture's codec context, such as {"sample_aspect_ratio": Fraction(64, 45)}.
+        sound_delay: Seconds from the start of the container to the first sample, which is the sound's time 0.
+        options: Options of the container, such as {"movflags": "faststart"}.
     """
     with av.open(str(path), "w", options=options or {}) as container:
         video = audio = None
@@ -89,6 +93,8 @@ def write_media(
             height, width = picture(0).shape[:2]
             video = container.add_stream(codec, rate=rate, options=codec_options or {})
             video.width, video.height, video.pix_fmt = width, height, pixel_format
+            for name, value in (picture_settings or {}).items():
+                setattr(video.codec_context, name, value)
             if times is not None:
                 video.codec_context.time_base = Fraction(1, CLOCK)
         if sound is not None:
@@ -141,20 +147,20 @@ def rotate(path: Path, degrees: int) -> Path:
 
 
 def cut(source: Path, path: Path, share: float = 0.6) -> Path:
-    """The first part of a file's bytes, as an interrupted copy leaves it."""
+    """Write the first part of a file's bytes, as an interrupted copy leaves it."""
     data = source.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path
 
 
 def random_bytes(path: Path, size: int = 20_000, seed: int = 0) -> Path:
-    """A file of noise."""
+    """Write a file of noise."""
     path.write_bytes(np.random.default_rng(seed).bytes(size))
     return path
 
 
 def odd_media(folder: Path) -> dict[str, Path]:
-    """One file of each of twelve kinds that a corpus of real media has, the broken ones among them, by the name of the kind.
+    """Write one file of each of twelve kinds that real corpora have, broken ones among them; return them by their kind.
 
     Each lasts 4 s at 25 frames a second with a tone of 440 Hz, before anything is cut off.
     """
@@ -178,7 +184,7 @@ def odd_media(folder: Path) -> dict[str, Path]:
         "one frame": write_media(folder / "one_frame.mp4", seconds=0.04, sound=None),
         "variable rate": write_media(folder / "variable_rate.mp4", **four, times=irregular),
         "rotated": rotate(write_media(folder / "rotated.mp4", **four), 90),
-        "10-bit HEVC": write_media(folder / "hevc.mp4", **four, codec="libx265", pixel_format="yuv420p10le", codec_options={"x265-params": "log-level=none"}),
+        "10-bit HEVC": write_media(folder / "hevc.mp4", **four, **HEVC),
         "5.1 audio": write_media(folder / "surround.mp4", **four, sound=surround, layout="5.1", sampling_rate=48000),
         "wrong extension": wrong.rename(folder / "wrong_extension.wav"),
     }  # fmt: skip
@@ -188,7 +194,7 @@ def odd_media(folder: Path) -> dict[str, Path]:
 
 
 def noisy(number: int) -> np.ndarray:
-    """`numbered` with noise in the red part, so that the file's bytes are spread evenly over its time."""
+    """Return `numbered` with noise in the red part, so that the file's bytes are spread evenly over its time."""
     picture = numbered(number)
     noise = np.random.default_rng(number).integers(0, 256, (HEIGHT // 4, WIDTH, 3), dtype=np.uint8)
     picture[HEIGHT * 3 // 4 :] = noise
@@ -199,7 +205,7 @@ def ffmpeg_links(folder: Path) -> list[str]:
     """Link the FFmpeg libraries that PyAV's wheel brings under the names that torchcodec looks for.
 
     Returns:
-        Folders for LD_LIBRARY_PATH of a new process; empty where PyAV has no such libraries (built from source, not Linux).
+        Folders for LD_LIBRARY_PATH of a new process; empty where PyAV has no such libraries.
     """
     libraries = Path(av.__file__).parent.parent / "av.libs"
     if sys.platform != "linux" or not libraries.is_dir():
@@ -212,7 +218,7 @@ def ffmpeg_links(folder: Path) -> list[str]:
 
 
 def begin_later(source: Path, path: Path, seconds: float) -> Path:
-    """An MP4 of a picture stream whose edit list hides its beginning, as cutting without encoding anew leaves it."""
+    """Write an MP4 whose edit list hides the beginning of its picture, as cutting without encoding again leaves it."""
     options = {"avoid_negative_ts": "disabled", "use_editlist": "1"}
     with av.open(str(source)) as whole, av.open(str(path), "w", options=options) as container:
         stream = container.add_stream_from_template(whole.streams.video[0])
@@ -225,7 +231,7 @@ def begin_later(source: Path, path: Path, seconds: float) -> Path:
 
 
 def with_cover(source: Path, path: Path) -> Path:
-    """An MP3 with a picture of its cover in front, as an ID3v2.3 tag."""
+    """Write an MP3 with a picture of its cover in front, as an ID3v2.3 tag."""
     jpeg = io.BytesIO()
     Image.fromarray(numbered(5)).save(jpeg, "JPEG")
     body = b"\0image/jpeg\0\x03\0" + jpeg.getvalue()
@@ -235,12 +241,44 @@ def with_cover(source: Path, path: Path) -> Path:
     return path
 
 
+def joined(paths: Sequence[Path], path: Path) -> Path:
+    """Write the bytes of files one after the other, as `cat` does."""
+    path.write_bytes(b"".join(source.read_bytes() for source in paths))
+    return path
+
+
+def write_tracks(path: Path, sounds: Sequence[Callable], seconds: float = 2.0, rate: int = 16000) -> Path:
+    """Write a Matroska file of several sound tracks, each a function of the time in seconds."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_s16le", rate=rate, layout="mono") for _ in sounds]
+        for stream, sound in zip(streams, sounds):
+            _write_sound(container, stream, sound, seconds, 0.0)
+    return path
+
+
+def misread_media(folder: Path) -> dict[str, Path]:
+    """Write files that decoders read wrongly without a word, and return them by what they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    opposite, wav = [tone(), lambda seconds: -tone()(seconds)], {"picture": None, "sound_codec": "pcm_s16le"}
+    parts = [write_media(folder / f"{number}.ts", 1.0 + number, sound=tone(440 + 200 * number)) for number in range(2)]
+    hdr = {"color_trc": 18, "color_primaries": 9, "colorspace": 9}
+    return {
+        "opposite phase": write_media(folder / "opposite.wav", sound=opposite, layout="stereo", **wav),
+        "ADPCM": write_media(folder / "adpcm.wav", 4.0, picture=None, sound_codec="adpcm_ima_wav"),
+        "long pixels": write_media(folder / "pixels.mp4", picture_settings={"sample_aspect_ratio": Fraction(64, 45)}),
+        "HLG": write_media(folder / "hlg.mp4", picture_settings=hdr),
+        "joined": joined(parts, folder / "joined.ts"),
+        "tracks": write_tracks(folder / "tracks.mkv", [tone(300), tone(700)]),
+    }
+
+
 def sine(seconds: torch.Tensor, frequency: float = 440.0, level: float = 0.5) -> torch.Tensor:
+    """Return the samples of `tone` at times, float32."""
     return (level * torch.sin(2 * math.pi * frequency * seconds.double())).float()
 
 
 def babble(stretches, level=0.3, noise=0.001, seed=0):
-    """Sound as a function of time: a trembling tone in the stretches, noise everywhere."""
+    """Return sound as a function of time: a trembling tone in the stretches, noise everywhere."""
 
     def sound(seconds):
         inside = np.zeros(seconds.shape, dtype=bool)
