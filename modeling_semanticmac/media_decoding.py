@@ -25,7 +25,7 @@ logger = transformers_logging.get_logger(__name__)
 BACKENDS = ("torchcodec", "pyav")
 MARGIN_SECONDS = 1  # whole seconds lie on the clocks of both rates, so a cut has the same samples as the whole
 # Readers of one stream that are kept open where going back means decoding from the beginning: each goes forward.
-MOST_READERS, WORTH_A_READER = 4, 250  # frames or packets
+MOST_READERS, WORTH_A_READER = 4, 50  # the latter in frames or packets
 
 
 @functools.cache

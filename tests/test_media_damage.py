@@ -212,7 +212,7 @@ def test_torchcodec_is_left_out_where_it_would_read_a_long_file_for_a_short_cut(
     monkeypatch.setattr(media_torchcodec, "MOST_PACKETS", 99)
     assert not media_torchcodec.TorchcodecFrames.suits(index)
     sound = object.__new__(media_torchcodec.TorchcodecSound)  # without a decoder, which needs FFmpeg's libraries
-    sound._index, sound.rate = index, 1
+    sound._index, sound._packets, sound.rate = index, index.audio, 1
     cuts = [(0, 600), (50, 60), (300, 400), (300, 310), (0, 601)]
     assert [sound.suits(*cut) for cut in cuts] == [True, True, True, False, False]
 
