@@ -23,10 +23,10 @@ from examples.analysis.trained_run import TrainedRun, run_command, run_parser  #
 from modeling_semanticmac.analyses.case_page import write_case_page  # noqa: E402
 from modeling_semanticmac.analyses.case_study import (
     collect_cases,
-    largest,
     prediction_spread,
     pseudo_label_spread,
     pseudo_labels_of,
+    rows_of_largest,
 )
 from modeling_semanticmac.analyses.modality_contribution import base_prediction  # noqa: E402
 from modeling_semanticmac.files.atomic_files import write_csv  # noqa: E402
@@ -68,7 +68,7 @@ def choose(clips, requested: list[str] | None, spread: np.ndarray, most: int, co
             f"no clip {', '.join(missing)} among the {len(rows)} clips of this split ({', '.join(list(rows)[:3])}, "
             "...); give ids of this split."
         )
-    chosen = [rows[clip] for clip in requested] if requested else largest(spread, most)
+    chosen = [rows[clip] for clip in requested] if requested else rows_of_largest(spread, most)
     ids = clips["id"]
     reason = f"disagreement of text, audio and vision {{:.2f}}, by {compared}"
     return chosen, {ids[row]: reason.format(spread[row]) for row in chosen}

@@ -1,1 +1,1 @@
-"""The analyses of the paper on a trained run."""
+"""Analyses of a trained run, as in the paper."""

@@ -1,4 +1,4 @@
-"""Pictures of the analyses of a trained model, each drawn from what its own file computes."""
+"""Pictures of the analyses of a trained model, drawn from the results of the other files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,12 +29,12 @@ SHOWN_NEIGHBORS = 3  # the k that Kynkaanniemi et al. report
 
 
 def _look(name: str) -> tuple[str, str, str]:
-    """Colour, dash and marker of a modality or a pair of them."""
+    """Return colour, dash and marker of a modality or a pair of modalities."""
     return PAIRS[name] if name in PAIRS else (COLORS[name], DASHES[name], MARKERS[name])
 
 
 def draw_balance(found: Mapping[str, Balance], title: str) -> Figure:
-    """Three panels: the curves of single modalities, those of pairs with their areas, and improved precision and recall over k."""
+    """Draw the curves of single modalities, those of pairs, and improved precision and recall over k."""
     figure = new_figure(10.0, 4.5)
     with picture_style():
         panels = figure.subplots(1, 3, sharex=True, sharey=True)
@@ -48,7 +48,7 @@ def draw_balance(found: Mapping[str, Balance], title: str) -> Figure:
             point = balance.improved_recall[place], balance.improved_precision[place]
             panels[2].plot(*point, marker, color=color, label=f"{name}, k = {SHOWN_NEIGHBORS}", clip_on=False)
         k = next(iter(found.values())).neighbors
-        titles = ("One modality, by clusters", "Two modalities, by clusters", f"By k-th neighbour, k = {k[0]} to {k[-1]}")  # fmt: skip
+        titles = ("One modality, by clusters", "Two modalities, by clusters", f"By k-th neighbour, k {k[0]} to {k[-1]}")
         for panel, heading in zip(panels, titles):
             panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="recall", title=heading, aspect="equal")
             columns = 2 if panel is panels[2] else 1
@@ -59,7 +59,7 @@ def draw_balance(found: Mapping[str, Balance], title: str) -> Figure:
 
 
 def draw_embedding_space(found: Mapping[str, EmbeddingView], task: TaskSpecification, title: str) -> Figure:
-    """A map for each kind of representation, coloured by score or class; the classes' legend, or the scale of scores, in a place of its own."""
+    """Draw a map for each kind of representation, coloured by score or class, and the legend in its own panel."""
     figure = new_figure(10.0, 7.2)
     with picture_style():
         panels = figure.subplots(2, 3).flatten()
@@ -81,14 +81,15 @@ def draw_embedding_space(found: Mapping[str, EmbeddingView], task: TaskSpecifica
 
 
 def _scatter(panel, view: EmbeddingView, task: TaskSpecification):
-    """The points of one map; returns what a scale of scores is made from."""
+    """Draw the points of one map; return the points of scores, from which a colour bar is made."""
     x, y = view.points.T
     if task.is_regression:
         low, high = task.label_range
-        # Extremes on top: in the middle of the scale a point hides what is under it and says least.
+        # Extremes on top: points in the middle of the scale say least, and would hide them.
         order = np.argsort(np.abs(view.labels - task.middle))
         return panel.scatter(
-            x[order], y[order], 14, view.labels[order], cmap=SIGNED, vmin=low, vmax=high, edgecolors="0.4", linewidths=0.3
+            x[order], y[order], 14, view.labels[order], cmap=SIGNED, vmin=low, vmax=high,
+            edgecolors="0.4", linewidths=0.3,
         )  # fmt: skip
     for number in range(-1, task.num_labels):
         of_class = view.labels == number
@@ -114,6 +115,7 @@ def _legend_handles(handles: Sequence[Line2D]) -> list[Line2D]:
 
 
 def _class_signs(task: TaskSpecification) -> list[Line2D]:
+    """Return the handles of a legend of classes."""
     names = {number: name for number, name in enumerate(task.label_names)}
     if task.is_multi_label:
         names[-1] = "none"
@@ -125,7 +127,7 @@ def _class_signs(task: TaskSpecification) -> list[Line2D]:
 
 
 def draw_label_curves(curves: LabelCurves, task: TaskSpecification, title: str) -> Figure:
-    """One panel a sub-task: bands of the labels' quantiles over the epochs, or the share of clips in each class."""
+    """Draw a panel for each sub-task: quantiles of the labels over the epochs, or the share of clips in each class."""
     figure = new_figure(10.0, 3.8)
     with picture_style():
         panels = figure.subplots(1, 4, sharex=True, sharey=True)
@@ -145,13 +147,14 @@ def draw_label_curves(curves: LabelCurves, task: TaskSpecification, title: str) 
 
 
 def _bands(panel, epochs: np.ndarray, values: np.ndarray, color: str) -> None:
+    """Draw the quantiles of scores as two bands and the median."""
     panel.fill_between(epochs, values[:, 0], values[:, 4], color=color, alpha=0.2, linewidth=0)
     panel.fill_between(epochs, values[:, 1], values[:, 3], color=color, alpha=0.35, linewidth=0)
     panel.plot(epochs, values[:, 2], color=color, marker=".")
 
 
 def _band_signs() -> list:
-    """What the bands are, in no sub-task's colour."""
+    """Return the handles of a legend of the bands, in grey."""
     return [
         Patch(color="0.3", alpha=0.2, linewidth=0, label="5 % to 95 %"),
         Patch(color="0.3", alpha=0.5, linewidth=0, label="25 % to 75 %"),
@@ -160,6 +163,7 @@ def _band_signs() -> list:
 
 
 def _class_shares(panel, curves: LabelCurves, values: np.ndarray) -> None:
+    """Draw the share of clips in each class."""
     for number, name in enumerate(curves.names):
         color, marker = _class_look(number)
         panel.plot(curves.epochs, values[:, number], color=color, marker=marker, markersize=4, label=name)
@@ -167,13 +171,13 @@ def _class_shares(panel, curves: LabelCurves, values: np.ndarray) -> None:
 
 
 def _mark_start(panel, curves: LabelCurves) -> None:
-    """A line after the last epoch with the ground truth."""
+    """Draw a line after the last epoch with the ground truth."""
     panel.axvline(curves.start_epoch + 0.5, color="0.4", linestyle=":", linewidth=1, label="label generation begins")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_agreement(curves: LabelCurves, title: str) -> Figure:
-    """Agreement of pseudo labels with the annotation of the modality alone over the epochs; dotted, that of the ground truth."""
+    """Draw the agreement of pseudo labels with unimodal annotations; dotted, that of the ground truth."""
     figure = new_figure(9.0, 4.2)
     with picture_style():
         panels = figure.subplots(1, len(curves.agreement))

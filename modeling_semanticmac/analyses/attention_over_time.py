@@ -1,8 +1,8 @@
-"""Where in time a model looks: how much of its representations comes from each frame and each window of sound, by attention.
+"""Attention over time: how much of the representations comes from each frame and each window of sound.
 
-Each layer's weights say from which tokens it takes; chained over the layers (attention rollout, Abnar and Zuidema 2020) they say how much of each
-frame a latent holds, and how much of each latent the representations hold. Rollout counts what is carried past a layer by its residual connection as
-one half. Attention says where a model looks, not what it would predict otherwise: that is `modality_contribution`.
+The attention weights of all layers are multiplied (attention rollout, Abnar and Zuidema 2020): they say how much of
+each frame a latent holds, and how much of each latent the representations hold. A residual connection counts as one
+half. Attention shows where a model looks, not how its prediction would change: for that see `modality_contribution`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,11 +23,14 @@ MEDIA = ("audio", "vision")
 
 @dataclass
 class AttentionOverTime:
-    """Shares of the time steps of one modality, (B, T) each; rows sum to 1, with zeros where a sample has no frame. Crops of one time are added up.
+    """Hold the shares of the time steps of one modality, (B, T) each.
+
+    Rows sum to 1 and are 0 where a sample has no frame. Crops of one time step are added up.
 
     Args:
-        perceiver: in its latents, all of them counted alike: what the Affective Perceiver looks at.
-        representations: in the pooled representations z_S and z_C that F_M is made of, by how much of each latent bridge attention takes.
+        perceiver: shares in the latents of the Affective Perceiver, with equal weight for each latent.
+        representations: shares in the pooled representations z_S and z_C, from which F_M is computed, with the weights
+            that bridge attention gives to the latents.
     """
 
     perceiver: torch.Tensor
@@ -36,9 +39,12 @@ class AttentionOverTime:
 
 @contextmanager
 def recorded_attention(model: nn.Module) -> Iterator[dict[nn.Module, list[torch.Tensor]]]:
-    """While it is open, every forward pass keeps the weights (B, L_q, L_k), mean over heads, of each attention of perceiver and interaction.
+    """Record the attention weights of perceivers and interaction during the forward passes within this context.
 
-    The layers themselves run as ever; their weights are computed a second time from their inputs. Yields module -> weights, one a call.
+    The layers run unchanged; their weights are computed a second time from their inputs.
+
+    Yields:
+        Module -> weights of each call, (B, L_q, L_k), mean over heads.
     """
     found: dict[nn.Module, list[torch.Tensor]] = {}
 
@@ -57,14 +63,14 @@ def recorded_attention(model: nn.Module) -> Iterator[dict[nn.Module, list[torch.
 
 @torch.no_grad()
 def attention_over_time(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> dict[str, AttentionOverTime]:
-    """Where a model looks in the sound and the picture of each clip.
+    """Compute where a model looks in the sound and the picture of each clip.
 
     Args:
         model: a `SemanticMACModel`, or a head on it, in evaluation mode.
         batch: inputs of its forward pass.
 
     Returns:
-        "audio" and "vision", where the batch has them.
+        The shares of "audio" and "vision", where the batch has them.
     """
     base = model.base_model
     present = [
@@ -86,7 +92,7 @@ def attention_over_time(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> 
 
 
 def _token_mask(batch: Mapping[str, torch.Tensor], modality: str, num_latents: int) -> torch.Tensor:
-    """The valid tokens of a modality as the interaction sees them: words (B, L), or latents (B, N)."""
+    """Return the valid tokens of a modality as the interaction sees them: words (B, L) or latents (B, N)."""
     given = next(batch[key] for key in MODALITY_INPUTS[modality] if batch.get(key) is not None)
     mask = batch.get("attention_mask" if modality == "text" else f"{modality}_mask")
     mask = torch.ones(given.shape[:2], device=given.device).bool() if mask is None else mask.bool()
@@ -94,7 +100,10 @@ def _token_mask(batch: Mapping[str, torch.Tensor], modality: str, num_latents: i
 
 
 def _frames_in_latents(perceiver: AffectivePerceiver, weights: dict[nn.Module, list[torch.Tensor]]) -> torch.Tensor:
-    """How much of each frame each latent of the last layer holds, (B, N, T); what is missing to 1 is left of the latents' own start."""
+    """Return how much of each frame each latent of the last layer holds, (B, N, T).
+
+    The rest to 1 comes from the initial latents.
+    """
     held = None
     for layer in perceiver.layers:
         (taken,) = weights[layer]  # (B, N, T + N)
@@ -109,7 +118,7 @@ def _frames_in_latents(perceiver: AffectivePerceiver, weights: dict[nn.Module, l
 def _token_shares(
     interaction: nn.Module, weights: dict[nn.Module, list[torch.Tensor]], masks: list[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """How much of each token of the present modalities is in the pooled z_S and z_C, all of these counted alike: (B, L_m) each."""
+    """Return how much of each token the pooled z_S and z_C hold, with equal weights for all of these: (B, L_m) each."""
     lengths = [mask.shape[1] for mask in masks]
     total = torch.zeros(len(masks[0]), sum(lengths), device=masks[0].device)
     tokens = torch.eye(sum(lengths), device=total.device).expand(len(total), -1, -1)  # (B, L, L), L of all modalities
@@ -126,7 +135,15 @@ def _token_shares(
 
 
 def _over_time(latents: torch.Tensor, held: torch.Tensor, num_crops: int) -> torch.Tensor:
-    """Shares of the time steps (B, T) from the weights of the latents (B, N) and what each holds of the frames (B, N, T * crops)."""
+    """Return the shares of the time steps.
+
+    Args:
+        latents: weights of the latents, (B, N).
+        held: how much of each frame a latent holds, (B, N, T * crops).
+
+    Returns:
+        (B, T).
+    """
     shares = (latents[:, None] @ held).squeeze(1).unflatten(1, (-1, num_crops)).sum(dim=2)  # (B, T)
     return shares / shares.sum(dim=1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
 

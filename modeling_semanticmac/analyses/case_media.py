@@ -1,4 +1,4 @@
-"""What a reader sees and hears of a clip: a strip of frames, the outline of the sound, a small copy of the cut for a page."""
+"""The media of a case: a strip of frames, the outline of the sound, a small copy of the clip for a page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from ..media_decoding import MediaError
 SAMPLING_RATE = 16000
 OUTLINE_BINS = 600
 COPY_HEIGHT = 240  # pixels
-COPY_RATE = 12  # frames a second
+COPY_RATE = 12  # frames per second
 COPY_SECONDS = 60.0  # about 2 MB
 CHUNK = 32
 
 
 @dataclass(frozen=True)
 class CaseMedia:
-    """What could be read of a clip's media.
+    """Hold what could be read of the media of a clip.
 
     Args:
         duration: seconds; None where the file cannot be opened.
-        frames: in the middles of equal parts of the clip, uint8 (n, H, W, 3); None without picture.
+        frames: from the middles of equal parts of the clip, uint8 (n, H, W, 3); None without a picture.
         outline: lowest and highest sample in [-1, 1] of equal parts of the clip, float32 (bins, 2); None without sound.
-        missing: why there is no picture, sound or file, for the reader.
+        missing: why picture, sound or file are missing.
     """
 
     duration: float | None = None
@@ -39,10 +39,11 @@ class CaseMedia:
 
 
 def read_case_media(media: Mapping, num_frames: int = 8) -> CaseMedia:
-    """The strip and the outline of a clip. What cannot be read is left out and named, never an error.
+    """Read the strip and the outline of a clip. What cannot be read is named in `missing` and does not raise.
 
     Args:
         media: path, start, end, crop as in the clip schema.
+        num_frames: frames of the strip.
     """
     if not media.get("path"):
         return CaseMedia(missing=("the clip has no media file",))
@@ -56,10 +57,10 @@ def read_case_media(media: Mapping, num_frames: int = 8) -> CaseMedia:
 
 
 def write_case_copy(media: Mapping, path: Path) -> str | None:
-    """A small copy of the cut as MP4 for a page: 240 pixels high, 12 frames a second, its first minute at most.
+    """Write a small copy of the clip as MP4: 240 pixels high, 12 frames per second, at most its first minute.
 
     Returns:
-        "video" or "audio", which element of a page plays it; None where there is nothing to copy, and no file.
+        The HTML element that plays it, "video" or "audio"; None where nothing could be copied.
     """
     if not media.get("path"):
         return None
@@ -77,6 +78,7 @@ def write_case_copy(media: Mapping, path: Path) -> str | None:
 
 
 def _try(what: str, read) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return what `read` returns, or None and the reason."""
     try:
         return read(), ()
     except MediaError as error:
@@ -84,23 +86,26 @@ def _try(what: str, read) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 
 def _strip(clip: MediaClip, num_frames: int) -> np.ndarray:
+    """Return the frames of the strip, uint8 (n, H, W, 3)."""
     times = frame_times(clip.duration, num_frames=num_frames)
     frames = torch.cat([cut_side(part, clip.crop) for part in clip.iter_frames(times, CHUNK)])  # (n, 3, H, W)
     return frames.permute(0, 2, 3, 1).numpy()
 
 
 def _sound(clip: MediaClip, seconds: float) -> torch.Tensor:
+    """Return the first seconds of the waveform at 16 kHz, (samples,)."""
     return clip.media.waveform(clip.start, clip.start + seconds, SAMPLING_RATE)
 
 
 def _outline(clip: MediaClip) -> np.ndarray:
+    """Return the lowest and highest sample of equal parts of the clip, (bins, 2)."""
     sound = _sound(clip, clip.duration).numpy()
     edges = np.linspace(0, len(sound), min(OUTLINE_BINS, len(sound)) + 1).astype(int)
     return np.stack([np.minimum.reduceat(sound, edges[:-1]), np.maximum.reduceat(sound, edges[:-1])], axis=1)
 
 
 def _small_frames(clip: MediaClip, seconds: float):
-    """Frames uint8 (H, W, 3) with even sides, H at most COPY_HEIGHT."""
+    """Yield frames, uint8 (H, W, 3) with even sides, H at most COPY_HEIGHT."""
     for part in clip.iter_frames(frame_times(seconds, COPY_RATE), CHUNK):
         part = cut_side(part, clip.crop)
         height, width = part.shape[2:]

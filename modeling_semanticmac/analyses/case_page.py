@@ -1,4 +1,4 @@
-"""Cases as one HTML page that needs no network: media, pictures, tables; every word of the corpus is escaped."""
+"""Cases as one HTML page with media, pictures and tables; it needs no network, and text of the corpus is escaped."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,9 +13,10 @@ from .case_media import read_case_media, write_case_copy
 from .case_picture import ANNOTATED, output_name, save_case
 from .case_study import HEAD_NAMES, HEADS, Case, value_text
 
-FILES = "cases"  # the folder beside the page
+FILES = "cases"  # folder beside the page
 STYLE = """
-body { font: 16px/1.45 system-ui, "Noto Sans CJK SC", sans-serif; max-width: 62rem; margin: 1.5rem auto; padding: 0 1rem; color: #1a1a1a; }
+body { font: 16px/1.45 system-ui, "Noto Sans CJK SC", sans-serif; color: #1a1a1a; }
+body { max-width: 62rem; margin: 1.5rem auto; padding: 0 1rem; }
 section { border-top: 2px solid #999; margin-top: 2.5rem; }
 video, audio { display: block; margin: .5rem 0; max-width: 100%; }
 img { max-width: 100%; height: auto; border: 1px solid #ddd; }
@@ -27,29 +28,31 @@ th { background: #f2f2f2; } .words { text-align: left; } td.words { min-width: 1
 caption { text-align: left; font-weight: 600; padding: .2rem 0; }
 nav li { overflow-wrap: anywhere; } .note { color: #555; }
 """
-READING = """<p class="note">Heads: M multimodal, S shared by the modalities, T text, A audio, V vision. Attention says where in time the model looks
-(in the end, through all its layers); it does not say why. A contribution is a Shapley value: what a modality adds to the prediction, on average over
-the orders in which the three can come. A neighbour moves a pseudo label by exp(&minus;D&sup2;) (its ground truth &minus; the clip's) / K.</p>"""
+READING = """<p class="note">Heads: M multimodal, S shared by the modalities, T text, A audio, V vision. Attention shows
+where in time the model looks, through all its layers; it does not show why. A contribution is a Shapley value: what a
+modality adds to the prediction, averaged over the orders in which the three can be added. A neighbour moves a pseudo
+label by exp(&minus;D&sup2;) (its ground truth &minus; the clip's) / K.</p>"""
 
 
 def write_case_page(cases: Sequence[Case], folder: Path, sampling, title: str, introduction: str = "") -> Path:
-    """Write `cases.html`, and in `cases/` the picture of each case (PNG, SVG, its numbers as CSV) and a small copy of its cut (MP4).
+    """Write `cases.html` and, in `cases/`, the files of each case.
 
-    Cases of an earlier page in the same folder are removed.
+    These are its picture (PNG, SVG, numbers as CSV) and a small copy of its clip (MP4). Cases of an earlier page in the
+    same folder are removed.
 
     Args:
         cases: in the order of the page.
         sampling: see `case_picture.draw_case`.
-        title, introduction: plain words.
+        title, introduction: plain text.
 
     Returns:
-        Path of the page.
+        The path of the page.
     """
     sections = []
     for old in (folder / FILES).glob("case_*.*"):
         old.unlink()
     for number, case in enumerate(tqdm(cases, desc="Cases", unit=" cases"), start=1):
-        stem = f"case_{number:02d}"  # ids may hold what no file name may
+        stem = f"case_{number:02d}"  # ids may hold characters that file names cannot
         media = read_case_media(case.clip["media"])
         save_case(case, media, sampling, folder / FILES / stem)
         kind = write_case_copy(case.clip["media"], folder / FILES / f"{stem}.mp4")
@@ -69,8 +72,11 @@ def write_case_page(cases: Sequence[Case], folder: Path, sampling, title: str, i
 
 
 def _section(case: Case, number: int, stem: str, kind: str | None, missing: Sequence[str]) -> str:
-    clip = case.clip
-    player = f'<{kind} controls preload="metadata" height="{240 if kind == "video" else 40}" src="{FILES}/{stem}.mp4"></{kind}>' if kind else ""  # fmt: skip
+    """Return the HTML of one case."""
+    clip, player = case.clip, ""
+    if kind:
+        height = 240 if kind == "video" else 40
+        player = f'<{kind} controls preload="metadata" height="{height}" src="{FILES}/{stem}.mp4"></{kind}>'
     notes = "".join(f'<p class="note">{escape(words[0].upper() + words[1:])}.</p>' for words in missing)
     context = "".join(f'<blockquote class="context">{escape(words)}</blockquote>' for words in clip["context"])
     words = f"<blockquote>{escape(clip['text'] or '(no words)')}</blockquote>"
@@ -79,11 +85,12 @@ def _section(case: Case, number: int, stem: str, kind: str | None, missing: Sequ
     )
     picture = f'<a href="{FILES}/{stem}.svg"><img src="{FILES}/{stem}.png" alt="{escape(described)}"></a>'
     tables = _values_table(case) + _contribution_table(case) + "".join(_neighbors_table(case, s) for s in SUBTASKS)
-    return f'<section id="{stem}"><h2>{number}. {escape(clip["id"])}</h2><p>{escape(case.reason)}</p>{player}{notes}{context}{words}{picture}{tables}</section>\n'  # fmt: skip
+    heading = f"<h2>{number}. {escape(clip['id'])}</h2><p>{escape(case.reason)}</p>"
+    return f'<section id="{stem}">{heading}{player}{notes}{context}{words}{picture}{tables}</section>\n'
 
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> str:
-    """Cells are escaped here; columns in `words` are set to the left."""
+    """Return an HTML table with escaped cells; the columns in `words` are aligned to the left."""
 
     def line(kind: str, cells: Sequence[str]) -> str:
         left = [' class="words"' if column in words else "" for column in range(len(cells))]
@@ -94,7 +101,7 @@ def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], w
 
 
 def _values_table(case: Case) -> str:
-    """Ground truth, predictions and pseudo labels of the five heads, like Table I."""
+    """Return the table of ground truth, predictions and pseudo labels of the five heads, as in Table I."""
     task = case.task
 
     def row(name: str, values: dict[str, np.ndarray], thresholds: Mapping[str, Sequence[float]] = {}) -> list[str]:
@@ -116,10 +123,14 @@ def _values_table(case: Case) -> str:
 
 
 def _contribution_table(case: Case) -> str:
+    """Return the table of what each modality adds to the prediction."""
     found = case.contribution
     outputs = [case.shown] if not case.task.is_multi_label else range(case.task.num_labels)
     rows = [
-        [case.task.label_names[c], *(f"{value:+.3f}" for value in (found.base[0, c], *found.shapley[0, :, c], found.prediction[0, c]))]
+        [
+            case.task.label_names[c],
+            *(f"{value:+.3f}" for value in (found.base[0, c], *found.shapley[0, :, c], found.prediction[0, c])),
+        ]
         for c in outputs
     ]  # fmt: skip
     unit = output_name(case) if not case.task.is_multi_label else "probability of each label"
@@ -127,19 +138,23 @@ def _contribution_table(case: Case) -> str:
 
 
 def _neighbors_table(case: Case, subtask: str) -> str:
-    """Who moved the label of a sub-task, and by how much."""
+    """Return the table of the neighbours that moved the pseudo label of a sub-task, and by how much."""
     found = case.pseudo_labels.get(subtask)
     if found is None or not found.neighbors:
         return ""
     shown, task = case.shown, case.task
     rows = [
-        [other.id, other.text, value_text(other.label, task), f"{other.distance:.3f}", f"{other.weight:.3f}", f"{other.move[shown]:+.3f}"]
+        [
+            other.id, other.text, value_text(other.label, task), f"{other.distance:.3f}", f"{other.weight:.3f}",
+            f"{other.move[shown]:+.3f}",
+        ]
         for other in found.neighbors
     ]  # fmt: skip
     rows.append(["sum", "", "", "", "", f"{found.movement[shown]:+.3f}"])
     header = ["neighbour", "text", "ground truth", "distance D", "weight", "move"]
     caption = (
-        f"Who moved the pseudo label of {subtask} ({HEAD_NAMES[subtask]}) in epoch {case.epoch}, {output_name(case)}"
+        f"Neighbours that moved the pseudo label of {subtask} ({HEAD_NAMES[subtask]}) in epoch {case.epoch}, "
+        f"{output_name(case)}"
     )
     table = _table("", header, rows, words=(0, 1))
     return f"<details><summary>{escape(caption)}: {found.movement[shown]:+.3f} in all</summary>{table}</details>"

@@ -1,4 +1,4 @@
-"""A case as one picture: frames, sound and where the model looks in both; labels and predictions of all heads; contributions of the modalities."""
+"""A case as one picture: frames and sound with attention, labels and predictions of all heads, contributions."""
 
 import re
 from pathlib import Path
@@ -16,18 +16,18 @@ from .case_media import CaseMedia
 from .case_study import HEAD_NAMES, HEADS, Case
 
 WIDTH, TIME_HEIGHT, HEADS_HEIGHT = 10.0, 4.8, 4.2  # inches
-LINE = 100  # columns of letters
+LINE = 100  # columns of text
 LINES = 3
-STRIP_ASPECT = 8.0  # width to height of the row of frames
+STRIP_ASPECT = 8.0  # ratio of width to height of the row of frames
 ANNOTATED = {"T": "label_text", "A": "label_audio", "V": "label_vision"}
 
 
 def draw_case(case: Case, media: CaseMedia, sampling) -> Figure:
-    """The picture of one case.
+    """Draw the picture of one case.
 
     Args:
         media: what could be read of its file.
-        sampling: a processor, or whatever has its `frames_per_second`, `num_frames` and `audio_window`.
+        sampling: a processor, or any object with its `frames_per_second`, `num_frames` and `audio_window`.
     """
     has_time = media.duration is not None or bool(case.attention)
     with picture_style():
@@ -43,12 +43,12 @@ def draw_case(case: Case, media: CaseMedia, sampling) -> Figure:
 
 
 def save_case(case: Case, media: CaseMedia, sampling, stem: Path) -> Path:
-    """Write the picture and its numbers; returns the PNG's path."""
+    """Write the picture and its numbers, and return the path of the PNG file."""
     return save_picture(draw_case(case, media, sampling), stem, ["what", "of", "output", "value"], case_numbers(case))
 
 
 def case_numbers(case: Case) -> list[list]:
-    """Everything that is drawn, one number a row: what, of which sub-task or modality, output, value."""
+    """Return all drawn numbers as rows: what, sub-task or modality, output, value."""
     rows = []
     for index, name in enumerate(case.task.label_names):
         rows.append(["ground truth", "", name, float(case.truth[index])])
@@ -63,16 +63,19 @@ def case_numbers(case: Case) -> list[list]:
 
 
 def _heading(case: Case) -> str:
-    """Id and words, in a few lines; a dollar sign is no formula."""
-    words = wrap(case.clip["text"] or "(no words)", LINE)
+    """Return id and text in a few lines, with dollar signs escaped: matplotlib reads them as formulas."""
+    words = wrap_text(case.clip["text"] or "(no words)", LINE)
     if len(words) > LINES:
-        words = [*words[: LINES - 1], wrap(words[LINES - 1], LINE - 4)[0] + " ..."]
+        words = [*words[: LINES - 1], wrap_text(words[LINES - 1], LINE - 4)[0] + " ..."]
     reason = f": {case.reason}" if case.reason else ""
-    return "\n".join([*wrap(f"{case.clip['id']}{reason}", LINE), *words]).replace("$", r"\$")
+    return "\n".join([*wrap_text(f"{case.clip['id']}{reason}", LINE), *words]).replace("$", r"\$")
 
 
-def wrap(text: str, columns: int) -> list[str]:
-    """Lines of at most so many columns. Letters of Chinese, Japanese and Korean take two each, and a line may end after any of them."""
+def wrap_text(text: str, columns: int) -> list[str]:
+    """Return the text in lines of at most `columns` columns.
+
+    Letters of Chinese, Japanese and Korean take two columns, and a line may end after any of them.
+    """
     lines, used = [""], 0
     for piece in re.findall(r"\s+|[\u1100-\u11ff\u2e80-\U0010ffff]|[^\s\u1100-\u11ff\u2e80-\U0010ffff]+", text):
         for part in (piece[start : start + columns] for start in range(0, len(piece), columns)):
@@ -86,7 +89,7 @@ def wrap(text: str, columns: int) -> list[str]:
 
 
 def _draw_time(rows: list, case: Case, media: CaseMedia, sampling) -> None:
-    """Picture, where the model looks in it, sound, where the model listens: four rows over the seconds of the clip."""
+    """Draw four rows over the seconds of the clip: frames, attention to them, sound, attention to it."""
     duration = media.duration or _guessed_duration(case, sampling)
     _draw_strip(rows[0], media, duration)
     _draw_frames(rows[1], case, duration, sampling)
@@ -99,18 +102,20 @@ def _draw_time(rows: list, case: Case, media: CaseMedia, sampling) -> None:
 
 
 def _guessed_duration(case: Case, sampling) -> float:
-    """Seconds, from the number of time steps, where the file is not there."""
+    """Return the seconds by the number of time steps, for clips whose file is missing."""
     steps = max(map(len, case.attention.values()), default=1)
     return steps / sampling.frames_per_second
 
 
 def _absent(axes, words: str) -> None:
+    """Write why a row is empty."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="0.35")
     axes.set_yticks([])
     axes.grid(False)
 
 
 def _draw_strip(axes, media: CaseMedia, duration: float) -> None:
+    """Draw the row of frames."""
     axes.set_ylabel("picture")
     if media.frames is None:
         _absent(axes, _why(media, "picture"))
@@ -118,7 +123,7 @@ def _draw_strip(axes, media: CaseMedia, duration: float) -> None:
     count, height, width = media.frames.shape[:3]
     shown = int(np.clip(STRIP_ASPECT * height // width, 1, count))
     chosen = media.frames[((np.arange(shown) + 0.5) * count / shown).astype(int)]
-    # Each frame stands in its own part of the time axis, with grey beside it: never stretched, never cut.
+    # Each frame has its own part of the time axis, with grey beside it: it is neither stretched nor cut.
     slot = max(width, round(STRIP_ASPECT * height / shown))
     canvas = np.full((height, slot * shown, 3), 235, np.uint8)
     for number, frame in enumerate(chosen):
@@ -130,15 +135,16 @@ def _draw_strip(axes, media: CaseMedia, duration: float) -> None:
 
 
 def _draw_frames(axes, case: Case, duration: float, sampling) -> None:
+    """Draw the share of each frame, relative to even attention."""
     axes.set_ylabel("attention\n(1 = even)")
     shares = case.attention.get("vision")
     if shares is None:
         _absent(axes, "the model has no picture of this clip")
         return
     times = np.array(frame_times(duration, sampling.frames_per_second, sampling.num_frames))
-    if len(times) != len(shares):  # the file is not what was embedded, or was cut off
+    if len(times) != len(shares):  # the file differs from the embedded one, or was cut
         times = np.array(frame_times(duration, num_frames=len(shares)))
-    edges = np.concatenate([[0], (times[1:] + times[:-1]) / 2, [duration]])  # a frame stands for what is nearest to it
+    edges = np.concatenate([[0], (times[1:] + times[:-1]) / 2, [duration]])  # a frame represents the nearest times
     width = np.diff(edges)
     height = shares * len(shares)
     axes.bar(edges[:-1] + 0.04 * width, height, 0.92 * width, align="edge", color=COLORS["vision"])
@@ -146,6 +152,7 @@ def _draw_frames(axes, case: Case, duration: float, sampling) -> None:
 
 
 def _draw_sound(axes, media: CaseMedia, duration: float) -> None:
+    """Draw the outline of the waveform."""
     axes.set_ylabel("sound")
     if media.outline is None:
         _absent(axes, _why(media, "sound"))
@@ -157,7 +164,10 @@ def _draw_sound(axes, media: CaseMedia, duration: float) -> None:
 
 
 def _draw_windows(axes, case: Case, duration: float, sampling) -> None:
-    """Each window's share, spread evenly over the seconds that it covers, for windows overlap; beside what even attention would give there."""
+    """Draw the shares of the windows of sound, relative to even attention.
+
+    Windows overlap, so the share of each is distributed evenly over the seconds that it covers.
+    """
     axes.set_ylabel("attention\n(1 = even)")
     shares = case.attention.get("audio")
     if shares is None:
@@ -171,10 +181,10 @@ def _draw_windows(axes, case: Case, duration: float, sampling) -> None:
 
 
 def window_density(shares: np.ndarray, duration: float, sampling) -> tuple[np.ndarray, np.ndarray]:
-    """The shares (T,) of overlapping sound windows as a density over time, which integrates to their sum.
+    """Return the shares (T,) of overlapping sound windows as a density over time, which integrates to their sum.
 
     Returns:
-        Edges in seconds (n + 1,) and the density between them, a second, (n,).
+        Edges in seconds (n + 1,) and the density between them, per second, (n,).
     """
     starts = window_starts(duration, sampling.audio_window, sampling.frames_per_second, sampling.num_frames)
     if len(starts) != len(shares):
@@ -188,21 +198,23 @@ def window_density(shares: np.ndarray, duration: float, sampling) -> tuple[np.nd
 
 
 def _mark_even(axes, highest: float) -> None:
-    """A line where attention would be if all time steps had the same, and room above it."""
+    """Draw the line of even attention, with room above the highest value."""
     axes.axhline(1, color="0.2", linestyle=(0, (4, 3)), linewidth=1)
     axes.set_ylim(0, 1.2 * max(1, highest))
 
 
 def _why(media: CaseMedia, what: str) -> str:
+    """Return why picture or sound is missing."""
     return next((words for words in media.missing if what in words or "file" in words), f"no {what}")
 
 
 def _color(head: str) -> str:
+    """Return the colour of a head."""
     return COLORS[HEAD_NAMES[head]]
 
 
 def _draw_heads(axes, case: Case) -> None:
-    """One row a head: its prediction, its pseudo label, the annotation of its modality; the ground truth as a line."""
+    """Draw a row for each head: prediction, pseudo label, annotation of its modality; the ground truth as a line."""
     shown, task = case.shown, case.task
     truth = float(case.truth[shown])
     axes.axvline(truth, color="0.2", linewidth=1.2, zorder=1)
@@ -212,7 +224,8 @@ def _draw_heads(axes, case: Case) -> None:
             axes.plot(value, row, MARKERS[name], color=_color(head), markersize=9, zorder=3)
         if head in case.pseudo_labels:
             value = float(case.pseudo_labels[head].label[shown])
-            axes.plot(value, row, "o", color=_color(head), fillstyle="none", markeredgewidth=1.6, markersize=15, zorder=2)  # fmt: skip
+            ring = {"fillstyle": "none", "markeredgewidth": 1.6, "markersize": 15}
+            axes.plot(value, row, "o", color=_color(head), zorder=2, **ring)
         annotated = case.clip.get(ANNOTATED.get(head, ""))
         if annotated is not None and task.is_regression:
             axes.plot(annotated, row, "|", color=_color(head), markersize=18, markeredgewidth=2.2, zorder=2)
@@ -229,6 +242,7 @@ def _draw_heads(axes, case: Case) -> None:
 
 
 def _heads_legend(axes, case: Case) -> None:
+    """Add the legend of `_draw_heads`."""
     grey = {"color": "0.35", "linestyle": "none"}
     handles = [
         Line2D([], [], color="0.2", linewidth=1.2, label="ground truth"),
@@ -246,13 +260,13 @@ def _heads_legend(axes, case: Case) -> None:
 
 
 def output_name(case: Case) -> str:
-    """The axis of what is predicted: the score's name, or the probability of the class that is shown."""
+    """Return the label of the axis of predictions: the name of the score, or of the probability that is shown."""
     name = case.task.label_names[case.shown]
     return f"{name}, score" if case.task.is_regression else f"probability of {name}"
 
 
 def _draw_contribution(axes, case: Case) -> None:
-    """From the base to the prediction, one step a modality."""
+    """Draw the way from the base to the prediction, one step for each modality."""
     shown = case.shown
     reached = float(case.contribution.base[0, shown])
     path = [reached]
@@ -277,4 +291,4 @@ def _draw_contribution(axes, case: Case) -> None:
     axes.set_title("What each modality adds to the prediction", loc="left")
 
 
-__all__ = ["case_numbers", "draw_case", "output_name", "save_case", "window_density", "wrap"]
+__all__ = ["case_numbers", "draw_case", "output_name", "save_case", "window_density", "wrap_text"]

@@ -1,5 +1,7 @@
-"""Cases like those of the paper's Table I: a clip with its labels, the predictions of all heads, what each modality contributes, where the model looks,
-and which neighbours moved its pseudo labels. `case_picture` draws a case, `case_page` makes a page of several.
+"""Cases as in Table I of the paper: a clip with its labels and the predictions of all heads.
+
+A case also holds the contributions of the modalities, attention over time, and the neighbours that moved its pseudo
+labels. `case_picture` draws a case, `case_page` writes a page of several.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..configuration_semanticmac import HEAD_NAMES, SUBTASKS, TaskSpecification
-from ..pipeline_semanticmac import result_words, value_result
+from ..pipeline_semanticmac import affect_values, result_words, value_result
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
 from .attention_over_time import attention_over_time
-from .modality_contribution import ModalityContribution, modality_contribution, outputs
+from .modality_contribution import ModalityContribution, modality_contribution
 
 HEADS = ("M", *SUBTASKS)
 UNIMODAL = ("T", "A", "V")
@@ -27,11 +29,11 @@ class Neighbor:
 
     Args:
         id: of clip j.
-        text: its words.
+        text: its text.
         distance: D_ij.
         label: its ground truth y_j, (C,).
         weight: exp(-D_ij^2).
-        move: exp(-D_ij^2) (y_j - y_i) / K, (C,); those of all neighbours sum to Delta y_i.
+        move: exp(-D_ij^2) (y_j - y_i) / K, (C,); the moves of all neighbours sum to Delta y_i.
     """
 
     id: str
@@ -44,10 +46,10 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class PseudoLabel:
-    """The label of one sub-task that an epoch learnt from, and what moved it.
+    """The label of one sub-task in an epoch, and what moved it.
 
     Args:
-        label: (C,), with the history of the epochs before where labels have momentum.
+        label: (C,), with the history of earlier epochs where labels have momentum.
         movement: Delta y of this epoch, (C,).
         neighbors: nearest first; empty where the label is the ground truth.
     """
@@ -59,19 +61,21 @@ class PseudoLabel:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known of one clip. Vectors have one number for a score, one for each class otherwise; predictions of classes are probabilities.
+    """Hold what is known of one clip.
+
+    Vectors have one number for a score and one for each class otherwise; predictions of classes are probabilities.
 
     Args:
         clip: its row in the clip schema.
-        reason: why it was chosen, for the reader.
-        task: what is predicted.
+        reason: why it was chosen, as a sentence.
+        task: the task specification.
         truth: y_M, (C,).
-        predictions: head M, S, T, A, V -> (C,); without those of modalities that the clip lacks.
+        predictions: head M, S, T, A, V -> (C,); without heads of modalities that the clip lacks.
         contribution: of the modalities, for this clip alone (n = 1).
         attention: "audio", "vision" -> shares of the time steps (T,) in the representations.
         pseudo_labels: sub-task -> its label; empty for clips that were not trained on.
-        epoch: that these labels are of.
-        thresholds: of several labels: the probability above which head M says that each is present; None: 0.5.
+        epoch: the epoch of these labels.
+        thresholds: the probability above which head M predicts each of several labels; None: 0.5.
     """
 
     clip: dict
@@ -87,19 +91,19 @@ class Case:
 
     @property
     def shown(self) -> int:
-        """The output that pictures are about: the score, or the class that is the most probable by head M."""
+        """Return the output that pictures show: the score, or the most probable class of head M."""
         return int(self.contribution.prediction[0].argmax())
 
 
-def spread(values: np.ndarray, has: np.ndarray) -> np.ndarray:
-    """Disagreement of the modalities of each clip: the largest difference between two of them, over all outputs.
+def modality_spread(values: np.ndarray, has: np.ndarray) -> np.ndarray:
+    """Return the disagreement of the modalities of each clip: the largest difference of two of them in any output.
 
     Args:
         values: of text, audio, vision, (n, 3, C): scores, probabilities or labels.
         has: which of them each clip has, bool (n, 3).
 
     Returns:
-        (n,); 0 where a clip has fewer than two.
+        (n,); 0 where a clip has fewer than two modalities.
     """
     values = np.asarray(values, dtype=np.float64)
     there = np.asarray(has)[..., None]
@@ -108,19 +112,27 @@ def spread(values: np.ndarray, has: np.ndarray) -> np.ndarray:
 
 
 def pseudo_label_spread(history: LabelHistory, epoch: int) -> np.ndarray:
-    """`spread` of the pseudo labels of T, A, V of every training clip, (N,). A modality whose label was never moved does not count."""
+    """Return the `modality_spread` of the pseudo labels of T, A, V of every training clip, (N,).
+
+    A modality whose label was never moved does not count.
+    """
     positions = [SUBTASKS.index(subtask) for subtask in UNIMODAL]
     has = history.neighbors(epoch)[positions, :, 0] >= 0  # (3, N)
-    return spread(history.labels(epoch)[positions].swapaxes(0, 1), has.T)
+    return modality_spread(history.labels(epoch)[positions].swapaxes(0, 1), has.T)
 
 
 def prediction_spread(subtask_logits: torch.Tensor, modality_mask: torch.Tensor, task: TaskSpecification) -> np.ndarray:
-    """`spread` of what the heads T, A, V predict, (n,), from logits (n, 4, C) of S, T, A, V and the modalities of each clip (n, 3)."""
-    return spread(outputs(subtask_logits[:, 1:], task).numpy(), modality_mask.numpy())
+    """Return the `modality_spread` of the predictions of the heads T, A, V, (n,).
+
+    Args:
+        subtask_logits: (n, 4, C) of S, T, A, V.
+        modality_mask: modalities of each clip, (n, 3).
+    """
+    return modality_spread(affect_values(task, subtask_logits[:, 1:]).numpy(), modality_mask.numpy())
 
 
-def largest(values: np.ndarray, most: int) -> list[int]:
-    """Rows of the largest values above 0, at most so many, largest first; ties to the lower row."""
+def rows_of_largest(values: np.ndarray, most: int) -> list[int]:
+    """Return the rows of the `most` largest positive values, largest first; equal values by ascending row."""
     order = np.argsort(-np.asarray(values), kind="stable")[:most]
     return [int(row) for row in order if values[row] > 0]
 
@@ -128,11 +140,11 @@ def largest(values: np.ndarray, most: int) -> list[int]:
 def pseudo_labels_of(
     history: LabelHistory, epoch: int, ids: Sequence[str], texts: Mapping[str, str]
 ) -> dict[str, dict[str, PseudoLabel]]:
-    """The pseudo labels of some training clips in an epoch, with the neighbours that label generation used.
+    """Return the pseudo labels of some clips in an epoch, with the neighbours that label generation used.
 
     Args:
-        ids: of the clips; those that were not trained on are left out of the result.
-        texts: words of the training clips by id.
+        ids: of the clips; clips that are not in the training set are left out of the result.
+        texts: texts of the training clips by id.
 
     Returns:
         Clip id -> sub-task S, T, A, V -> label.
@@ -167,7 +179,7 @@ def collect_cases(
     pseudo_labels: Mapping[str, Mapping[str, PseudoLabel]] | None = None,
     epoch: int | None = None,
 ) -> list[Case]:
-    """Cases of all given clips, in order.
+    """Collect the cases of clips, in order.
 
     Args:
         model: a head of SemanticMAC in evaluation mode.
@@ -175,7 +187,8 @@ def collect_cases(
         collator: makes batches of them.
         reasons: clip id -> why it was chosen.
         base: of the contributions, (C,); see `modality_contribution.base_prediction`.
-        pseudo_labels: what `pseudo_labels_of` gave, of which epoch.
+        pseudo_labels: result of `pseudo_labels_of`.
+        epoch: the epoch of the pseudo labels.
     """
     task, cases = model.config.task, []
     for batch in DataLoader(clips, batch_size=BATCH, collate_fn=collator):
@@ -185,7 +198,7 @@ def collect_cases(
         found, output = modality_contribution(model, batch, base), model(**batch)
         attention = attention_over_time(model, batch)
         heads = torch.cat([output.logits[:, None], output.subtask_logits], dim=1)  # (B, 5, C)
-        values, has = outputs(heads, task).cpu().numpy(), output.modality_mask.cpu().numpy()
+        values, has = affect_values(task, heads).cpu().numpy(), output.modality_mask.cpu().numpy()
         for row in range(len(labels)):
             clip = clips[len(cases)]
             there = dict(zip(HEADS, (True, True, *has[row])))
@@ -208,7 +221,7 @@ def collect_cases(
 
 
 def _time_steps(model, batch, attention, row: int) -> dict[str, np.ndarray]:
-    """Shares of the time steps of one clip, without the padding of its batch."""
+    """Return the shares of the time steps of one clip, without the padding of its batch."""
     found = {}
     for name, shares in attention.items():
         crops = model.config.num_crops if name == "vision" else 1
@@ -236,10 +249,10 @@ __all__ = [
     "Neighbor",
     "PseudoLabel",
     "collect_cases",
-    "largest",
+    "modality_spread",
     "prediction_spread",
     "pseudo_label_spread",
     "pseudo_labels_of",
-    "spread",
+    "rows_of_largest",
     "value_text",
 ]

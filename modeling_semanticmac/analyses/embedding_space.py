@@ -1,11 +1,13 @@
-"""How representations lie: each kind of them brought down to two dimensions, and how well the labels separate them as a number.
+"""Representations in two dimensions, and how well the labels separate them.
 
-- A map by t-SNE (van der Maaten and Hinton 2008) with scikit-learn, or with openTSNE or UMAP where these are installed. Representations are
-  standardised and brought down to 50 principal components first. Distances between far groups in such a map mean nothing, neither do sizes.
-- The silhouette (Rousseeuw 1987) of the labels' classes in the standardised representations, not in the map: from -1 to 1, 0 where classes lie in
-  one another.
+- A map by t-SNE (van der Maaten and Hinton 2008) of scikit-learn, or by openTSNE or UMAP where they are installed.
+  Representations are first standardised and reduced to 50 principal components. Distances between far groups and the
+  sizes of groups mean nothing in such a map.
+- The silhouette (Rousseeuw 1987) of the classes of the labels in the standardised representations, not in the map: from
+  -1 to 1, 0 for overlapping classes.
 
-Semantic-specific representations go with the pseudo labels of their sub-task, the shared one z_S and the multimodal one F_M with the ground truth.
+Semantic-specific representations are labelled by the pseudo labels of their sub-task, the shared z_S and the multimodal
+F_M by the ground truth.
 """
 
 import importlib
@@ -27,7 +29,7 @@ from .representations import Representations
 METHODS = {"tsne": "scikit-learn", "opentsne": "openTSNE", "umap": "umap-learn"}
 COMPONENTS = 50
 PERPLEXITY = 30.0
-FEW_CLIPS = 4  # fewer have no map
+FEW_CLIPS = 4  # fewer clips have no map
 # Kind of representation -> the head that predicts from it, in the order of the maps.
 HEAD_OF = {HEAD_NAMES[head]: head for head in ("T", "A", "V", "S", "M")}
 WORKING_MEMORY = 256  # MiB of distances at a time
@@ -35,14 +37,14 @@ WORKING_MEMORY = 256  # MiB of distances at a time
 
 @dataclass(frozen=True)
 class EmbeddingView:
-    """One kind of representation on a map.
+    """Hold the map of one kind of representation.
 
     Args:
-        rows: which of the clips are shown (n,), those that have the modality.
+        rows: the clips that are shown (n,), those that have the modality.
         points: (n, 2).
         labels: scores (n,), or class numbers (n,) with -1 for none.
-        pseudo: whether the labels are pseudo labels or the ground truth.
-        silhouette: of the classes; of scores: of negative, neutral and positive. NaN where there is only one class.
+        pseudo: True for pseudo labels, False for the ground truth.
+        silhouette: of the classes, or of negative, neutral and positive scores. NaN where there is only one class.
     """
 
     rows: np.ndarray
@@ -52,8 +54,8 @@ class EmbeddingView:
     silhouette: float
 
 
-def project(representation: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
-    """A map (n, 2) of representations (n, d).
+def project_to_plane(representation: np.ndarray, method: str = "tsne", seed: int = 0) -> np.ndarray:
+    """Compute a map (n, 2) of representations (n, d).
 
     Args:
         method: tsne, opentsne or umap.
@@ -84,9 +86,9 @@ def project(representation: np.ndarray, method: str = "tsne", seed: int = 0) -> 
 
 
 def class_numbers(labels: np.ndarray, task: TaskSpecification) -> np.ndarray:
-    """Labels as vectors (n, C) as they colour a map: scores (n,), or the number of the highest class (n,).
+    """Return what colours a map, from labels as vectors (n, C): scores (n,), or the number of the highest class (n,).
 
-    Of several labels a clip the highest counts, the first where they are equal, and -1 where none is above one half.
+    Of several labels of a clip the first of the highest counts; -1 where none is above one half.
     """
     if task.is_regression:
         return labels[:, 0]
@@ -97,14 +99,14 @@ def class_numbers(labels: np.ndarray, task: TaskSpecification) -> np.ndarray:
 def silhouette(
     representation: np.ndarray, labels: np.ndarray, task: TaskSpecification, threshold: float = 0.0
 ) -> float:
-    """The mean silhouette of the classes by Euclidean distance of the standardised representations (n, d).
+    """Return the mean silhouette of the classes by Euclidean distance of the standardised representations (n, d).
 
     Args:
-        labels: as `class_numbers` gives them; rows of number -1 are left out.
+        labels: from `class_numbers`; rows with -1 are left out.
         threshold: scores up to this far from the middle of their scale are neutral.
 
     Returns:
-        NaN where it is undefined: one class alone, or every clip a class of its own.
+        The silhouette; NaN where there is one class only, or where every clip has its own class.
     """
     groups = task.polarity(labels, threshold) if task.is_regression else labels
     kept = np.ones(len(groups), dtype=bool) if task.is_regression else groups >= 0
@@ -124,19 +126,20 @@ def embedding_space(
     threshold: float = 0.0,
     seed: int = 0,
 ) -> dict[str, EmbeddingView]:
-    """Maps of the specific representations of text, audio, vision, of the shared and of the multimodal one.
+    """Compute the maps of the specific representations of text, audio and vision, and of shared and multimodal ones.
 
     Args:
-        history: where the pseudo labels of these clips are; None: the ground truth colours all.
+        history: label history with the pseudo labels of these clips; None: all maps use the ground truth.
         epoch: of the pseudo labels; None: the last.
-        most_clips: of a larger split so many are drawn, the same for all maps.
+        most_clips: from a larger split this many clips are drawn, the same for all maps.
         threshold: see `silhouette`.
 
     Returns:
-        "text", "audio", "vision", "shared", "multimodal" -> `EmbeddingView`, without modalities that too few clips have.
+        "text", "audio", "vision", "shared", "multimodal" -> `EmbeddingView`, without modalities that too few clips
+        have.
 
     Raises:
-        ValueError: the history is of other clips.
+        ValueError: the history is that of other clips.
     """
     drawn = np.arange(len(representations))
     if len(drawn) > most_clips:
@@ -152,12 +155,12 @@ def embedding_space(
         vectors = pseudo[SUBTASKS.index(subtask)] if is_pseudo else truth
         points, labels = embeds[subtask][rows].numpy(), class_numbers(vectors[rows], task)
         number = silhouette(points, labels, task, threshold)
-        found[view] = EmbeddingView(rows, project(points, method, seed), labels, is_pseudo, number)
+        found[view] = EmbeddingView(rows, project_to_plane(points, method, seed), labels, is_pseudo, number)
     return found
 
 
 def _pseudo_labels(history: LabelHistory, ids: list[str], epoch: int | None) -> np.ndarray:
-    """Pseudo labels (4, n, C) of the clips, in their order."""
+    """Return the pseudo labels (4, n, C) of the clips, in their order."""
     place = {clip: row for row, clip in enumerate(history.ids)}
     if unknown := [clip for clip in ids if clip not in place]:
         raise ValueError(
@@ -166,4 +169,4 @@ def _pseudo_labels(history: LabelHistory, ids: list[str], epoch: int | None) -> 
     return history.labels(history.epochs[-1] if epoch is None else epoch)[:, [place[clip] for clip in ids]]
 
 
-__all__ = ["METHODS", "EmbeddingView", "class_numbers", "embedding_space", "project", "silhouette"]
+__all__ = ["METHODS", "EmbeddingView", "class_numbers", "embedding_space", "project_to_plane", "silhouette"]

@@ -1,4 +1,4 @@
-"""How pseudo labels move from epoch to epoch (Figures 6b and 6c of the paper), from the label history of a run."""
+"""Pseudo labels over the epochs (Figures 6b and 6c of the paper), from the label history of a run."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,14 @@ ANNOTATIONS = {"T": "label_text", "A": "label_audio", "V": "label_vision"}
 
 @dataclass(frozen=True)
 class LabelCurves:
-    """Numbers of each epoch that a run kept, for the sub-tasks S, T, A, V.
+    """Hold the figures of each recorded epoch, for the sub-tasks S, T, A, V.
 
     Args:
         epochs: (e,), from 1.
-        names: what the values of an epoch are: "5 %" ... "95 %" of the scores, or the classes.
+        names: of the values of an epoch: "5 %" ... "95 %" of the scores, or the classes.
         values: (e, 4, v): quantiles of the labels, or the share of clips in each class.
-        agreement: "Pearson" and "F1" -> sub-task -> (e,): of pseudo labels with the annotation of the modality alone. Empty where there is none.
+        agreement: "Pearson" and "F1" -> sub-task -> (e,): agreement of pseudo labels with the annotation of the single
+            modality; empty without annotation.
         start_epoch: n_0, the last epoch with the ground truth.
     """
 
@@ -32,17 +33,18 @@ class LabelCurves:
 
 
 def label_curves(history: LabelHistory, task: TaskSpecification, clips=None) -> LabelCurves:
-    """Distribution of the labels by epoch, one epoch in memory at a time.
+    """Compute the distribution of the labels by epoch, with one epoch in memory at a time.
 
-    Scores: quantiles. One class a clip: the share of clips whose label is highest there; several: the share of clips with a label above one half.
+    Scores: quantiles. One class per clip: the share of clips with the highest label in each class. Several labels: the
+    share of clips with a label above one half.
 
     Args:
-        clips: the training set, for its columns `label_text`, `label_audio`, `label_vision` where they are annotated; None: without agreement. They
-            are compared where the task is a score: Pearson's correlation, and the F1 of negative and positive (`metrics.f1_neg_pos`). Their values
-            at epoch 1 are those of the multimodal ground truth, the baseline.
+        clips: the training set with its columns `label_text`, `label_audio`, `label_vision`; None: no agreement. Scores
+            are compared by Pearson's correlation and by the F1 of negative and positive (`metrics.f1_neg_pos`) around
+            the middle of the scale. Epoch 1 has the multimodal ground truth, the baseline.
 
     Raises:
-        ValueError: the clips are not those of the history.
+        ValueError: the clips differ from those of the history.
     """
     names = tuple(f"{100 * level:g} %" for level in QUANTILES) if task.is_regression else task.label_names
     annotations = _annotations(history, task, clips) if clips is not None else {}
@@ -61,7 +63,7 @@ def label_curves(history: LabelHistory, task: TaskSpecification, clips=None) -> 
 
 
 def _distribution(labels: np.ndarray, task: TaskSpecification) -> np.ndarray:
-    """(4, v) from labels (4, N, C)."""
+    """Return the values (4, v) of an epoch from labels (4, N, C)."""
     if task.is_regression:
         return np.quantile(labels[..., 0], QUANTILES, axis=1).T
     if task.is_multi_label:
@@ -70,10 +72,11 @@ def _distribution(labels: np.ndarray, task: TaskSpecification) -> np.ndarray:
 
 
 def _annotations(history: LabelHistory, task: TaskSpecification, clips) -> dict[str, np.ndarray]:
-    """Sub-task -> scores of its modality alone (N,), NaN where a clip has none; without the sub-tasks that have none at all."""
+    """Return for each annotated sub-task the scores of its modality (N,), NaN where a clip has none."""
     if clips["id"][:] != history.ids:
         raise ValueError(
-            f"the history holds the labels of {len(history.ids)} clips, the clips given are {len(clips)}, or others: give the training set of the run."
+            f"the history holds the labels of {len(history.ids)} clips, the clips given are {len(clips)}, or others: "
+            "give the training set of the run."
         )
     if not task.is_regression:
         return {}

@@ -1,4 +1,4 @@
-"""All representations and predictions of a split in one pass, kept on disk so that every analysis of a run reads the same arrays."""
+"""Representations and predictions of a split in one pass, kept on disk for all analyses of a run."""
 
 import hashlib
 import json
@@ -21,7 +21,9 @@ OUTPUTS = ("multimodal_embeds", "specific_embeds", "shared_embeds", "modality_ma
 
 @dataclass(frozen=True)
 class Representations:
-    """What a model makes of n clips. It has the names of the model's output, so `subtask_embeds` takes it too.
+    """Hold representations and predictions of n clips.
+
+    The names are those of the model's output, so `subtask_embeds` accepts it.
 
     Args:
         ids: of the clips, in order.
@@ -51,15 +53,16 @@ class Representations:
 def represent_clips(
     model, clips, collator: SemanticMACCollator, batch_size: int = 64, progress: bool = True
 ) -> Representations:
-    """Pass every clip through the model once, on the model's device, without dropout.
+    """Compute the representations of all clips in one pass, on the model's device, without dropout.
 
-    Beside one batch only the results are in memory: (7 d + 5 C) floats a clip, 117 MB for 16,326 clips of width 256.
+    Memory holds one batch and the results: (7 d + 5 C) floats per clip, 117 MB for 16,326 clips of width 256.
 
     Args:
         model: a `SemanticMACForAffect`.
         clips: rows of the clip schema, with labels.
         collator: makes batches of them.
-        progress: show a bar with a rate.
+        batch_size: clips in a batch.
+        progress: show a progress bar.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -83,9 +86,10 @@ def represent_clips(
 def load_or_represent(
     path: str | os.PathLike, model, clips, collator: SemanticMACCollator, batch_size: int = 64, progress: bool = True
 ) -> Representations:
-    """The representations that a file holds, where it was made from this model and these clips; else they are made and written there.
+    """Return the representations of a file; compute and write them where it has none of this model and these clips.
 
-    The file is safetensors; its metadata hold the ids and a hash of the weights, the clips and what the collator uses of them.
+    The file is safetensors; its metadata holds the ids and a hash of the weights, the clips and the inputs that the
+    collator uses.
     """
     path, key = Path(path), _key(model, clips, collator)
     if path.is_file():
@@ -102,7 +106,7 @@ def load_or_represent(
 
 
 def _key(model, clips, collator: SemanticMACCollator) -> str:
-    """A hash of all that the representations depend on."""
+    """Return a hash of everything that the representations depend on."""
     store = None if collator.store is None else getattr(collator.store, "fingerprint", None)
     used = {
         "weights": weights_hash(model),
@@ -115,7 +119,7 @@ def _key(model, clips, collator: SemanticMACCollator) -> str:
 
 
 def _content(store, clip: str) -> str | None:
-    """The hash of a clip's media in an embedding store."""
+    """Return the hash of the media of a clip in an embedding store."""
     return store.status(clip).content_hash if hasattr(store, "status") else None
 
 

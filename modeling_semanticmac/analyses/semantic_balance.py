@@ -1,20 +1,22 @@
-"""Semantic balance: how much of the distribution of the multimodal representation each modality covers (Figures 2 and 6a of the paper).
+"""Semantic balance: how much of the distribution of the multimodal representation each modality covers.
 
-Two measures of two clouds of points, P the reference and Q what is compared with it. Precision: how much of Q lies where P is; recall: how much of P
-is covered by Q.
+This is the analysis of Figures 2 and 6a of the paper. Two measures compare a set of points Q with a reference P.
+Precision is the share of Q within P, recall the share of P that Q covers.
 
-- Precision-recall curves of distributions (Sajjadi et al. 2018, arXiv 1806.00035): both clouds as histograms p, q over clusters of their union,
+- Precision-recall curves of distributions (Sajjadi et al. 2018, arXiv 1806.00035): both sets are histograms p, q over
+  clusters of their union,
 
       precision(l) = sum_w min(l p_w, q_w),   recall(l) = sum_w min(p_w, q_w / l),   l = tan(angle), 0 < angle < pi / 2
 
   and the area under the curve as one number: 1 for equal distributions, 0 for distributions that share no cluster.
-- Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991): a point counts as covered where it lies within the distance of some
-  point of the other cloud to its own k-th neighbour.
+- Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991): a point is covered where it lies within
+  the distance from some point of the other set to the k-th neighbour of that point.
 
-What is compared is our reading: the paper says little of it. The representations of the modalities and F_M have one width but not one space: F_M is a
-linear image of six of them, and the axes of each are arbitrary. So each is brought into the space of F_M first (`align`): standardised, then mapped
-by the ridge regression that predicts F_M from it, out of fold, so that nothing is explained by having seen the clip itself. What a modality does not
-know of F_M it cannot reproduce: its cloud shrinks towards the mean and covers less. Two modalities are compared as a pair by their concatenation.
+The paper says little about what is compared; this is our reading. The representations of the modalities and F_M have
+one width but different spaces: F_M is a linear image of six of them, and the axes of each are arbitrary. So each is
+mapped to the space of F_M first (`align`): standardised, then mapped by a ridge regression that predicts F_M from it,
+out of fold, so that no clip is predicted by a model that has seen it. A modality cannot reproduce what it does not know
+of F_M: its points shrink towards the mean and cover less. A pair of modalities is compared by their concatenation.
 """
 
 from collections.abc import Sequence
@@ -32,20 +34,20 @@ from ..configuration_semanticmac import MODALITIES
 from ..training.nearest_neighbors import nearest_neighbors
 from .representations import Representations
 
-SETS = ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2))  # of modalities that are compared with all three
+SETS = ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2))  # of modalities, each compared with all three
 NEIGHBORS = (1, 2, 3, 5, 7, 10)
 ANGLES = 1001
 RIDGE = (1.0, 10.0, 100.0, 1e3, 1e4)
 FOLDS = 5
-FEWEST = 40  # clips: two a cluster
+FEWEST = 40  # clips: two per cluster
 
 
 @dataclass(frozen=True)
 class Balance:
-    """How a cloud compares with the reference.
+    """Hold the comparison of a set of points with the reference.
 
     Args:
-        precision, recall: of the curve (Sajjadi et al.), by falling recall, (angles,) each.
+        precision, recall: of the curve (Sajjadi et al.), by descending recall, (angles,) each.
         area: under that curve, 0 to 1.
         neighbors: k of the improved measures, (j,).
         improved_precision, improved_recall: for each k (j,) (Kynkaanniemi et al.).
@@ -60,10 +62,11 @@ class Balance:
 
 
 def align(representation: np.ndarray, reference: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A representation (n, D) of any width as a cloud in the space of the reference (n, d), for the same clips: the out-of-fold prediction of the
-    reference by ridge regression, its penalty chosen by leave-one-out error within the folds.
+    """Map a representation (n, D) to the space of the reference (n, d) of the same clips.
 
-    More columns than half of the clips are brought down to that by principal components first (of the training folds alone).
+    The result is the out-of-fold prediction of the reference by ridge regression, with the penalty chosen by the
+    leave-one-out error within the folds. More columns than half of the clips are first reduced to that number by
+    principal components of the training folds.
     """
     found = np.empty(reference.shape)
     for known, held_out in KFold(min(FOLDS, len(reference)), shuffle=True, random_state=seed).split(reference):
@@ -78,14 +81,17 @@ def align(representation: np.ndarray, reference: np.ndarray, seed: int = 0) -> n
 
 
 def precision_recall_curve(reference: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall of two histograms over the same bins (w,), at angles from 0 to pi / 2: (angles,) each, by falling recall."""
+    """Return precision and recall of two histograms over the same bins (w,), (angles,) each, by descending recall.
+
+    The angles lie between 0 and pi / 2.
+    """
     slopes = np.tan(np.linspace(0, np.pi / 2, ANGLES + 2)[1:-1])[:, None]
     precision = np.minimum(slopes * reference, compared).sum(axis=1)
     return precision.clip(0, 1), (precision / slopes[:, 0]).clip(0, 1)
 
 
 def area_under(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Area under a precision-recall curve that is given by falling recall; beyond its ends precision, or recall, stays what it is there."""
+    """Return the area under a precision-recall curve with descending recall; both ends are extended as constants."""
     precision, recall = np.append(precision, precision[-1]), np.append(recall, 0.0)
     return float(np.trapezoid(precision[::-1], recall[::-1]))
 
@@ -93,9 +99,9 @@ def area_under(precision: np.ndarray, recall: np.ndarray) -> float:
 def cluster_histograms(
     reference: np.ndarray, compared: np.ndarray, clusters: int = 20, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of both clouds (n, d), (m, d) in each cluster of their union (clusters,), by k-means.
+    """Return the shares of two sets (n, d), (m, d) in each cluster of their union, (clusters,) each, by k-means.
 
-    Every point counts the same; give clouds of one size, or the larger one rules where clusters lie.
+    Every point has the same weight: the larger of two sets of different sizes dominates the clusters.
     """
     union = np.concatenate([reference, compared])
     clusters = min(clusters, len(union))
@@ -107,17 +113,17 @@ def cluster_histograms(
 def improved_precision_recall(
     reference: np.ndarray, compared: np.ndarray, neighbors: Sequence[int] = NEIGHBORS, memory_bytes: int = 128 * 2**20
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Improved precision and recall of clouds (n, d), (m, d) for each k: (j,) and (j,).
+    """Return improved precision and recall of sets (n, d), (m, d) for each k, (j,) each.
 
-    A k beyond the points of a cloud means its farthest point.
+    Where a set has fewer than k neighbours, its farthest point counts.
 
     Raises:
-        ValueError: a cloud of fewer than two points has no neighbours.
+        ValueError: a set of fewer than two points.
     """
     clouds = [torch.as_tensor(np.ascontiguousarray(cloud), dtype=torch.float32) for cloud in (reference, compared)]
     if min(map(len, clouds)) < 2:
         raise ValueError(f"clouds of {len(reference)} and {len(compared)} points; expected two points or more in each.")
-    centre = clouds[0].mean(dim=0)  # around it a difference of squares loses fewer digits
+    centre = clouds[0].mean(dim=0)  # differences of squares lose fewer digits around it
     clouds = [cloud - centre for cloud in clouds]
     radii = [_squared_radii(cloud, neighbors, memory_bytes) for cloud in clouds]  # (n, j), (m, j)
     covered = [torch.zeros_like(radius, dtype=torch.bool) for radius in radii]
@@ -133,7 +139,7 @@ def improved_precision_recall(
 
 
 def _squared_radii(cloud: torch.Tensor, neighbors: Sequence[int], memory_bytes: int) -> torch.Tensor:
-    """Squared distance of each point to its k-th neighbour in its own cloud, for each k: (n, j)."""
+    """Return the squared distance of each point to its k-th neighbour in its own set, for each k: (n, j)."""
     distances, _ = nearest_neighbors(cloud, max(neighbors), memory_bytes)
     places = [min(k, distances.shape[1]) - 1 for k in neighbors]
     return distances[:, places].square().float()
@@ -142,7 +148,7 @@ def _squared_radii(cloud: torch.Tensor, neighbors: Sequence[int], memory_bytes: 
 def compare(
     reference: np.ndarray, compared: np.ndarray, clusters: int = 20, repeats: int = 5, seed: int = 0
 ) -> Balance:
-    """Both measures of two clouds of one space; the curve is the mean over `repeats` clusterings.
+    """Compute both measures of two sets of one space; the curve is the mean over `repeats` clusterings.
 
     Args:
         reference: (n, d).
@@ -163,20 +169,21 @@ def semantic_balance(
     seed: int = 0,
     most_clips: int = 4000,
 ) -> dict[str, Balance]:
-    """How text, audio, vision and their pairs compare with the multimodal representation F_M.
+    """Compare text, audio, vision and their pairs with the multimodal representation F_M.
 
-    Each is compared over the clips that have it; a modality that no clip has is left out.
+    Each is compared over the clips that have it; a modality without clips is left out.
 
     Args:
-        features: of text, audio and vision (n, D_m) in the order of the clips, in place of the semantic-specific representations z_S.
+        features: of text, audio and vision (n, D_m) in the order of the clips, in place of the semantic-specific
+            representations z_S.
         seed: of folds, clusterings and the draw of clips.
-        most_clips: of a larger split so many are drawn; the cost of neighbours grows with the square.
+        most_clips: from a larger split this many clips are drawn; the cost grows with the square.
 
     Returns:
         Names such as "text" and "text + audio" -> `Balance`.
 
     Raises:
-        ValueError: features that do not go with the clips, or too few clips.
+        ValueError: features that do not fit the clips, or too few clips.
     """
     reference = representations.multimodal_embeds.numpy()
     if features is None:

@@ -14,15 +14,15 @@ from examples.analysis import modality_contribution as contribution_script
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.analyses.case_media import COPY_HEIGHT, read_case_media, write_case_copy
 from modeling_semanticmac.analyses.case_page import write_case_page
-from modeling_semanticmac.analyses.case_picture import case_numbers, window_density, wrap
+from modeling_semanticmac.analyses.case_picture import case_numbers, window_density, wrap_text
 from modeling_semanticmac.analyses.case_study import (
     HEADS,
     collect_cases,
-    largest,
+    modality_spread,
     prediction_spread,
     pseudo_label_spread,
     pseudo_labels_of,
-    spread,
+    rows_of_largest,
     value_text,
 )
 from modeling_semanticmac.configuration_semanticmac import SUBTASKS
@@ -40,10 +40,10 @@ SAMPLING = SimpleNamespace(frames_per_second=2.0, num_frames=None, audio_window=
 def test_disagreement_by_hand():
     values = np.array([[[1.0], [-2.0], [0.5]], [[1.0], [-2.0], [9.0]], [[3.0], [0.0], [0.0]]])
     has = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=bool)
-    np.testing.assert_allclose(spread(values, has), [3.0, 3.0, 0.0])
+    np.testing.assert_allclose(modality_spread(values, has), [3.0, 3.0, 0.0])
     classes = np.array([[[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]]])
-    np.testing.assert_allclose(spread(classes, has[:1]), [0.5])
-    assert largest(np.array([0.0, 2.0, 5.0, 2.0]), 3) == [2, 1, 3] and largest(np.zeros(3), 2) == []
+    np.testing.assert_allclose(modality_spread(classes, has[:1]), [0.5])
+    assert rows_of_largest(np.array([0.0, 2.0, 5.0, 2.0]), 3) == [2, 1, 3] and rows_of_largest(np.zeros(3), 2) == []
     logits = torch.tensor([[[9.0, 9.0], [0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]])  # S says nothing here
     expected = 1 / (1 + np.exp(-2)) - 1 / (1 + np.exp(2))
     np.testing.assert_allclose(prediction_spread(logits, torch.ones(1, 3).bool(), SARCASM), [expected], atol=1e-6)
@@ -211,9 +211,9 @@ def test_shares_of_overlapping_windows_become_a_density():
 
 
 def test_lines_have_so_many_columns():
-    assert wrap("the  film was good", 8) == ["the film", "was good"]
-    assert wrap("电影很好看", 4) == ["电影", "很好", "看"]
-    assert wrap("a" * 10, 4) == ["aaaa", "aaaa", "aa"]
+    assert wrap_text("the  film was good", 8) == ["the film", "was good"]
+    assert wrap_text("电影很好看", 4) == ["电影", "很好", "看"]
+    assert wrap_text("a" * 10, 4) == ["aaaa", "aaaa", "aa"]
     assert (
         value_text(np.array([0.2, 0.8]), SARCASM) == "yes 0.80" and value_text(np.array([-1.5]), SENTIMENT) == "-1.50"
     )

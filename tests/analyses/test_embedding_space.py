@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from modeling_semanticmac import TaskSpecification
 from modeling_semanticmac.analyses.analysis_pictures import draw_embedding_space
-from modeling_semanticmac.analyses.embedding_space import class_numbers, embedding_space, project, silhouette
+from modeling_semanticmac.analyses.embedding_space import class_numbers, embedding_space, project_to_plane, silhouette
 from modeling_semanticmac.analyses.representations import Representations
 from modeling_semanticmac.files.picture_style import save_picture
 from modeling_semanticmac.training.label_history import LabelHistoryWriter, read_label_history
@@ -48,11 +48,11 @@ def test_groups_that_lie_apart_stay_apart():
     generator = np.random.default_rng(0)
     groups = np.repeat([0, 1, 2], 40)
     points = generator.standard_normal((120, 70)) + 8 * generator.standard_normal((3, 70))[groups]
-    found = project(points, seed=1)
+    found = project_to_plane(points, seed=1)
     assert found.shape == (120, 2)
     assert KNeighborsClassifier(5).fit(found, groups).score(found, groups) == 1.0
-    np.testing.assert_array_equal(project(points, seed=1), found)
-    assert not np.array_equal(project(points, seed=1), project(points[::-1], seed=1))
+    np.testing.assert_array_equal(project_to_plane(points, seed=1), found)
+    assert not np.array_equal(project_to_plane(points, seed=1), project_to_plane(points[::-1], seed=1))
 
 
 def test_the_other_methods_get_the_same_rows(monkeypatch):
@@ -70,17 +70,17 @@ def test_the_other_methods_get_the_same_rows(monkeypatch):
 
     rows = np.random.default_rng(0).standard_normal((80, 60))
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Map))
-    assert project(rows, "umap", seed=3).shape == (80, 2)
+    assert project_to_plane(rows, "umap", seed=3).shape == (80, 2)
     assert asked == {"n_neighbors": 15, "random_state": 3, "shape": (80, 50)}
     monkeypatch.setitem(sys.modules, "openTSNE", SimpleNamespace(TSNE=Map))
-    assert project(rows, "opentsne", seed=4).shape == (80, 2) and asked["perplexity"] == pytest.approx(79 / 3)
+    assert project_to_plane(rows, "opentsne", seed=4).shape == (80, 2) and asked["perplexity"] == pytest.approx(79 / 3)
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
-        project(rows, "umap")
+        project_to_plane(rows, "umap")
     with pytest.raises(ValueError, match="expected tsne, opentsne, umap"):
-        project(rows, "pca")
+        project_to_plane(rows, "pca")
     with pytest.raises(ValueError, match="3 clips are too few"):
-        project(rows[:3])
+        project_to_plane(rows[:3])
 
 
 def test_silhouette_equals_its_definition():
