@@ -273,4 +273,4 @@ def test_the_contributions_of_a_split(world, tmp_path, capsys):
     assert (tmp_path / "contribution.png").is_file() and "audio" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no output 'joy'"):
         contribution_script.main([*run_words(world, tmp_path), "--output", "joy"])
-    assert contribution_script.spaced(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), 3) == [1, 0, 3]
+    assert contribution_script.evenly_ranked(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), 3) == [1, 0, 3]
