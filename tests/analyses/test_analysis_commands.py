@@ -1,4 +1,4 @@
-"""The analyses from the folder of a run to pictures and tables: one tiny run for all of them."""
+"""The analysis commands on the folder of one tiny run, from the run to pictures and tables."""
 
 import csv
 import importlib
@@ -23,21 +23,23 @@ OPTIONS = {"train": 42, "validation": 3, "test": 3, "num_proc": 1}
 
 
 def analysis(name: str):
-    """A script of examples/analysis as a module."""
+    """Import a script of examples/analysis."""
     return importlib.import_module(f"examples.analysis.{name}")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A run on a rendered corpus, with words and voice and face."""
+    """Train a run on a rendered corpus with text, audio and vision."""
     folder = tmp_path_factory.mktemp("world")
     clips = load_corpus("synthetic", folder / "corpus", "sentiment", cache_dir=folder / "cache", **OPTIONS)
     vision, audio = save_tiny_towers(folder / "towers")
     language_model = save_tiny_language_model(folder / "language_model", clips["train"]["text"])
     train_command.main([
-        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"), "--data_dir", str(folder / "corpus"), "--output_dir", str(folder / "run"),
-        "--corpus_options", json.dumps(OPTIONS), "--language_model", str(language_model), "--vision_encoder", str(vision),
-        "--audio_encoder", str(audio), "--num_train_epochs", "3", "--label_start_epoch", "1", "--disable_tqdm", "true", "--use_cpu",
+        str(PROJECT / "modeling_semanticmac/training/recipes/synthetic_sentiment.yaml"),
+        "--data_dir", str(folder / "corpus"), "--output_dir", str(folder / "run"),
+        "--corpus_options", json.dumps(OPTIONS), "--language_model", str(language_model),
+        "--vision_encoder", str(vision), "--audio_encoder", str(audio),
+        "--num_train_epochs", "3", "--label_start_epoch", "1", "--disable_tqdm", "true", "--use_cpu",
         "--extraction_workers", "0",
     ])  # fmt: skip
     return folder, clips
@@ -106,7 +108,7 @@ def test_label_curves(world, capsys):
 
 
 def test_a_model_without_a_run_is_enough(world):
-    """Its folder alone, with a corpus and a place for what is made; clips that no store holds yet are encoded."""
+    """A model folder with a corpus and an output folder is enough; clips that are in no store are encoded."""
     folder, clips = world
     model = folder / "model"
     shutil.copytree(folder / "run", model, ignore=shutil.ignore_patterns("run.json", "checkpoint-*", "embeddings"))
@@ -133,7 +135,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, monkeypatch):
 
 
 def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, capsys):
-    """Without training and comparing: areas of 0.5 and 0.7 over two seeds are 0.6, with a deviation of 0.1 times the root of two."""
+    """Areas of 0.5 and 0.7 over two seeds have the mean 0.6 and the deviation 0.1 sqrt(2); nothing is trained."""
     study = analysis("planted_strengths")
     assert all(sum(weights) == pytest.approx(1) for weights in study.STRENGTHS.values())
     monkeypatch.setattr(study, "trained_run", lambda folder, strong, seed: folder / strong / str(seed))
@@ -156,8 +158,12 @@ def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys, m
     report = (folder / "report.md").read_text()
     told = report.split("## At a glance")[1].split("\n## ")[0]
     names = ["label_agreement", "semantic_balance", "contribution", "embedding_space"]
-    assert [line.split("(")[-1].strip(")\n") for line in told.splitlines() if line.startswith("![")] == [f"report/{name}.png" for name in names]  # fmt: skip
-    assert all((folder / "report" / f"{n}.png").read_bytes() == (folder / "analysis" / f"{n}.png").read_bytes() for n in names)  # fmt: skip
+    assert [line.split("(")[-1].strip(")\n") for line in told.splitlines() if line.startswith("![")] == [
+        f"report/{name}.png" for name in names
+    ]
+    assert all(
+        (folder / "report" / f"{n}.png").read_bytes() == (folder / "analysis" / f"{n}.png").read_bytes() for n in names
+    )
     assert "(analysis/cases.html)" in told and (folder / "analysis" / "cases.html").is_file()
     # Without one's material the others are made, and what is missing is named; pictures of before do not come back.
     shutil.rmtree(folder / "label_history")

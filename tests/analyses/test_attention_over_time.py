@@ -1,4 +1,4 @@
-"""Attention over time against the same weights computed head by head and chained as one matrix over all tokens."""
+"""Attention over time, against weights computed head by head and multiplied as matrices over all tokens."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.helpers.tiny import random_batch, tiny_config
 
 
 def model(**fields) -> SemanticMACForAffect:
-    """A random model with weights so large that attention is far from even."""
+    """Return a random model whose weights are so large that attention is far from even."""
     torch.manual_seed(0)
     return SemanticMACForAffect(tiny_config(initializer_range=0.5, **fields)).eval()
 
@@ -27,13 +27,13 @@ def numbers(tensor: torch.Tensor) -> np.ndarray:
 
 
 def head_slices(linear: torch.nn.Linear, width: int, heads: int) -> list[np.ndarray]:
-    """The weight of each head; one that all share is given to each."""
+    """Return the weight of each head; a shared weight is returned for each."""
     rows = numbers(linear.weight)
     return [rows[i * width : (i + 1) * width] if len(rows) > width else rows for i in range(heads)]
 
 
 def perceiver_matrix(layer, latents: np.ndarray, media: np.ndarray) -> np.ndarray:
-    """Mean over heads of softmax(Q K^T / sqrt(d_h)), (N, T + N), from normed inputs."""
+    """Return the mean over heads of softmax(Q K^T / sqrt(d_h)), (N, T + N), from normed inputs."""
     queries, keys = (head_slices(linear, layer.head_width, 4) for linear in (layer.query, layer.key))
     return np.mean(
         [softmax(latents @ q.T @ k @ media.T / layer.head_width**0.5) for q, k in zip(queries, keys)], axis=0
@@ -41,7 +41,7 @@ def perceiver_matrix(layer, latents: np.ndarray, media: np.ndarray) -> np.ndarra
 
 
 def bridge_matrix(module, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Mean over heads of A_i (L_q, L_k), with the library's own adaptive pooling."""
+    """Return the mean over heads of A_i (L_q, L_k), with the adaptive pooling of PyTorch."""
     found = []
     heads = (head_slices(linear, module.head_width, 4) for linear in (module.query, module.key))
     for q, k in zip(*heads):
@@ -56,7 +56,11 @@ def bridge_matrix(module, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def brute_force(net: SemanticMACForAffect, batch: dict, lengths: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    """Shares of the frames of one clip: weights from the inputs of each layer, chained as matrices over frames and latents, and over all tokens."""
+    """Return the shares of the frames of one clip.
+
+    Weights are computed from the inputs of each layer and multiplied as matrices over frames and latents, and over all
+    tokens.
+    """
     base, inputs = net.semanticmac, {}
     handles = [
         module.register_forward_hook(lambda module, given, _: inputs.setdefault(module, []).append(given))
@@ -105,7 +109,14 @@ def brute_force(net: SemanticMACForAffect, batch: dict, lengths: tuple[int, int,
 
 
 @pytest.mark.parametrize("lengths", [(4, 6, 7), (0, 6, 1), (5, 0, 9), (0, 0, 4)])
-@pytest.mark.parametrize("fields", [{}, {"multi_query": False, "perceiver_residual": False}, {"use_bridge_tokens": False, "perceiver_norm": "none"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"multi_query": False, "perceiver_residual": False},
+        {"use_bridge_tokens": False, "perceiver_norm": "none"},
+    ],
+)
 def test_equals_the_same_weights_chained_as_matrices(lengths, fields):
     net, batch = model(**fields), random_batch([lengths])
     keep = [name for name, length in zip(("input_ids", "audio_embeds", "vision_embeds"), lengths) if length]
@@ -117,11 +128,11 @@ def test_equals_the_same_weights_chained_as_matrices(lengths, fields):
         np.testing.assert_allclose(found[name].perceiver[0], perceiver, atol=1e-5)
         np.testing.assert_allclose(found[name].representations[0], representations, atol=1e-5)
         if len(perceiver) > 1:
-            assert perceiver.max() > 1.2 / len(perceiver)  # far from even, so that agreement says something
+            assert perceiver.max() > 1.2 / len(perceiver)  # far from even, so that agreement means something
 
 
-def test_rows_sum_to_one_and_padding_is_nothing():
-    """Alone or in a batch of longer clips, with frames behind the mask that are NaN; a clip without the modality has zeros."""
+def test_rows_sum_to_one_and_padding_has_no_effect():
+    """Alone or in a batch of longer clips whose padding is NaN; a clip without the modality has zeros."""
     lengths = [(4, 6, 7), (9, 2, 3), (3, 0, 2), (0, 1, 0)]
     net, batch = model(), random_batch(lengths)
     found = attention_over_time(net, batch | {"labels": torch.zeros(4), "clip_index": torch.arange(4)})
@@ -146,7 +157,7 @@ def test_crops_of_a_time_step_are_added_up():
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
 
 
-def test_looking_changes_no_output_and_leaves_nothing_behind():
+def test_recording_changes_no_output_and_removes_its_hooks():
     net, batch = model(), random_batch([(4, 6, 7), (2, 3, 0)])
     with torch.no_grad():
         before = net(**batch)
@@ -155,13 +166,14 @@ def test_looking_changes_no_output_and_leaves_nothing_behind():
         after = net(**batch)
     assert before.logits.equal(during.logits) and before.subtask_logits.equal(during.subtask_logits)
     assert before.logits.equal(after.logits)
-    assert len(weights) == 2 * 2 + 2 * 2 and all(len(rows) == (3 if isinstance(module, GatedBridgeAttention) else 1) for module, rows in weights.items())  # fmt: skip
+    calls = [(len(rows), isinstance(module, GatedBridgeAttention)) for module, rows in weights.items()]
+    assert len(calls) == 2 * 2 + 2 * 2 and all(count == (3 if is_bridge else 1) for count, is_bridge in calls)
     assert not any(module._forward_pre_hooks for module in net.modules())
 
 
 @pytest.mark.parametrize("fields", [{}, {"multi_query": False}, {"use_bridge_tokens": False}])
-def test_weights_are_those_that_the_layers_use(fields):
-    """Weights times values is what the attention gives."""
+def test_weights_are_those_of_the_layers(fields):
+    """The output of the attention is its weights times the values."""
     net = model(**fields)
     layer = net.semanticmac.audio_perceiver.layers[0]
     module = net.semanticmac.interaction.shared.layers[0].attention
@@ -183,7 +195,11 @@ def test_weights_are_those_that_the_layers_use(fields):
 
 
 def planted_frames(count: int, generator: torch.Generator) -> tuple[dict, torch.Tensor, torch.Tensor]:
-    """Clips of six frames of noise, one of which is marked and holds the score; inputs, scores (n,), and which frame it is (n,)."""
+    """Return clips of six frames of noise, one of which is marked and holds the score.
+
+    Returns:
+        Inputs, scores (n,), and the number of the marked frame (n,).
+    """
     embeds, rows = torch.randn(count, 6, 20, generator=generator), torch.arange(count)
     score, place = torch.rand(count, generator=generator) * 6 - 3, torch.randint(6, (count,), generator=generator)
     embeds[rows, place] *= 0.3
@@ -192,7 +208,7 @@ def planted_frames(count: int, generator: torch.Generator) -> tuple[dict, torch.
 
 
 def test_a_trained_model_looks_at_the_frame_that_holds_the_answer():
-    """Before training the six frames share evenly; after it the one with the answer has more than any other in nearly all clips."""
+    """Before training attention is even; after it the frame with the answer has the most in nearly all clips."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     net = SemanticMACForAffect(tiny_config(dropout=0.0))

@@ -1,4 +1,4 @@
-"""Cases: who moved a label against the formula on the kept features, media against what was painted, the page, and the two scripts on a real run."""
+"""Cases: neighbours against the formula on the kept features, media, the page, and the two scripts on a run."""
 
 import csv
 import re
@@ -51,7 +51,7 @@ def test_disagreement_by_hand():
 
 @pytest.fixture(scope="module", params=[SENTIMENT, EMOTIONS], ids=["score", "labels"])
 def kept(request, tmp_path_factory):
-    """Labels of four epochs from random features, as training keeps them; clip 3 has no sound. Returns features and history."""
+    """Write labels of four epochs from random features; clip 3 has no sound. Return features and history."""
     task, folder = request.param, tmp_path_factory.mktemp("run")
     generator = torch.Generator().manual_seed(0)
     clips = word_corpus(30, task)
@@ -109,7 +109,7 @@ def words(task, text: str, path, **cut) -> dict:
 
 @pytest.fixture(scope="module")
 def odd_cases(tmp_path_factory):
-    """Clips with everything; without sound, with markup in the words; with a broken file; with words alone, in Chinese."""
+    """Return four clips: complete; without sound and with markup in the text; broken; text alone, in Chinese."""
     folder = tmp_path_factory.mktemp("odd_cases")
     whole = write_media(folder / "whole.mp4", seconds=3)
     silent = write_media(folder / "silent.mp4", seconds=2, sound=None)
@@ -175,7 +175,7 @@ def test_the_page_needs_no_network_and_escapes_every_word(odd_cases, tmp_path):
 
 
 def test_strip_outline_and_copy_show_the_cut(plain, tmp_path):
-    """Frames of `plain` show their number: 25 a second."""
+    """Frames of `plain` show their number, 25 per second."""
     media = {"path": str(plain), "start": 1.0, "end": 3.0, "crop": None}
     found = read_case_media(media, num_frames=4)
     assert [read_number(torch.tensor(frame).permute(2, 0, 1)) for frame in found.frames] == [31, 43, 56, 68]
@@ -189,19 +189,26 @@ def test_strip_outline_and_copy_show_the_cut(plain, tmp_path):
         assert numbers == [26, 51]
         sound = copy.waveform(0.5, 1.5)
         assert sound.square().mean().sqrt() == pytest.approx(0.5 / 2**0.5, rel=0.1)
-    wide = write_media(tmp_path / "wide.mp4", seconds=1, picture=lambda n: np.full((482, 640, 3), n, np.uint8), sound=None)  # fmt: skip
+    wide = write_media(
+        tmp_path / "wide.mp4", seconds=1, picture=lambda n: np.full((482, 640, 3), n, np.uint8), sound=None
+    )
     write_case_copy({"path": str(wide), "start": None, "end": None, "crop": "right"}, tmp_path / "half.mp4")
     with open_media(tmp_path / "half.mp4") as copy:
         height, width = copy.frames([0.0]).shape[2:]
         assert height == COPY_HEIGHT and width == pytest.approx(COPY_HEIGHT * 320 / 482, abs=2) and width % 2 == 0
     sound_alone = write_media(tmp_path / "sound.mp4", seconds=1, picture=None)
-    assert write_case_copy({"path": str(sound_alone), "start": None, "end": None, "crop": None}, tmp_path / "s.mp4") == "audio"  # fmt: skip
+    assert (
+        write_case_copy({"path": str(sound_alone), "start": None, "end": None, "crop": None}, tmp_path / "s.mp4")
+        == "audio"
+    )
     assert write_case_copy({"path": "", "start": None, "end": None, "crop": None}, tmp_path / "n.mp4") is None
 
 
 def test_shares_of_overlapping_windows_become_a_density():
-    """Three windows of 2 s in 3 s begin at 0, 0.5, 1: the middle second is in all of them."""
-    edges, density = window_density(np.array([0.5, 0.3, 0.2]), 3.0, SimpleNamespace(frames_per_second=1.0, num_frames=None, audio_window=2.0))  # fmt: skip
+    """Three windows of 2 s in 3 s begin at 0, 0.5 and 1: all contain the middle second."""
+    edges, density = window_density(
+        np.array([0.5, 0.3, 0.2]), 3.0, SimpleNamespace(frames_per_second=1.0, num_frames=None, audio_window=2.0)
+    )
     np.testing.assert_allclose(edges, [0, 0.5, 1, 2, 2.5, 3])
     np.testing.assert_allclose(density, [0.25, 0.4, 0.5, 0.25, 0.1])
     for duration, steps in ((0.7, 2), (5.667, 12), (61.3, 123), (4.0, 3)):

@@ -1,4 +1,4 @@
-"""Maps of representations: groups that lie apart stay apart, silhouettes equal their definition, every option."""
+"""Maps of representations: separate groups stay separate, silhouettes equal their definition, all options."""
 
 import sys
 from types import SimpleNamespace
@@ -84,7 +84,7 @@ def test_the_other_methods_get_the_same_rows(monkeypatch):
 
 
 def test_silhouette_equals_its_definition():
-    """(b - a) / max(a, b): a to the own class, b to the nearest other; neutral scores are a class of their own."""
+    """(b - a) / max(a, b): a to the own class, b to the nearest other; neutral scores are a third class."""
     generator = np.random.default_rng(0)
     rows, scores = generator.standard_normal((30, 3)), generator.uniform(-3, 3, 30)
     classes = np.where(np.abs(scores) <= 0.5, 0, np.sign(scores))

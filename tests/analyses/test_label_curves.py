@@ -17,7 +17,7 @@ from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 
 def written(folder, labels: torch.Tensor, task, epochs: list[torch.Tensor]):
-    """A history whose epoch n >= 2 holds the given labels (4, N, C)."""
+    """Write a history whose epoch n >= 2 holds the given labels (4, N, C), and read it."""
     ids = [f"clip_{index}" for index in range(len(labels))]
     state = SemanticLabels(labels, task, 2, num_neighbors=1, start_epoch=1)
     writer = LabelHistoryWriter(folder, ids, state)
@@ -44,13 +44,11 @@ def test_scores_are_quantiles_and_agree_with_annotations(tmp_path):
     assert curves.epochs.tolist() == [1, 2, 3] and curves.start_epoch == 1
     assert curves.names == ("5 %", "25 %", "50 %", "75 %", "95 %")
     ordered = np.sort(epochs[1][2, :, 0].numpy())
-    for place, level in enumerate(
-        QUANTILES
-    ):  # between the two neighbours in order, as far as the level lies between them
+    for place, level in enumerate(QUANTILES):  # interpolated between the two neighbours in order
         whole, part = divmod(level * 49, 1)
         between = ordered[int(whole)] * (1 - part) + ordered[int(whole) + 1] * part
         assert curves.values[2, 2, place] == pytest.approx(between, abs=1e-5)
-    assert set(curves.agreement["Pearson"]) == {"T", "V"}  # nobody annotated the voice
+    assert set(curves.agreement["Pearson"]) == {"T", "V"}  # the voice is not annotated
     for epoch, labels in enumerate([truth.expand(4, 50)[..., None], *epochs]):
         text, vision = labels[1, :, 0].numpy(), labels[3, :40, 0].numpy()
         assert curves.agreement["Pearson"]["T"][epoch] == pytest.approx(pearsonr(text, words)[0], abs=1e-5)
@@ -77,7 +75,7 @@ def test_classes_are_shares_of_clips(tmp_path):
     assert figure.axes[3].lines[1].get_ydata().tolist() == [0.5, 0.75]
 
 
-def test_several_labels_count_each_for_itself(tmp_path):
+def test_several_labels_are_counted_separately(tmp_path):
     truth = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 0, 1]])
     moved = truth.float().expand(4, -1, -1).clone()
     moved[0, :, 0] = 0.5  # not above one half
@@ -109,4 +107,4 @@ def test_the_legend_of_120_classes_has_room(tmp_path):
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [*(f"class {i}" for i in range(24)), "96 more classes", "label generation begins"]
     looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines[:64]}
-    assert len(looks) == 64  # of eight classes apart the colour is the same and the marker is not
+    assert len(looks) == 64  # classes of one colour differ in their markers

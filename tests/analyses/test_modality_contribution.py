@@ -1,4 +1,4 @@
-"""Shapley values against all orders in which modalities can come, and against the model asked for each set by itself."""
+"""Shapley values, against all orders in which modalities can be added and against the model for each set alone."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def model(task=SENTIMENT) -> SemanticMACForAffect:
 
 
 def over_orders(subsets: np.ndarray) -> np.ndarray:
-    """Mean over the six orders of what each modality adds when it comes: one clip, (8, C) -> (3, C)."""
+    """Return the mean over the six orders of what each modality adds, for one clip: (8, C) -> (3, C)."""
     total = np.zeros((3, subsets.shape[1]))
     for order in itertools.permutations(range(3)):
         there = set()
@@ -44,14 +44,14 @@ def test_equals_the_mean_over_all_orders():
 
 
 def test_by_hand():
-    """Text alone gives 3, audio alone 1, both 5, vision nothing: phi_t = (3 + 4) / 2, phi_a = (1 + 2) / 2, phi_v = 0."""
+    """Text alone: 3, audio alone: 1, both: 5, vision: 0; phi_t = (3 + 4) / 2, phi_a = (1 + 2) / 2, phi_v = 0."""
     subsets = np.array([0, 3, 1, 5, 0, 3, 1, 5.0])[None, :, None]
     np.testing.assert_allclose(shapley_values(subsets)[0, :, 0], [3.5, 1.5, 0.0])
 
 
 @pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS])
 def test_each_set_is_what_the_model_says_with_the_others_masked_out(task):
-    """One clip at a time, by masks of zeros, where the batch leaves inputs out."""
+    """One clip at a time with masks of zeros, where the batch leaves inputs out."""
     net, batch = model(task), random_batch(LENGTHS)
     base = np.linspace(0.1, 0.4, task.num_labels)
     found = modality_contribution(net, batch | {"labels": torch.zeros(5), "clip_index": torch.arange(5)}, base)

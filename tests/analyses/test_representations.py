@@ -1,4 +1,4 @@
-"""All representations of a split in one pass, and the file that they are kept in."""
+"""All representations of a split in one pass, and their file."""
 
 import pytest
 import torch

@@ -40,7 +40,7 @@ def test_histograms_by_hand(reference, compared, area):
 
 
 def exact_gaussian_curve(shift: float, width: float):
-    """Precision and recall of N(0, 1) and N(shift, width), integrated on a fine grid: the limit of fine histograms."""
+    """Return precision and recall of N(0, 1) and N(shift, width), integrated on a fine grid."""
     grid = np.linspace(-12, 12, 20_001)
     step = grid[1] - grid[0]
     return precision_recall_curve(norm.pdf(grid) * step, norm.pdf(grid, shift, width) * step)
@@ -48,7 +48,7 @@ def exact_gaussian_curve(shift: float, width: float):
 
 @pytest.mark.parametrize(("shift", "width"), [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0), (0.0, 0.3), (6.0, 0.5)])
 def test_gaussians_of_known_overlap(shift, width):
-    """In one dimension a few dozen clusters come close to the integral, but for slopes so extreme that hardly a sample lies there."""
+    """In one dimension a few dozen clusters approach the integral, except for extreme slopes with few samples."""
     generator = np.random.default_rng(0)
     reference = generator.standard_normal((20_000, 1))
     compared = shift + width * generator.standard_normal((20_000, 1))
@@ -63,7 +63,7 @@ def test_gaussians_of_known_overlap(shift, width):
 
 
 def test_gaussians_in_two_dimensions():
-    """N(0, I) and N((1.5, 0), I): the overlap depends on the distance of the means alone, 2 Phi(-0.75)."""
+    """N(0, I) and N((1.5, 0), I): the overlap depends only on the distance of the means, 2 Phi(-0.75)."""
     generator = np.random.default_rng(1)
     reference, compared = generator.standard_normal((2, 10_000, 2))
     precision, _ = precision_recall_curve(*cluster_histograms(reference, compared + [1.5, 0.0], clusters=150))
@@ -71,7 +71,7 @@ def test_gaussians_in_two_dimensions():
 
 
 def test_what_was_dropped_costs_recall_and_what_was_invented_precision():
-    """Six modes; Q lacks three of them: its precision reaches 1, its recall only one half. And the other way round."""
+    """Six modes; Q lacks three of them: its precision reaches 1, its recall only one half. And vice versa."""
     generator = np.random.default_rng(0)
     modes = generator.standard_normal((6, 8)) * 20
     everything = modes[np.arange(600) % 6] + generator.standard_normal((600, 8))
@@ -107,7 +107,7 @@ def test_clusters_are_shares_of_each_cloud():
 
 
 def representation(count: int = 400, width: int = 6, weights=(0.8, 0.4, 0.1), seed: int = 0) -> Representations:
-    """F_M as a weighted sum of what text, audio and vision know, each behind a map of its own; clips 0-9 have no vision."""
+    """Return F_M as a weighted sum of the modalities, each behind its own map; clips 0-9 have no vision."""
     generator = torch.Generator().manual_seed(seed)
     known = torch.randn(count, 3, 2, generator=generator)
     specific = torch.einsum("nmk,mkd->nmd", known, torch.randn(3, 2, width, generator=generator)) + 5
@@ -131,7 +131,7 @@ def test_areas_follow_what_each_modality_knows():
 
 
 def test_features_take_the_place_of_the_representations():
-    """Features of any width; those that say nothing of the clip cover nothing, however many they are."""
+    """Features of any width work; features that say nothing about the clip cover nothing, however many they are."""
     made = representation()
     generator = np.random.default_rng(0)
     text = np.concatenate([made.specific_embeds[:, 0].numpy() * 3 - 1, generator.standard_normal((400, 3))], axis=1)
@@ -143,7 +143,7 @@ def test_features_take_the_place_of_the_representations():
 
 
 def test_alignment_is_a_regression_out_of_fold():
-    """Close to least squares where all is known; no better than the mean where nothing is."""
+    """Alignment is close to least squares where all is known, and not better than the mean where nothing is."""
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((300, 5)) * [1, 10, 100, 1, 1]
     reference = rows @ generator.standard_normal((5, 4)) + 3

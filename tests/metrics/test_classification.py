@@ -21,7 +21,7 @@ def apart(pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def counts(predictions, labels, positive=1) -> tuple[int, int, int, int]:
-    """TP, FP, FN, TN in plain Python."""
+    """Return TP, FP, FN, TN, counted in plain Python."""
     pairs = [(p == positive, y == positive) for p, y in zip(predictions, labels)]
     return tuple(pairs.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False)))
 

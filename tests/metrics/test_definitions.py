@@ -1,4 +1,4 @@
-"""What the name of a figure means, the same in report and model card."""
+"""The definitions of figures, the same in report and model card."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,11 @@ def test_figures_of_all_clips(name):
 def test_every_figure_of_a_task_is_defined(task):
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(12, task.num_labels))
-    labels = {SENTIMENT: np.arange(12) % 7 - 3.0, SARCASM: np.arange(12) % 2, EMOTIONS: generator.integers(0, 2, (12, 3))}[task]  # fmt: skip
+    labels = {
+        SENTIMENT: np.arange(12) % 7 - 3.0,
+        SARCASM: np.arange(12) % 2,
+        EMOTIONS: generator.integers(0, 2, (12, 3)),
+    }[task]
     thresholds = [0.3, 0.4, 0.5] if task.is_multi_label else None
     figures = compute_metrics(task, logits, labels, thresholds)
     assert [name for name in figures if not definition(name)] == []

@@ -23,7 +23,7 @@ def test_polarities_of_stars_by_hand():
 
 
 def test_a_model_that_says_one_number_has_no_perfect_scores():
-    """Stars from 1 to 5 and 2.566 for each: it was right for all clips by cuts at 0; it says "negative" for each."""
+    """2.566 for each clip on stars from 1 to 5 is "negative" for each; by cuts at 0 every clip was right."""
     labels, said = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 4.5, 3.5, 1.5]), np.full(8, 2.566)
     found = metrics.compute_metrics(STARS, said[:, None], labels)
     assert found["polarity_acc"] == 3 / 8
@@ -47,7 +47,7 @@ def test_polarities_equal_scikit_learn_and_do_not_depend_on_the_scale(bounds):
 
 
 def test_the_polarity_of_the_pipeline_is_the_three_class_accuracy_of_each_family():
-    """Also for scores on the cuts, which are the values that raters give."""
+    """Also for scores on the cuts, which are the values of raters."""
     for family, bound, own in (("mosi", 3, metrics.acc3), ("sims", 1, metrics.sims_acc3)):
         cuts = np.array([-1, -0.7, -0.5, -0.1, 0, 0.1, 0.5, 0.7, 1], dtype=np.float32)
         predictions, labels = (grid.ravel() for grid in np.meshgrid(cuts, cuts))

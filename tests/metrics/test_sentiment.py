@@ -31,7 +31,7 @@ def apart(pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f1_by_counting(predictions, labels) -> float:
-    """sum_c (n_c / n) F1_c over the values of the labels, counted in plain Python."""
+    """Return sum_c (n_c / n) F1_c over the values of the labels, counted in plain Python."""
     total = 0.0
     for value in set(labels):
         hits = sum(p == y == value for p, y in zip(predictions, labels))
@@ -202,7 +202,7 @@ def test_mae_and_pearson_equal_scikit_learn_and_scipy(pairs):
 
 
 def interval(score: float, cuts) -> int:
-    """Counted one cut at a time, in float32."""
+    """Return the interval, counted one cut at a time in float32."""
     return sum(np.float32(score) > np.float32(cut) for cut in cuts)
 
 

@@ -1,4 +1,4 @@
-"""`report.md` and `report.json` say what a run's files say, with pictures that are there; figures of classes against scikit-learn."""
+"""`report.md` and `report.json` show the content of a run's files; figures of classes equal scikit-learn's."""
 
 import csv
 import json
@@ -26,14 +26,14 @@ SIMS = TaskSpecification("sentiment", "regression", ("sentiment",), (-1.0, 1.0),
 
 
 def section(text: str, title: str) -> list[list[str]]:
-    """The cells of the tables below a heading."""
+    """Return the cells of the tables below a heading."""
     body = text.split(f"## {title}\n")[1].split("\n## ")[0]
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in body.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows if set(row[0].strip()) != {"-"}]
 
 
 def pictures(folder, text: str) -> list[str]:
-    """The pictures that the page shows; each is there as PNG, SVG and CSV."""
+    """Return the pictures that the page shows; each exists as PNG, SVG and CSV."""
     shown = re.findall(r"!\[[^]]+\]\(report/(\w+)\.png\)", text)
     for name in shown:
         assert (folder / f"report/{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -136,16 +136,24 @@ def test_scores_of_ch_sims_are_told_by_the_levels_of_its_raters(tmp_path):
     [
         (lambda whole: whole, 4, None),
         (lambda whole: b"".join(whole.splitlines(keepends=True)[:3]), 2, "misses 2 of the 4 test clips of the run."),
-        (lambda whole: whole[: whole.index(b"c3") + 3], 3, "misses 1 of the 4 test clips of the run and ends within a row."),
+        (
+            lambda whole: whole[: whole.index(b"c3") + 3],
+            3,
+            "misses 1 of the 4 test clips of the run and ends within a row.",
+        ),
         (lambda whole: whole.rstrip(), 3, "misses 1 of the 4 test clips of the run and ends within a row."),
         (lambda whole: whole + whole.splitlines(keepends=True)[1], 5, "holds 1 clips more than once."),
-        (lambda whole: whole.replace(b"c0", b"d0"), 4, "misses 1 of the 4 test clips of the run and holds 1 clips that the run did not predict."),
+        (
+            lambda whole: whole.replace(b"c0", b"d0"),
+            4,
+            "misses 1 of the 4 test clips of the run and holds 1 clips that the run did not predict.",
+        ),
         (lambda whole: whole.splitlines(keepends=True)[0], 0, "misses 4 of the 4 test clips of the run."),
     ],
     ids=["whole", "half", "cut", "cut in the last number", "twice", "foreign", "empty"],
 )  # fmt: skip
 def test_half_a_file_of_predictions_is_told(tmp_path, keep, rows, said):
-    """In the section and in the summary at the top; the figures that the run measured on all clips stay."""
+    """Section and summary say so; the figures that the run measured on all clips stay."""
     labels = np.array([-1.0, 0.0, 1.0, 2.0])
     folder = write_run(tmp_path / "run", SENTIMENT, labels, labels[:, None] + 0.5, results={"test_mae": 0.5})
     write_json(folder / "splits.json", {"test": ["c0", "c1", "c2", "c3"]})
@@ -171,7 +179,10 @@ def test_a_picture_of_120_classes_is_no_larger_than_one_of_twelve(tmp_path):
         ]
         matrix = np.arange(count**2).reshape(count, count) % 7
         columns = {"recall": np.linspace(0, 1, count)}
-        paths = [confusion_picture(tmp_path / f"c{count}", matrix, names), label_picture(tmp_path / f"l{count}", names, columns, "x")]  # fmt: skip
+        paths = [
+            confusion_picture(tmp_path / f"c{count}", matrix, names),
+            label_picture(tmp_path / f"l{count}", names, columns, "x"),
+        ]
         sizes[count] = [Image.open(path).size for path in paths]
         table = list(csv.reader((tmp_path / f"c{count}.csv").read_text().splitlines()))
         assert [row[0] for row in table[1:]] == names and table[5][3] == str(matrix[4, 2])  # the numbers are all there
@@ -212,7 +223,12 @@ def test_counts_dropped_rows_and_media_that_failed(tmp_path):
     write_json(folder / "splits.json", {"train": ["c1"], "test": ["c0", "c1"]})
     text = write_report(folder)
     tables = section(text, "Clips")
-    assert tables[:4] == [["split", "the paper", "expected", "found", "used"], ["train", "16,326", "10", "9", "1"], ["validation", "", "", "", ""], ["test", "", "2", "2", "2"]]  # fmt: skip
+    assert tables[:4] == [
+        ["split", "the paper", "expected", "found", "used"],
+        ["train", "16,326", "10", "9", "1"],
+        ["validation", "", "", "", ""],
+        ["test", "", "2", "2", "2"],
+    ]
     assert ["train", "row not used", "no label", "3"] in tables and [
         "train",
         "media failed",
