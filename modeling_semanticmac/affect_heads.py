@@ -92,6 +92,7 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
     class with a check that the configured task fits the name.
     """
 
+    _no_split_modules = ["AffectPredictors"]
     _custom_pipelines = CUSTOM_PIPELINES
 
     def __init__(self, config: SemanticMACConfig, language_model: PreTrainedModel | None = None):

@@ -58,6 +58,8 @@ def attend(
     keys, values = keys.expand(-1, heads, -1, -1), values.expand(-1, heads, -1, -1)
     if key_mask is None:
         return F.scaled_dot_product_attention(queries, keys, values, dropout_p=p)
+    if not keys.shape[2]:
+        return queries @ keys.transpose(-1, -2) @ values  # zeros, and part of the graph on every device
     key_mask = key_mask.bool()
     # A fully masked row has other results on other devices: such samples see all keys, and are set to zero afterwards.
     empty = ~key_mask.any(dim=1)  # (B,)

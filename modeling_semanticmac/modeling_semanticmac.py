@@ -36,7 +36,7 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
     main_input_name = "input_ids"
     input_modalities = ["text", "audio", "video"]
     supports_gradient_checkpointing = True
-    _no_split_modules = ["AffectivePerceiver", "SemanticInteraction", "AffectPredictors"]
+    _no_split_modules = ["AffectivePerceiver", "SemanticInteraction"]
     _supports_sdpa = True
     _supports_attention_backend = True
     # The Trainer divides by the accumulation steps itself: the loss is a mean over the batch that forward() sees.
