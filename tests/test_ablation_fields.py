@@ -83,7 +83,11 @@ def test_label_memory_changes_nothing(one_epoch_of_labels, tmp_path, monkeypatch
     from modeling_semanticmac.training import semantic_labels
 
     given = []
-    monkeypatch.setattr(semantic_labels, "nearest_neighbors", lambda rows, k, memory: given.append(memory) or nearest_neighbors(rows, k, memory))  # fmt: skip
+    monkeypatch.setattr(
+        semantic_labels,
+        "nearest_neighbors",
+        lambda rows, k, memory: given.append(memory) or nearest_neighbors(rows, k, memory),
+    )
     small = trained(tmp_path, num_train_epochs=2, label_memory=1)
     assert set(given) == {2**20}
     assert same_parameters(small, one_epoch_of_labels)
@@ -104,7 +108,10 @@ def test_contrastive_weights(one_epoch_of_labels, tmp_path, name):
 @pytest.mark.parametrize("name", ["intra", "inter"])
 def test_temperatures(tmp_path, name):
     """Another temperature changes its own term of the first step, not the other one."""
-    rows = [losses(trained(tmp_path / str(value), num_train_epochs=1, **{f"{name}_temperature": value}))[0] for value in (0.1, 1.0)]  # fmt: skip
+    rows = [
+        losses(trained(tmp_path / str(value), num_train_epochs=1, **{f"{name}_temperature": value}))[0]
+        for value in (0.1, 1.0)
+    ]
     changed = {part for part in rows[0] if part.startswith("loss_") and rows[0][part] != rows[1][part]}
     assert changed == {f"loss_{name}"}
 

@@ -85,7 +85,7 @@ def test_saved_and_loaded_gives_equal_outputs_through_every_door(kind, task, tmp
         assert isinstance(loaded, SemanticMACForAffect) and loaded.config.task == task
         assert all(value.equal(model.state_dict()[name]) for name, value in loaded.state_dict().items())
         for name, value in loaded.eval()(**batch).items():
-            # Equal weights, yet the last bit may differ: mapped files lie at other alignments, and sums are cut there differently.
+            # Equal weights, yet the last bit may differ: mapped files are aligned differently, which reorders sums.
             torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
     base = AutoModel.from_pretrained(tmp_path).eval()
     assert type(base) is SemanticMACModel
@@ -216,7 +216,7 @@ def test_new_heads_are_allowed_on_request(new, tmp_path):
 
 @pytest.mark.parametrize("automatic", [False, True], ids=["class", "auto"])
 def test_transfer_to_another_task(automatic, tmp_path):
-    """From MOSEI's emotions to MUStARD's sarcasm: everything but the output layers is kept, and nothing of the old task."""
+    """From MOSEI's emotions to MUStARD's sarcasm: all but the output layers is kept, and nothing of the old task."""
     model = head(task=EMOTIONS)
     model.config.label_thresholds = [0.1, 0.2, 0.3]
     model.save_pretrained(tmp_path)
@@ -225,7 +225,11 @@ def test_transfer_to_another_task(automatic, tmp_path):
     assert loaded.config.task == SARCASM and loaded.config.label_thresholds is None
     kept, before = loaded.state_dict(), model.state_dict()
     assert kept["predictors.S.output.weight"].shape == (2, 16)
-    same = {name for name in kept if name in before and kept[name].shape == before[name].shape and kept[name].equal(before[name])}  # fmt: skip
+    same = {
+        name
+        for name in kept
+        if name in before and kept[name].shape == before[name].shape and kept[name].equal(before[name])
+    }
     assert set(kept) - same == {f"predictors.{s}.output.{part}" for s in "MSTAV" for part in ("weight", "bias")}
     loaded.train()(**random_batch(LENGTHS), labels=LABELS["sarcasm"]).loss.backward()
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):  # the library's own refusal
@@ -320,8 +324,14 @@ def test_a_model_can_be_spread_over_devices(tmp_path):
     )
     # FSDP wraps these classes, and refuses a name that the model does not have.
     assert "AffectPredictors" not in model.semanticmac._no_split_modules
-    parts = {"semanticmac.language_model": "cpu", "semanticmac.text_projection": "cpu", "semanticmac.audio_perceiver": "disk",
-             "semanticmac.vision_perceiver": "cpu", "semanticmac.interaction": "disk", "predictors": "disk"}  # fmt: skip
+    parts = {
+        "semanticmac.language_model": "cpu",
+        "semanticmac.text_projection": "cpu",
+        "semanticmac.audio_perceiver": "disk",
+        "semanticmac.vision_perceiver": "cpu",
+        "semanticmac.interaction": "disk",
+        "predictors": "disk",
+    }
     spread = SemanticMACForAffect.from_pretrained(
         tmp_path / "model", device_map=parts, offload_folder=tmp_path / "disk"
     )

@@ -8,10 +8,12 @@ from tests.helpers.tiny import tiny_config
 
 
 def test_layer_by_hand():
-    """d = 2, one head, one latent, one frame. Values far apart make the norm's eps vanish: LN(300, 100) = (1, -1), LN(-100, 300) = (-1, 1).
+    """d = 2, one head, one latent, one frame.
 
-    Q = (1, -1), K = c [(-1, 1); (1, -1)]: logits -2c / sqrt(2), 2c / sqrt(2), apart by ln 3 for c = sqrt(2) ln 3 / 4: weights 1/4, 3/4
-    V = 8 [(-1, 1); (1, -1)]: attention gives (-2 + 6, 2 - 6) = (4, -4); plus P: (304, 96)
+    Values far apart make the norm's eps vanish: LN(300, 100) = (1, -1), LN(-100, 300) = (-1, 1)
+    Q = (1, -1), K = c [(-1, 1); (1, -1)]: logits -2c / sqrt(2), 2c / sqrt(2)
+    They differ by ln 3 for c = sqrt(2) ln 3 / 4: weights 1/4, 3/4
+    V = 8 [(-1, 1); (1, -1)]: attention returns (-2 + 6, 2 - 6) = (4, -4); plus P: (304, 96)
     FFN(LN(304, 96)) = FFN(1, -1): one unit takes the first number, GELU(1) = Phi(1) = 0.8413447, bias (10, 0)
     sum: (314.8413447, 96)
     """

@@ -19,8 +19,9 @@ def attention(**fields) -> GatedBridgeAttention:
 
 
 def test_bridge_attention_by_hand():
-    """d = 2, one head, two bridge tokens, W_Q = W_K = W_O = 1.  Rows (s, 0), (0, s) with s^2 / sqrt(2) = ln 3, as queries and as keys.
+    """d = 2, one head, two bridge tokens, W_Q = W_K = W_O = 1.
 
+    Queries and keys are the rows (s, 0), (0, s) with s^2 / sqrt(2) = ln 3.
     Each of the two tokens is its own bridge token, so both softmaxes see the logits ln 3 (itself) and 0 (the other):
         softmax(Q B^T / sqrt(2)) = softmax(B K^T / sqrt(2)) = [[3/4, 1/4], [1/4, 3/4]]
         A = their product = [[10/16, 6/16], [6/16, 10/16]];  with V = diag(8, 8):  A V = [[5, 3], [3, 5]]
@@ -35,9 +36,10 @@ def test_bridge_attention_by_hand():
 
 
 def test_one_bridge_token_by_hand():
-    """One bridge token is the mean of the valid queries, (1, 1): logits over the keys (sqrt(2) ln 3, 0), (0, 0) are ln 3 and 0, weights 3/4, 1/4.
+    """One bridge token is the mean of the valid queries, (1, 1).
 
-    With V = K the context is (3/4 sqrt(2) ln 3, 0), and every query takes all of it. The third query and the third key are padding.
+    Its logits over the keys (sqrt(2) ln 3, 0), (0, 0) are ln 3 and 0, the weights 3/4 and 1/4. With V = K the context
+    is (3/4 sqrt(2) ln 3, 0), and every query takes all of it. The third query and the third key are padding.
     """
     module = attention(hidden_size=2, num_attention_heads=1, num_bridge_tokens=1)
     for linear in (module.query, module.key, module.value, module.output):

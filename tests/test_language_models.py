@@ -1,4 +1,4 @@
-"""Language models as people have them: stored in half precision, under other names, as encoder-decoders, with more tokens."""
+"""Language models as people have them: in half precision, under other names, encoder-decoders, with added tokens."""
 
 import pytest
 import torch
@@ -28,9 +28,13 @@ from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 BERT = BertConfig(**SIZES, max_position_embeddings=40)
 T5 = T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=4)
-BART = BartConfig(vocab_size=50, d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
-                  encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64)  # fmt: skip
-FIELDS = {name: getattr(tiny_config(), name) for name in ("hidden_size", "num_attention_heads", "audio_width", "vision_width")}  # fmt: skip
+BART = BartConfig(
+    vocab_size=50, d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,
+    decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
+)  # fmt: skip
+FIELDS = {
+    name: getattr(tiny_config(), name) for name in ("hidden_size", "num_attention_heads", "audio_width", "vision_width")
+}
 LENGTHS = [(6, 4, 5), (2, 1, 9), (4, 0, 3)]
 WORDS = {
     "input_ids": torch.tensor([[5, 6, 7, 8], [9, 5, 6, 0]]),
@@ -85,7 +89,11 @@ def test_half_precision_is_loaded_in_float32(stored, tmp_path):
     model(**random_batch(LENGTHS)).logits.sum().backward()
     before = {name: parameter.clone() for name, parameter in model.semanticmac.language_model.named_parameters()}
     torch.optim.SGD(model.parameters(), lr=1e-4).step()
-    changed = [not parameter.equal(before[name]) for name, parameter in model.semanticmac.language_model.named_parameters() if parameter.grad.any()]  # fmt: skip
+    changed = [
+        not parameter.equal(before[name])
+        for name, parameter in model.semanticmac.language_model.named_parameters()
+        if parameter.grad.any()
+    ]
     assert all(changed)
 
 
@@ -144,11 +152,16 @@ def test_of_an_encoder_decoder_the_encoder_is_taken(kind, config, tmp_path):
 
 def test_places_of_a_language_model(tmp_path):
     roberta = RobertaModel(RobertaConfig(**SIZES, max_position_embeddings=40))
-    assert [max_text_tokens(model) for model in (BertModel(BERT), roberta, T5Model(T5).get_encoder(), BartModel(BART).get_encoder())] == [40, 38, None, 64]  # fmt: skip
+    assert [
+        max_text_tokens(model)
+        for model in (BertModel(BERT), roberta, T5Model(T5).get_encoder(), BartModel(BART).get_encoder())
+    ] == [40, 38, None, 64]
     for language_model, limit in ((BertModel(BERT), 40), (roberta, 38)):
         model = SemanticMACModel(tiny_config(text_config=language_model.config.to_dict())).eval()
         assert model(input_ids=torch.full((1, limit), 5)).multimodal_embeds.isfinite().all()
-        with pytest.raises(ValueError, match=f"rows of {limit + 1} tokens, and the language model has positions for {limit}"):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=f"rows of {limit + 1} tokens, and the language model has positions for {limit}"
+        ):
             model(input_ids=torch.full((1, limit + 1), 5))
 
 
@@ -171,7 +184,10 @@ def test_tokens_added_to_a_tokenizer_get_embeddings(tmp_path):
 def test_segments_that_a_language_model_does_not_tell_apart_are_left_out(kind):
     """A tokenizer may give segment ids that its language model has no embeddings for."""
     torch.manual_seed(0)
-    config = {"roberta": RobertaConfig(**SIZES, type_vocab_size=1), "distilbert": DistilBertConfig(vocab_size=50, dim=32, n_layers=1, n_heads=2, hidden_dim=32)}[kind]  # fmt: skip
+    config = {
+        "roberta": RobertaConfig(**SIZES, type_vocab_size=1),
+        "distilbert": DistilBertConfig(vocab_size=50, dim=32, n_layers=1, n_heads=2, hidden_dim=32),
+    }[kind]
     model = SemanticMACModel(tiny_config(text_config=config.to_dict())).eval()
     types = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 0]])
     with torch.no_grad():
@@ -190,7 +206,9 @@ def test_segments_matter_where_the_language_model_has_them():
 
 def test_what_is_not_a_language_model_is_refused_in_a_sentence(tmp_path):
     run = save_tiny_checkpoint(tmp_path / "run")
-    ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(tmp_path / "vit")  # fmt: skip
+    ViTModel(
+        ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    ).save_pretrained(tmp_path / "vit")
     old = tmp_path / "sentences"
     (old / "0_BERT").mkdir(parents=True)
     (old / "modules.json").write_text("[]")

@@ -21,7 +21,7 @@ def goldens(shared):
 
 @pytest.fixture(scope="module")
 def activations(goldens):
-    """Every recorded point of every input, by attention implementation: {(implementation, "image.block.0"): tensor}."""
+    """Return every recorded point of every input: {(attention implementation, "image.block.0"): tensor}."""
     found = {}
     vision, audio = from_original(goldens["state_dict"], vision_heads=4, audio_heads=4)
     for implementation in ("sdpa", "eager"):
@@ -86,7 +86,7 @@ both = pytest.mark.parametrize("make", [tiny_vision, tiny_audio])
 
 @both
 def test_frozen(make, tmp_path):
-    """No parameter asks for a gradient, made or loaded; none flows to the input; train() changes nothing."""
+    """No parameter requires a gradient, built or loaded; none flows to the input; train() changes nothing."""
     model = make()
     model.save_pretrained(tmp_path)
     for tower in (model, type(model).from_pretrained(tmp_path)):
@@ -115,7 +115,7 @@ def test_there_is_no_buffer_that_loading_could_forget(make):
 
 @both
 def test_every_parameter_is_initialized(make):
-    """Weights and learned tokens spread by initializer_range, norms at one, biases at zero: none keeps what memory held."""
+    """Weights and learned tokens have initializer_range, norms are one, biases zero: nothing is left uninitialised."""
     for name, parameter in make(initializer_range=0.3).named_parameters():
         if name.endswith("norm.weight"):
             assert (parameter == 1).all(), name

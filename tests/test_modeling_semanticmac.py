@@ -20,7 +20,7 @@ def run(model, batch):
 
 
 def rows(batch: dict, index: list[int]) -> dict:
-    """Some samples of a batch, cut to their own longest streams."""
+    """Return some samples of a batch, cut to their own longest streams."""
     found = {name: value[index] for name, value in batch.items()}
     for mask, *others in (
         ("attention_mask", "input_ids"),
@@ -104,7 +104,9 @@ def test_shapes_that_do_not_fit_are_refused(model):
 CONFIGS = {
     "bert": BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
     "xlnet": XLNetConfig(vocab_size=50, d_model=24, n_layer=2, n_head=2, d_inner=32),
-    "roberta": RobertaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
+    "roberta": RobertaConfig(
+        vocab_size=50, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    ),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""text_encoding with tokenizers of the families that the recipes use: BERT, RoBERTa and XLNet, tiny and built here; tokens worked out by hand."""
+"""Tokens of tiny tokenizers of the recipes' families, BERT, RoBERTa and XLNet, worked out by hand."""
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -15,7 +15,7 @@ def bert(tmp_path) -> BertTokenizerFast:
 
 
 def by_template(special: list[str], single: str, pair: str, **names) -> PreTrainedTokenizerFast:
-    """A tokenizer of whole words with a family's arrangement of segments."""
+    """Build a tokenizer of whole words with a family's arrangement of segments."""
     vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -27,7 +27,8 @@ def by_template(special: list[str], single: str, pair: str, **names) -> PreTrain
 def roberta(tmp_path) -> PreTrainedTokenizerFast:
     return by_template(
         ["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>", "<s> $A </s> </s> $B </s>",
-        bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", model_input_names=["input_ids", "attention_mask"],
+        bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
+        model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
 
@@ -54,8 +55,13 @@ EXPECTED = {
         "<s> e f </s> </s> a b </s>",
         "<s> a b c d e f </s>",
     ],
-    "xlnet": ["a b <sep> <cls>", "c d <sep> e f <sep> a b <sep> <cls>", "<sep> e f <sep> a b <sep> <cls>", "a b c d e f <sep> <cls>"],
-}  # fmt: skip
+    "xlnet": [
+        "a b <sep> <cls>",
+        "c d <sep> e f <sep> a b <sep> <cls>",
+        "<sep> e f <sep> a b <sep> <cls>",
+        "a b c d e f <sep> <cls>",
+    ],
+}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -162,7 +168,7 @@ def test_lengths_that_do_not_fit(tokenizer):
 
 
 def byte_level(**names) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer as GPT-2's: nothing between two segments, and no padding token unless named."""
+    """Build a byte-level tokenizer like GPT-2's: nothing between two segments, no padding token unless named."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*names.values(), *alphabet])}
     model = Tokenizer(models.BPE(vocabulary, []))
@@ -173,7 +179,7 @@ def byte_level(**names) -> PreTrainedTokenizerFast:
 
 @pytest.mark.parametrize("names", [{}, {"eos_token": "<|end|>"}])
 def test_context_and_utterance_are_kept_apart_without_a_pair_template(names):
-    """Else the last word of the context and the first of the utterance are one: "wellI"."""
+    """Otherwise the last word of the context and the first of the utterance become one: "wellI"."""
     tokenizer = byte_level(**names)
     separator = names.get("eos_token", "\n")
     encoded = encode_text(tokenizer, ["I"], [["oh", "well"]])

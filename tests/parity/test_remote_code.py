@@ -41,14 +41,15 @@ assert not type(pipe).__module__.startswith("modeling_semanticmac") and again(cl
 alone = AutoModel.from_pretrained(sys.argv[4], trust_remote_code=True).eval()(**inputs)  # saved as a base model
 torch.testing.assert_close(alone.multimodal_embeds, base.multimodal_embeds, atol=1e-6, rtol=1e-5)
 again.model.base_model.save_pretrained(sys.argv[5])  # and by the code beside a head
-print(json.dumps({"pipeline": pipe(clips, batch_size=2), "logits": head.logits.flatten().tolist(), "subtasks": head.subtask_logits.flatten().tolist(),
+print(json.dumps({"pipeline": pipe(clips, batch_size=2), "logits": head.logits.flatten().tolist(),
+                  "subtasks": head.subtask_logits.flatten().tolist(),
                   "multimodal": base.multimodal_embeds.flatten().tolist()}))
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A complete tiny checkpoint: head, processor, towers, code."""
+    """Save a complete tiny checkpoint: head, processor, towers, code."""
     return save_tiny_checkpoint(tmp_path_factory.mktemp("remote"))
 
 
@@ -67,7 +68,7 @@ def answers(folder):
 
 
 def check_code(folder, classes: set[str]) -> None:
-    """Every class that the configuration names lies beside it, and no pipeline is named without its head."""
+    """Check that every class that the configuration names lies beside it, and that it names no pipeline."""
     config = json.loads((folder / "config.json").read_text())
     assert set(config["auto_map"]) == classes and "custom_pipelines" not in config
     assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in config["auto_map"].values())
@@ -82,7 +83,14 @@ def test_the_folder_answers_without_the_package(folder, tmp_path):
     script.write_text(SCRIPT)
     SemanticMACForAffect.from_pretrained(folder).base_model.save_pretrained(tmp_path / "base", include_encoders=True)
     folders = [str(folder), str(clip), *(str(tmp_path / name) for name in ("again", "base", "base again"))]
-    found = subprocess.run([sys.executable, str(script), *folders], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, str(script), *folders],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert found.returncode == 0, found.stderr[-3000:]
     for name in ("base", "base again"):
         check_code(tmp_path / name, {"AutoConfig", "AutoModel"})
@@ -124,7 +132,7 @@ def test_other_weights_than_the_named_are_refused(folder, tmp_path):
 
 
 def third_party(start: str) -> set[str]:
-    """What transformers asks for before it runs a file beside a checkpoint: the imports of the file and of all its siblings that it leads to."""
+    """Return what transformers requires before it runs a file beside a checkpoint: the imports of it and siblings."""
     waiting, seen, found = [str(PROJECT / "modeling_semanticmac" / f"{start}.py")], set(), set()
     while waiting:
         path = waiting.pop()

@@ -1,4 +1,4 @@
-"""Runs on language models with fewer positions, or tokenizers with more tokens, than expected; and on what is none."""
+"""Runs on language models with few positions and added tokens, and on what is not a language model."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ from tests.helpers.project import RECIPE
 
 
 def test_texts_are_cut_to_the_positions_of_the_language_model(world, tmp_path, caplog):
-    """The tokenizer has no limit and two added tokens; run.json holds the length that was used."""
+    """The tokenizer has no limit and two added tokens; run.json holds the length in use."""
     tokenizer = AutoTokenizer.from_pretrained(world["models"][1])
     known = len(tokenizer)
-    config = BertConfig(vocab_size=known, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-                        max_position_embeddings=6)  # fmt: skip
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=known, max_position_embeddings=6, **sizes)
     BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "words")
     tokenizer.add_tokens(["[laughs]", "[sighs]"])
     tokenizer.model_max_length = 10**30
