@@ -6,7 +6,7 @@ vector a frame or window.
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,13 @@ from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig,
 from .configuration_semanticmac import MEDIA_MODALITIES
 from .feature_extraction_imagebind import ImageBindFeatureExtractor, sound_inputs
 from .image_processing_imagebind import ImageBindImageProcessor, picture_inputs
-from .modeling_imagebind import ImageBindAudioModel, ImageBindPreTrainedModel, ImageBindVisionModel, weights_hash
+from .modeling_imagebind import (
+    ImageBindAudioModel,
+    ImageBindPreTrainedModel,
+    ImageBindVisionModel,
+    missing_weights,
+    weights_hash,
+)
 
 ENCODER_BATCH = 64  # frames or windows that a tower sees at once
 
@@ -56,20 +62,6 @@ def encoder_reference(name_or_path: str | os.PathLike, encoder: nn.Module, revis
         "subfolder": None,
         "weights_hash": weights_hash(encoder),
     }
-
-
-def missing_weights(missing: Iterable[str], unexpected: Iterable[str] = ()) -> str:
-    """Return the part of a sentence that names weights a checkpoint lacks, and those the model does not have."""
-    lacking, foreign = sorted(missing), sorted(unexpected)
-    parts = [f"lacks {len(lacking)} weights, {_listed(lacking)}; they would be random"] if lacking else []
-    parts += [f"holds {len(foreign)} weights that the model does not have, {_listed(foreign)}"] if foreign else []
-    return " and ".join(parts)
-
-
-def _listed(names: Sequence[str], limit: int = 5) -> str:
-    """Return names for a message; where there are many, the first ones and the number of the others."""
-    text = ", ".join(map(repr, names[:limit]))
-    return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
 
 
 def follow_umask(folder: str | os.PathLike) -> None:

@@ -5,7 +5,9 @@ Legend: B batch, L tokens (class token first), d width, h heads, D projection_di
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -177,11 +179,20 @@ class ImageBindPreTrainedModel(PreTrainedModel):
         self.requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        """Load as the library does, then freeze: loading creates new parameters, which require gradients."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        (loaded[0] if isinstance(loaded, tuple) else loaded).requires_grad_(False)
-        return loaded
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Load as the library does, then freeze: loading creates new parameters, which require gradients.
+
+        Raises:
+            ValueError: the checkpoint lacks weights, or holds weights that the tower does not have.
+        """
+        name, with_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        loaded: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        model, info = loaded
+        if info["missing_keys"] or info["unexpected_keys"]:
+            found = missing_weights(info["missing_keys"], info["unexpected_keys"])
+            raise ValueError(f"the checkpoint {name} of {cls.__name__} {found}. Use a complete checkpoint.")
+        model.requires_grad_(False)
+        return (model, info) if with_info else model
 
     def _encode(self, inputs: torch.Tensor, output_hidden_states: bool | None, return_dict: bool | None):
         """Apply stem, trunk and head to checked inputs."""
@@ -283,6 +294,20 @@ class ImageBindAudioModel(ImageBindPreTrainedModel):
         return F.normalize(embeds, dim=-1) * min(self.config.logit_scale, self.config.max_logit_scale)
 
 
+def missing_weights(missing: Iterable[str], unexpected: Iterable[str] = ()) -> str:
+    """Return the part of a sentence that names weights a checkpoint lacks, and those the model does not have."""
+    lacking, foreign = sorted(missing), sorted(unexpected)
+    parts = [f"lacks {_listed(lacking)}, which would be random"] if lacking else []
+    parts += [f"holds {_listed(foreign)}, not known to the model"] if foreign else []
+    return ", and ".join(parts)
+
+
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    """Return the number of weights and their names, of many the first ones."""
+    others = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{len(names)} weight{'s' * (len(names) > 1)} ({', '.join(map(repr, names[:limit]))}{others})"
+
+
 def weights_hash(model: nn.Module) -> str:
     """Return the SHA-256 (hex) of the names, dtypes, shapes and bytes of a model's state dict, sorted by name.
 
@@ -295,4 +320,11 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["ImageBindAudioModel", "ImageBindOutput", "ImageBindPreTrainedModel", "ImageBindVisionModel", "weights_hash"]
+__all__ = [
+    "ImageBindAudioModel",
+    "ImageBindOutput",
+    "ImageBindPreTrainedModel",
+    "ImageBindVisionModel",
+    "missing_weights",
+    "weights_hash",
+]

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
 
-from .encoders import missing_weights
+from .modeling_imagebind import missing_weights
 
 logger = logging.get_logger(__name__)
 

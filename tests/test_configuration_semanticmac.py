@@ -76,3 +76,11 @@ def test_thresholds_are_one_for_each_of_several_labels(task, thresholds):
     with pytest.raises(ValueError, match="label_thresholds"):
         tiny_config(task, label_thresholds=thresholds)
     assert tiny_config(EMOTIONS, label_thresholds=[0.1, 0.2, 0.3]).label_thresholds == [0.1, 0.2, 0.3]
+
+
+def test_a_new_scale_is_measured_by_its_own_family():
+    saved = SemanticMACConfig().to_dict()
+    assert saved["metrics"] == "mosi"
+    found = SemanticMACConfig.from_dict(saved, label_range=[0.0, 100.0])
+    assert (found.metrics, found.scale_scores, found.task.score_range) == ("scores", True, (0.0, 100.0))
+    assert SemanticMACConfig.from_dict(saved, task_name="mood").metrics == "mosi"

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from modeling_semanticmac.convert_imagebind import from_original
@@ -106,6 +107,18 @@ def test_saved_and_loaded(make, tmp_path):
     assert not loaded.training
     assert torch.equal(loaded(inputs_of(model)).embeds, model(inputs_of(model)).embeds)
     assert weights_hash(loaded) == weights_hash(model)
+
+
+@both
+def test_a_checkpoint_that_lacks_a_weight_is_refused(make, tmp_path):
+    make().save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["head_norm.wieght"] = tensors.pop("head_norm.weight")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    message = r"lacks 1 weight \('head_norm.weight'\), which would be random, and holds 1 weight \('head_norm.wieght'\), not known"
+    for load in (type(make()), AutoModel):
+        with pytest.raises(ValueError, match=message):
+            load.from_pretrained(tmp_path)
 
 
 @both
