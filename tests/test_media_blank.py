@@ -1,16 +1,14 @@
 """Pictures of one colour and silent sound count as missing; a chosen sound track reaches processor and store."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor
+from transformers import AutoProcessor, pipeline
 
 from modeling_semanticmac.clip_sampling import MediaClip
 from modeling_semanticmac.embedding_store import EmbeddingStore, FingerprintError
-from semanticmac import main
 from tests.helpers.extraction_cases import clip, extract, tiny_processor, tiny_towers
 from tests.helpers.media_files import numbered, tone, write_media, write_tracks
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
@@ -141,15 +139,12 @@ def test_the_sound_track_is_part_of_the_fingerprint_and_of_the_content(towers, t
         extract([clip("plain", path)], two, {"audio": towers["audio"]}, tmp_path / "one")
 
 
-def test_the_command_line_chooses_the_sound_track(tmp_path, capsys):
-    model, path = str(save_tiny_checkpoint(tmp_path / "model")), tmp_path / "tracks.mkv"
-    write_tracks(path, [tone(level=0.0), tone(700)], 1.0)
+def test_the_pipeline_chooses_the_sound_track(tmp_path):
+    path = str(write_tracks(tmp_path / "tracks.mkv", [tone(level=0.0), tone(700)], 1.0))
+    pipe = pipeline("video-affect", model=str(save_tiny_checkpoint(tmp_path / "model")), device="cpu")
     heard = {}
-    for track in ((), ("--audio_stream", "1")):
-        assert (
-            main(["predict", str(path), "--text", "good", "--model", model, "--device", "cpu", "--json", "-", *track])
-            == 0
-        )
-        (result,) = json.loads(capsys.readouterr().out)
-        heard[len(track)] = result["modalities"], result["media"]["missing"].get("audio")
-    assert heard == {0: (["text"], "no sound: silent throughout"), 2: (["text", "audio"], None)}
+    for track in (None, 1):
+        result = pipe({"video": path, "text": "good"}, **({} if track is None else {"audio_stream": track}))
+        heard[track] = result["modalities"], result["media"]["missing"].get("audio")
+    assert heard == {None: (["text"], "no sound: silent throughout"), 1: (["text", "audio"], None)}
+    assert pipe.processor.audio_stream is None

@@ -43,9 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--on_error", choices=ON_ERROR, default="raise", help="at a file that cannot be used: stop (default), or go on"
     )
     parser.add_argument("--allow_download", action="store_true", help="allow addresses to be downloaded")
-    parser.add_argument(
-        "--audio_stream", type=int, metavar="N", help="sound track to use, 0 is the first (default: FFmpeg's choice)"
-    )
     group = add_timeline_arguments(parser)
     group.add_argument("--timeline", metavar="OUT_DIR", help="folder for the timeline; an interrupted run is resumed")
     return parser
@@ -76,7 +73,6 @@ def predict_clips(args: argparse.Namespace, clips: list[dict]) -> int:
         pipe.load_encoders(args.modalities)
     loading = time.perf_counter() - start
     options = {name: getattr(args, name) for name in ("batch_size", "on_error", "allow_download", "modalities")}
-    options |= {} if args.audio_stream is None else {"audio_stream": args.audio_stream}
     # The pipeline returns the results of a generator one by one, as soon as each is there.
     answers = pipe((clip for clip in clips), timings=True, **options)
     results = []
