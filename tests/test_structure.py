@@ -12,7 +12,7 @@ PACKAGE = PROJECT / "modeling_semanticmac"
 BLOCK = "checkpoint block"  # the files at the top of the package
 # Each imports only what stands before it. The order is that of docs/architecture.md.
 ORDER = (
-    "files", BLOCK, "datasets_scripts", "metrics", "embedding_store", "embedding_extraction", "runs", "report", "hub", "training", "search",
+    "files", BLOCK, "datasets_scripts", "metrics", "embedding_store", "feature_files", "embedding_extraction", "runs", "report", "hub", "training", "search",
     "analyses", "timeline", "convert_imagebind", "commands", "hub_upload",
 )  # fmt: skip
 FRONTS = {"__init__", "__main__"}  # they import from everywhere: the package's front door

@@ -1,0 +1,78 @@
+"""Pickled tuples of dialogues: IEMOCAP and MELD features of DialogueRNN, DialogueGCN, MMGCN and their successors."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .streams import FeatureClip
+
+LENGTHS = (9, 10)
+
+
+def is_conversations(content) -> bool:
+    """Whether this is a tuple of 9 or 10 whose first entries are dicts by dialogue."""
+    return (
+        isinstance(content, tuple | list)
+        and len(content) in LENGTHS
+        and all(isinstance(part, dict) for part in content[:5])
+    )
+
+
+def read_conversations(content, where: str) -> Iterator[FeatureClip]:
+    """Yield the utterances of all dialogues in order.
+
+    The 9-tuple of IEMOCAP has audio and visual features, that of MELD audio alone; the 10-tuple of MELD has both. They
+    differ in what stands at the sixth place: features, or sentences. There is no validation split.
+
+    Raises:
+        ValueError: lists of a dialogue differ in their length.
+    """
+    ids, speakers, labels, text, audio = content[:5]
+    has_vision = not _is_text(content[5])
+    vision = content[5] if has_vision else {}
+    sentences, train, test = content[6 if has_vision else 5 :][:3]
+    splits = {dialogue: "train" for dialogue in train} | {dialogue: "test" for dialogue in test}
+    for dialogue, names in ids.items():
+        parts = {"labels": labels, "text": text, "audio": audio, "vision": vision, "sentences": sentences}
+        wrong = {
+            name: len(part[dialogue]) for name, part in parts.items() if part and len(part[dialogue]) != len(names)
+        }
+        if wrong:
+            raise ValueError(f"{where}: dialogue {dialogue!r} has {len(names)} utterances but {wrong}.")
+        spoken = [str(sentence) for sentence in sentences[dialogue]]
+        for row, name in enumerate(names):
+            yield FeatureClip(
+                _utterance_id(dialogue, name, row),
+                audio=_vector(audio[dialogue][row]),
+                vision=_vector(vision[dialogue][row]) if has_vision else None,
+                text_features=_vector(text[dialogue][row]),
+                text=spoken[row],
+                label=int(
+                    np.argmax(labels[dialogue][row]) if np.ndim(labels[dialogue][row]) else labels[dialogue][row]
+                ),
+                split=splits.get(dialogue),
+                context=spoken[:row],
+                speaker=_speaker(speakers[dialogue][row]),
+            )
+
+
+def _is_text(part: dict) -> bool:
+    first = next(iter(part.values()), [])
+    return len(first) > 0 and isinstance(first[0], str | bytes)
+
+
+def _vector(value) -> np.ndarray:
+    return np.asarray(value, dtype=np.float32).reshape(1, -1)
+
+
+def _utterance_id(dialogue, name, row: int) -> str:
+    """Return IEMOCAP's own id, or MELD's `dia<D>_utt<U>` where the file numbers dialogues and utterances."""
+    return str(name) if isinstance(name, str) else f"dia{dialogue}_utt{row if isinstance(name, list) else name}"
+
+
+def _speaker(value) -> str:
+    """Return a letter as it is, and the position of a one-hot vector as a number."""
+    return value if isinstance(value, str) else str(int(np.argmax(value)))
+
+
+__all__ = ["is_conversations", "read_conversations"]
