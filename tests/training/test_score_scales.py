@@ -2,11 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from transformers import pipeline
 
+from examples.tiny_models import save_tiny_language_model
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect, TaskSpecification
 from modeling_semanticmac.affect_heads import on_task_scale, task_loss
+from modeling_semanticmac.commands import train
+from modeling_semanticmac.files.atomic_files import write_csv
+from modeling_semanticmac.runs.record import read_predictions
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from modeling_semanticmac.training.objectives import subtask_losses
 from modeling_semanticmac.training.semantic_contrast import shares_label
@@ -138,3 +144,31 @@ def test_labels_differ_where_their_side_of_the_middle_does():
     report = state.advance(2)
     assert state.targets(torch.arange(2))["T"].tolist() == [5.0, 1.0]
     assert report["differs_T"] == 1.0 and report["movement_T"] == 4.0
+
+
+def test_a_run_on_your_own_scale_from_table_to_prediction(tmp_path):
+    """Texts with percentages: predictions, metrics, report and the pipeline of the saved model all use the range."""
+    texts = word_corpus(40)["text"]
+    scores = [rescaled(score, PERCENT) for score in word_corpus(40)["label"]]
+    folder, run = tmp_path / "clips", tmp_path / "run"
+    folder.mkdir()
+    splits = ["train"] * 28 + ["validation"] * 6 + ["test"] * 6
+    write_csv(folder / "clips.csv", ["text", "label", "split"], zip(texts, scores, splits))
+    words = save_tiny_language_model(tmp_path / "words", texts)
+    train.main([
+        "--corpus", "video_folder", "--task", "sentiment", "--data_dir", str(folder), "--output_dir", str(run),
+        "--corpus_options", '{"label_range": [0, 100]}', "--language_model", str(words), "--modalities", "text",
+        "--num_train_epochs", "2", "--use_cpu", "--do_train", "--do_predict",
+    ])  # fmt: skip
+    rows = read_predictions(run / "predictions_test.csv")
+    predictions, labels = (np.array([float(row[name]) for row in rows]) for name in ("prediction", "label"))
+    results = json.loads((run / "all_results.json").read_text())
+    assert results["test_mae"] == pytest.approx(np.abs(predictions - labels).mean(), rel=1e-5)
+    assert results["test_loss"] == pytest.approx(results["test_mae"] / (100 / 6), rel=1e-5)
+    sides = [np.digitize(values, [50 - 100 / 12, 50 + 100 / 12]) for values in (predictions, labels)]
+    assert results["test_polarity_acc"] == pytest.approx((sides[0] == sides[1]).mean())
+    assert "acc7" not in (run / "report.md").read_text() and "a score in [0, 100]" in (run / "report.md").read_text()
+    assert json.loads((run / "config.json").read_text())["scale_scores"] is True
+    found = pipeline("video-affect", model=str(run), device="cpu")([{"text": text} for text in texts[-6:]])
+    assert [result["score"] for result in found] == pytest.approx(predictions.tolist(), abs=1e-3)
+    assert [result["polarity"] for result in found] == [("negative", "neutral", "positive")[side] for side in sides[0]]
