@@ -381,6 +381,19 @@ class SemanticMACConfig(PreTrainedConfig):
         self.metrics, self.scale_scores = task.metrics, task.scale_scores
 
     @property
+    def num_frames(self) -> int:
+        """Refuse the library's pipeline "video-classification", which asks for this number and would only see it.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            "SemanticMAC reads text and sound too, and samples frames by their time, so the pipeline "
+            '"video-classification" cannot run it; use pipeline("video-affect", model=...), with the package imported or '
+            "trust_remote_code=True."
+        )
+
+    @property
     def task(self) -> TaskSpecification:
         """The task that the configuration states."""
         names, limits = self._label_names(), tuple(self.label_range or ())

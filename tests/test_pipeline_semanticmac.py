@@ -315,3 +315,11 @@ def test_files_and_threads_are_given_back(pipe, media):
     for _ in range(5):
         pipe([str(media / "both.mp4"), "gone", str(media / "notes.txt")], on_error="skip")
     assert len(os.listdir("/proc/self/fd")) == len(files) and threading.active_count() == threads
+
+
+def test_the_pipeline_of_frames_alone_is_refused_in_a_sentence(checkpoint, media):
+    """It would answer from the first frames of the picture, without sound and text."""
+    frames = pipeline("video-classification", model=str(checkpoint), device="cpu")
+    with pytest.raises(AttributeError, match='reads text and sound too.*use pipeline."video-affect", model=...'):
+        frames(str(media / "both.mp4"))
+    assert not hasattr(frames.model.config, "num_frames")

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 
 from ..configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from ..configuration_semanticmac import SemanticMACConfig
+from ..pipeline_semanticmac import TASK
 
 PAPER = "https://arxiv.org/abs/2408.07694"
 CODE_LICENSE = "Apache-2.0"
@@ -200,8 +201,8 @@ def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more)
     names = {part.role: part.name for part in parts if part.name and part.name != repo_id}
     base = names.get(STARTING_MODEL) or names.get("language model")
     return ModelCardData(
-        library_name="transformers", pipeline_tag="video-classification",
-        tags=[*TAGS, config.task.name, "arxiv:2408.07694"],
+        library_name="transformers", pipeline_tag=TASK,
+        tags=[*TAGS, "video-classification", config.task.name, "arxiv:2408.07694"],
         base_model=base, model_name=repo_id.rpartition("/")[2] if more.get("eval_results") else None,
         **license_fields(parts), **more,
     )  # fmt: skip

@@ -252,7 +252,9 @@ class Handler(BaseHTTPRequestHandler):
             }
             answer |= {"private": self._repository(kind, name).private, "tags": [], "downloads": 0, "likes": 0}
             card = FRONT_MATTER.match(files.get("README.md", b"").decode())
-            self._json(answer | ({"cardData": yaml.safe_load(card[1])} if card else {}))
+            data = yaml.safe_load(card[1]) if card else {}
+            named = {name: data[name] for name in ("pipeline_tag", "library_name") if name in data}
+            self._json(answer | ({"cardData": data} if card else {}) | named)
 
     def _entry(self, files: dict[str, bytes], path: str) -> dict:
         return {"type": "file", "path": path, "size": len(files[path]), "oid": file_hash(files, path)}

@@ -41,6 +41,8 @@ def answers(name: str) -> dict:
     predict = pipeline("video-affect", model=name, device="cpu", **OPTIONS)
     found = {"logits": head(**inputs).logits, "multimodal": base(**inputs).multimodal_embeds}
     found = {key: value.flatten().tolist() for key, value in found.items()}
+    unnamed = pipeline(model=name, device="cpu", **OPTIONS)  # by the tag of the card, or by the code's own name
+    assert type(unnamed) is type(predict) and unnamed.task == "video-affect"
     return {**found, "pipeline": predict({"video": CLIP, "text": "good day"})["score"]}
 
 

@@ -137,7 +137,7 @@ def test_cards_are_valid_and_say_what_is_known(world):
     for repository in ("org/first", "org/alone", "org/twice"):
         card = world.card(repository)
         assert metadata_errors(world.text("README.md", repository)) == []
-        assert card["library_name"] == "transformers" and card["pipeline_tag"] == "video-classification"
+        assert card["library_name"] == "transformers" and card["pipeline_tag"] == "video-affect"
         assert card["base_model"] == "org/words" and card["license"] == "other"
     assert world.read["package"]["cards"]["org/first"] == world.card()
     text = world.text("README.md")
