@@ -1,31 +1,79 @@
-"""What a user gives for a clip (a path, bytes, an address, words, or several of these) as one description with named fields."""
+"""Clips as users pass them (a path, bytes, an address, arrays, a row of a dataset), as named fields and as streams.
+
+Legend: T time steps, n frames, H height, W width in pixels.
+"""
 
 import math
 import numbers
 import os
+import re
+import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlparse
 
-from .clip_sampling import MediaClip
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from .clip_sampling import MediaClip, frame_times
 from .configuration_semanticmac import MODALITIES
-from .media_info import MediaError
+from .image_processing_imagebind import cut_side
+from .media_decoding import Media
+from .media_info import BLANK, MediaError
 from .text_encoding import is_missing
 
-CLIP_FIELDS = ("video", "audio", "text", "context", "start", "end", "crop")
+logger = logging.get_logger(__name__)
+
+CLIP_FIELDS = ("video", "audio", "text", "context", "start", "end", "crop", "audio_stream")
+# Fields of a row of a corpus that are not predicted from: they may stay in a clip.
+ROW_FIELDS = {
+    *("id", "video_id", "speaker", "split", "label", "labels", "label_text", "label_audio", "label_vision"),
+}
 # How the names of video and sound files end; the files of a folder that are taken for media.
 MEDIA_SUFFIXES = set(
     ".3gp .aac .ac3 .aif .aiff .amr .asf .avi .f4v .flac .flv .m2ts .m4a .m4v .mka .mkv .mov .mp3 .mp4 .mpeg .mpg .mts "
     ".mxf .oga .ogg .ogv .opus .ts .vob .wav .webm .wma .wmv".split()
 )
 DOWNLOAD_SECONDS = 60.0  # without an answer
+MAX_SECONDS = 600.0
+MOST_CHANNELS = 8
+LOUDEST = 4.0  # decoders go a little past 1; samples of 16 bits reach 32768
+LOCAL_SCHEMES = {"file", "local", "memory", "tar", "zip"}  # fsspec reads these without a network
+EXPECTED = (
+    'a path, an address, bytes, an open file, {"path", "bytes"}, {"array", "sampling_rate"}, {"frames", "fps"} or a '
+    "decoder of datasets"
+)
+
+
+class Sound(NamedTuple):
+    """Samples of a whole clip, (samples,) or (channels, samples), and how many there are a second."""
+
+    array: np.ndarray | torch.Tensor | Sequence
+    sampling_rate: int
+
+
+class Frames(NamedTuple):
+    """Pictures of a whole clip, uint8 (n, H, W, 3) or (n, 3, H, W) or n PIL images, and how many there are a second."""
+
+    frames: np.ndarray | torch.Tensor | Sequence
+    fps: float
+
+    @property
+    def duration(self) -> float:
+        return len(self.frames) / self.fps
+
+    def at(self, times: Sequence[float]) -> list:
+        return [self.frames[min(max(int(time * self.fps), 0), len(self.frames) - 1)] for time in times]
 
 
 def is_address(source) -> bool:
-    """Whether this is an http(s) URL."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+    """Return whether this is a URL, of http(s) or of a file system of fsspec."""
+    return isinstance(source, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source) is not None
 
 
 def media_files(folder: str | os.PathLike) -> list[str]:
@@ -40,89 +88,256 @@ def media_files(folder: str | os.PathLike) -> list[str]:
     found = [str(path) for path in paths if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()]
     if not found:
         raise ValueError(
-            f"{os.fspath(folder)}: the folder holds no video or sound file (.mp4, .mkv, .wav, ...); name the folder that does, or the files."
+            f"{os.fspath(folder)}: the folder holds no video or sound file (.mp4, .mkv, .wav, ...); name the folder "
+            "that does, or the files."
         )
     return found
 
 
-def as_clip(given) -> dict:
-    """One clip as a dict with all of `CLIP_FIELDS`, None for what was not given.
+def table_rows(inputs) -> Iterable[Mapping] | None:
+    """Return the rows of a `datasets.Dataset`, an `IterableDataset` or a `pandas.DataFrame`; None for anything else.
 
-    Args:
-        given: a path, an address, the bytes of a file, or a mapping of some of `CLIP_FIELDS`.
+    Columns that are not fields of a clip, such as labels, are left out. Media columns are not decoded by `datasets`.
 
     Raises:
-        MediaError: a string that is no file.
+        ValueError: several splits, or a table without any field of a clip.
+    """
+    datasets, pandas = sys.modules.get("datasets"), sys.modules.get("pandas")
+    if pandas is not None and isinstance(inputs, pandas.DataFrame):
+        names, rows = list(inputs.columns), inputs.to_dict("records")
+    elif datasets is not None and isinstance(inputs, datasets.DatasetDict | datasets.IterableDatasetDict):
+        names = list(inputs)
+        raise ValueError(f"this is a {type(inputs).__name__} of the splits {', '.join(names)}; give one of them.")
+    elif datasets is not None and isinstance(inputs, datasets.Dataset | datasets.IterableDataset):
+        for name, feature in (inputs.features or {}).items():
+            if name in ("video", "audio") and getattr(feature, "decode", False):
+                inputs = inputs.cast_column(name, replace(feature, decode=False))
+        names, rows = list(inputs.column_names or CLIP_FIELDS), inputs
+    else:
+        return None
+    fields = [name for name in names if name in (*CLIP_FIELDS, "media")]
+    if not fields:
+        raise ValueError(f"the table has the columns {', '.join(map(str, names))}; expected some of {_fields_text()}.")
+    unread = [str(name) for name in names if name not in fields and name not in ROW_FIELDS]
+    if unread:
+        logger.warning(f"Columns that are not read: {', '.join(unread)}; read are {', '.join(fields)}.")
+    return ({name: None if _is_nan(row[name]) else row[name] for name in fields} for row in rows)
+
+
+def as_clip(given) -> dict:
+    """Return one clip as a dict with all of `CLIP_FIELDS`, None for what was not given.
+
+    Args:
+        given: a media value (see `media_source`), a mapping of some of `CLIP_FIELDS`, or a row of a corpus, with its
+            `media`. What a row says about the clip, such as its label, is left out.
+
+    Returns:
+        `video` and `audio` as `media_source` returns them, the other fields as they were given.
+
+    Raises:
+        MediaError: a string that is not a file.
         ValueError: something else, unknown fields, nothing at all.
     """
-    if isinstance(given, str | os.PathLike | bytes):
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(given, pandas.Series):
+        given = {name: None if _is_nan(value) else value for name, value in given.items()}
+    if not isinstance(given, Mapping) or _is_media_value(given):
         given = {"video": given}
-    if not isinstance(given, Mapping):
-        raise ValueError(
-            f"a clip is given as {type(given).__name__}; expected a path, bytes, or a dict with some of {', '.join(CLIP_FIELDS)}."
-        )
-    unknown = [str(name) for name in given if name not in CLIP_FIELDS]
+    if "media" in given:
+        given = _from_row(given)
+    unknown = [str(name) for name in given if name not in CLIP_FIELDS and name not in ROW_FIELDS]
     if unknown:
-        raise ValueError(f"a clip has the unknown field {unknown[0]!r}; expected some of {', '.join(CLIP_FIELDS)}.")
+        raise ValueError(f"a clip has the unknown field {unknown[0]!r}; expected some of {_fields_text()}.")
     clip: dict[str, Any] = {name: given.get(name) for name in CLIP_FIELDS}
     for name in ("video", "audio"):
-        clip[name] = _checked(clip[name])
+        clip[name] = media_source(clip[name], name)
+    if isinstance(clip["video"], Sound) and clip["audio"] is None:
+        clip["video"], clip["audio"] = None, clip["video"]
     for name in ("start", "end"):
         if clip[name] is not None and not (isinstance(clip[name], numbers.Real) and math.isfinite(clip[name])):
             raise ValueError(f"{name} is {clip[name]!r}; expected a number of seconds, or None.")
+    for name in ("text", "context"):
+        clip[name] = None if _is_nan(clip[name]) else clip[name]
     if not isinstance(clip["text"], str | None):
         raise ValueError(f"text is {clip['text']!r}; expected words in a string, or None.")
-    clip["context"] = list(clip["context"] or ()) if not isinstance(clip["context"], str) else clip["context"]
+    clip["context"] = clip["context"] if isinstance(clip["context"], str) else list(_or_empty(clip["context"]))
     if not isinstance(clip["context"], list) or not all(isinstance(earlier, str) for earlier in clip["context"]):
         raise ValueError(f"context is {clip['context']!r}; expected a list of the earlier utterances, oldest first.")
     return clip
 
 
-def _checked(source):
-    """A media source, None for an empty one."""
-    if source is None or source == "":
+def _fields_text() -> str:
+    return ", ".join(CLIP_FIELDS)
+
+
+def _or_empty(context):
+    return () if context is None else context
+
+
+def _from_row(row: Mapping) -> dict:
+    """The fields of a row of the clip schema, whose media has a path, a cut and a crop."""
+    media = row["media"] or {}
+    if not isinstance(media, Mapping):
+        raise ValueError(f'media is {type(media).__name__}; expected {{"path", "start", "end", "crop"}}, or use video.')
+    cut = {name: media.get(name) for name in ("start", "end", "crop", "audio_stream") if name in media}
+    return {"video": media.get("path"), **cut, **{name: value for name, value in row.items() if name != "media"}}
+
+
+def _is_nan(value) -> bool:
+    """Whether this is what pandas has for nothing: NaN, NaT or NA."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return type(value).__name__ in ("NaTType", "NAType")
+
+
+def _is_media_value(value: Mapping) -> bool:
+    keys = set(value)
+    return {"array", "sampling_rate"} <= keys or {"frames", "fps"} <= keys or bool(keys) and keys <= {"path", "bytes"}
+
+
+def media_source(value, name: str = "video"):
+    """Return a media value as None, a path, an address, bytes, an open `Media`, `Sound` or `Frames`.
+
+    Args:
+        value: a path; an address, also `file://` and those of fsspec; bytes; an open file or `Media`; {"path", "bytes"}
+            of an undecoded `datasets` value; {"array", "sampling_rate"}; {"frames", "fps"}; a decoder that `datasets`
+            returns, or an AudioDecoder of torchcodec; None, NaN or "" for nothing.
+        name: of the field, for messages.
+
+    Raises:
+        MediaError: a string that is not a file, or an empty file.
+        ValueError: anything else, with its type.
+    """
+    if value is None or _is_nan(value) or (isinstance(value, str) and not value):
         return None
-    if source == b"":
-        raise MediaError("<0 bytes>", "not media", "the file is empty; read it again.")
-    if isinstance(source, bytes) or is_address(source) or os.path.exists(source):
-        return source
+    if isinstance(value, Media):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return _checked_path(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        if not len(value):
+            raise MediaError("<0 bytes>", "not media", "the file is empty; read it again.")
+        return bytes(value)
+    encoded = getattr(value, "_hf_encoded", None)  # by which `datasets` keeps what a decoder decodes
+    if isinstance(encoded, Mapping):
+        return media_source(encoded, name)
+    if isinstance(value, Mapping):
+        return _from_mapping(value, name)
+    if hasattr(value, "get_all_samples"):
+        samples = value.get_all_samples()
+        return Sound(samples.data, samples.sample_rate)
+    if hasattr(value, "read"):
+        return media_source(_read(value, name), name)
+    if _has_pictures(value):
+        found = f"{type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+        raise ValueError(
+            f"{name} is a {found}, and when they are shown is not known; give the file, or "
+            '{"frames": ..., "fps": frames a second}.'
+        )
+    raise ValueError(f"{name} is given as {type(value).__name__}; expected {EXPECTED}.")
+
+
+def _has_pictures(value) -> bool:
+    return hasattr(value, "shape") or (
+        isinstance(value, list | tuple) and bool(value) and all(hasattr(item, "size") for item in value)
+    )
+
+
+def _checked_path(value: str | os.PathLike):
+    if isinstance(value, str) and is_address(value):
+        scheme = urlparse(value)
+        if scheme.scheme.lower() != "file":
+            return value
+        value = unquote(scheme.path if not scheme.netloc else f"//{scheme.netloc}{scheme.path}")
+    if os.path.exists(value):
+        return value
     raise MediaError(
-        os.fspath(source),
+        os.fspath(value),
         "no file",
         'there is no such file; check the path, or give words as {"text": "..."}.',
     )
 
 
-def source_name(given) -> str | None:
-    """What a clip is called in messages: its file or address, or the beginning of its words."""
-    if isinstance(given, Mapping):
-        named = given.get("video") or given.get("audio") or given.get("text")
-        given = named if named is not None else dict(given)
-    return f"<{len(given)} bytes>" if isinstance(given, bytes) else str(given)
+def _from_mapping(value: Mapping, name: str):
+    if {"array", "sampling_rate"} <= set(value):
+        return Sound(value["array"], value["sampling_rate"])
+    if {"frames", "fps"} <= set(value):
+        if not _is_positive(value["fps"]) or not len(value["frames"]):
+            raise ValueError(f"{name} has {len(value['frames'])} frames at {value['fps']!r} a second; expected some.")
+        return Frames(value["frames"], float(value["fps"]))
+    if value.get("bytes") is not None:
+        return media_source(value["bytes"], name)
+    if value.get("path") is not None:
+        return media_source(value["path"], name)
+    if set(value) <= {"path", "bytes"}:
+        return None
+    raise ValueError(f"{name} is a dict with {', '.join(map(str, value)) or 'nothing'}; expected {EXPECTED}.")
+
+
+def _is_positive(value) -> bool:
+    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf
+
+
+def _read(file, name: str) -> bytes:
+    """The bytes of an open file, from its beginning where it can go back."""
+    if hasattr(file, "seekable") and file.seekable():
+        file.seek(0)
+    found = file.read()
+    if not isinstance(found, bytes):
+        raise ValueError(f'{name} is an open file of {type(found).__name__}; open it in binary mode, open(path, "rb").')
+    return found
+
+
+def source_name(given) -> str:
+    """Return what a clip is called in messages: its file or address, its type, or the beginning of its words."""
+    if isinstance(given, Mapping) and not _is_media_value(given):
+        media = given.get("media")
+        named = [given.get("video"), given.get("audio"), media.get("path") if isinstance(media, Mapping) else media]
+        present = [value for value in (*named, given.get("text")) if value is not None and not _is_nan(value)]
+        given = present[0] if present else dict(given)
+    if isinstance(given, Mapping) and given.get("path"):
+        given = given["path"]
+    if isinstance(given, bytes | bytearray | memoryview):
+        return f"<{len(given)} bytes>"
+    if isinstance(given, Sound | Frames):
+        given = given[0]
+    if isinstance(given, Mapping) and given:
+        return f"<{', '.join(map(str, given))}>"
+    if isinstance(given, str | os.PathLike | Mapping | int | float) or given is None:
+        return str(given)
+    return given.info.path if isinstance(given, Media) else f"<{type(given).__name__}>"
 
 
 def fetch(address: str, allow_download: bool) -> bytes:
-    """The bytes behind an http(s) URL, into memory.
+    """Return the bytes behind an address, in memory.
+
+    Args:
+        address: of http(s), or of a file system of fsspec such as `hf://`, `s3://` or `zip://`.
+        allow_download: whether the network may be used.
 
     Raises:
         ValueError: downloading was not allowed.
-        MediaError: the address does not give a file.
+        MediaError: the address does not return a file.
     """
-    if not allow_download:
+    schemes = {scheme.lower() for scheme in re.findall(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", address)}
+    if not allow_download and not schemes <= LOCAL_SCHEMES:
         raise ValueError(
-            f"{address}: this is an address, and nothing is downloaded unless allow_download=True says so; or download the file and give its path."
+            f"{address}: this is an address, and nothing is downloaded unless allow_download=True says so; or download "
+            "the file and give its path."
         )
     try:
-        with urllib.request.urlopen(address, timeout=DOWNLOAD_SECONDS) as answer:
-            return answer.read()
-    except (OSError, ValueError, HTTPException) as error:  # no server, no answer, no such file, no address
+        if schemes <= {"http", "https"}:
+            with urllib.request.urlopen(address, timeout=DOWNLOAD_SECONDS) as answer:
+                return answer.read()
+        import fsspec
+
+        with fsspec.open(address, "rb") as file:
+            return file.read()
+    except (OSError, ValueError, HTTPException, ImportError) as error:  # no server, no answer, no such file or scheme
         found = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MediaError(
             address, "no file", f"it cannot be downloaded ({found}); check the address, or download the file yourself."
         ) from error
-
-
-MAX_SECONDS = 600.0
 
 
 def read_clip(
@@ -133,19 +348,20 @@ def read_clip(
     allow_download: bool = False,
     max_seconds: float | None = MAX_SECONDS,
 ) -> dict:
-    """The words and streams of one clip.
+    """Read the words and streams of one clip.
 
     Args:
         given: as `as_clip` takes it.
         processor: SemanticMACProcessor.
         readable: those of "text", "audio" and "vision" that the model reads.
         modalities: those of them to use.
-        allow_download: let an http(s) URL be downloaded.
+        allow_download: let an address be downloaded.
         max_seconds: longer clips are an error; None: any length.
 
     Returns:
-        `text` or None, `context`, `pixel_values` (T, 3, H, W) or None, `input_features` (T, 1, M, F) or None, and `report` (None without media): path,
-        start, end, duration (seconds), `missing` (reasons by modality), `notes`, and `audio`, the path of a separate sound file.
+        `text` or None, `context`, `pixel_values` (T, 3, H, W) or None, `input_features` (T, 1, M, F) or None, and
+        `report` (None without media): path, start, end, duration (seconds), `missing` (reasons by modality), `notes`,
+        and `audio`, the path of a separate sound file.
 
     Raises:
         MediaError: a file that cannot be used.
@@ -156,38 +372,136 @@ def read_clip(
     unread |= {modality: "left out as asked" for modality in MODALITIES if modality not in modalities}
     text = None if "text" in unread else clip["text"]
     found = {"pixel_values": None, "input_features": None, "report": None}
-    cut = {name: clip[name] for name in ("start", "end", "crop")}
+    cut = {name: clip[name] for name in ("start", "end", "crop", "audio_stream")}
     for kind, streams in (("video", ("vision", "audio")), ("audio", ("audio",))):
         if clip[kind] is not None:
             streams = ("vision",) if kind == "video" and clip["audio"] is not None else streams
-            read = _read_file(clip[kind], cut, streams, unread, processor, allow_download, max_seconds)
-            found = read if found["report"] is None else _joined(found, read)
+            read = _read_arrays if isinstance(clip[kind], Sound | Frames) else _read_file
+            reasons = {modality: unread.get(modality) for modality in streams}
+            name = _name_of(given, kind, clip[kind])
+            part = read(clip[kind], name, cut, reasons, processor, allow_download, max_seconds)
+            found = part if found["report"] is None else _joined(found, part)
     if is_missing(text) and found["pixel_values"] is None and found["input_features"] is None:
         used = " and ".join(modality for modality in MODALITIES if modality not in unread)
         raise ValueError(f"{source_name(given)}: the clip holds nothing to predict from; the model reads {used} here.")
     return {**found, "text": text, "context": clip["context"]}
 
 
+def _name_of(given, kind: str, source) -> str:
+    """What a media value is called: as the user gave it, where that was within a mapping."""
+    if isinstance(given, Mapping) and given.get(kind) is not None and not _is_media_value(given):
+        return source_name({kind: given[kind]})
+    return source_name(source if isinstance(source, str | os.PathLike) else given)
+
+
 def _read_file(
-    source, cut: dict, streams, unread: dict, processor, allow_download: bool, max_seconds: float | None
+    source, name: str, cut: dict, streams: Mapping, processor, allow_download: bool, max_seconds: float | None
 ) -> dict:
-    """What the processor makes of one file; errors and report with the name that the user gave."""
-    name = source_name(source) or "clip"
+    """Return what the processor makes of one file; errors and report bear the name that the user gave."""
     media = {"path": fetch(source, allow_download) if is_address(source) else source, **cut}
+    if "audio" not in streams:
+        media["audio_stream"] = None
     try:
         if max_seconds is not None:
-            with MediaClip(media) as opened:
+            with MediaClip(media, processor.audio_stream if "audio" in streams else None) as opened:
                 _check_length(name, opened.duration, max_seconds)
-        found = processor.encode_media(media, [modality for modality in streams if modality not in unread])
+        found = processor.encode_media(media, [modality for modality in streams if not streams[modality]])
     except MediaError as error:
         raise MediaError(name, error.reason, error.message) from error
     except ValueError:
         raise
-    except Exception as error:  # whatever a decoder makes of broken bytes
+    except Exception as error:  # decoders raise anything on broken bytes
         message = f"decoding ends with {type(error).__name__}: {error}; copy or convert the file again."
         raise MediaError(name, "cannot decode", message) from error
-    missing = found["report"]["missing"] | {modality: unread[modality] for modality in streams if modality in unread}
+    missing = found["report"]["missing"] | {modality: why for modality, why in streams.items() if why}
     return {**found, "report": {**found["report"], "path": name, "missing": missing}}
+
+
+def _read_arrays(
+    source, name: str, cut: dict, streams: Mapping, processor, allow_download: bool, max_seconds: float | None
+) -> dict:
+    """Return what the processor makes of decoded frames or samples, in the form of `_read_file`."""
+    is_sound = isinstance(source, Sound)
+    if is_sound:
+        source = _checked_sound(source, name)
+    duration = source.array.shape[-1] / source.sampling_rate if is_sound else source.duration
+    start, end = (cut["start"] or 0.0), (duration if cut["end"] is None else min(cut["end"], duration))
+    if not 0 <= start < end:
+        raise ValueError(
+            f"{name}: the cut from {start:g} s to {end:g} s is not within the {duration:.2f} s of the clip."
+        )
+    if max_seconds is not None:
+        _check_length(name, end - start, max_seconds)
+    kind, other = ("audio", "vision") if is_sound else ("vision", "audio")
+    missing = {modality: why for modality, why in streams.items() if why}
+    if other in streams and other not in missing:
+        missing[other] = f"no {'video' if is_sound else 'audio'} stream"
+    found: dict[str, torch.Tensor | None] = {"pixel_values": None, "input_features": None}
+    if kind in streams and kind not in missing:
+        read = _sound_inputs if is_sound else _picture_inputs
+        field = "input_features" if is_sound else "pixel_values"
+        found[field] = read(source, start, end, cut["crop"], processor)
+        if found[field] is None:
+            missing[kind] = BLANK["audio" if is_sound else "video"]
+    report = {"path": name, "start": start, "end": end, "duration": end - start, "missing": missing, "notes": []}
+    return {**found, "report": report}
+
+
+def _checked_sound(source: Sound, name: str) -> Sound:
+    """The same samples as a float32 tensor.
+
+    Raises:
+        ValueError: no sampling rate, or samples that are not (samples,) or (channels, samples) within [-1, 1].
+    """
+    if not _is_positive(source.sampling_rate):
+        raise ValueError(f"{name}: sampling_rate is {source.sampling_rate!r}; expected the samples a second.")
+    array = np.asarray(source.array)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[0] > MOST_CHANNELS):
+        raise ValueError(
+            f"{name}: the samples have shape {array.shape}; expected (samples,), or (channels, samples) of up to "
+            f"{MOST_CHANNELS} channels."
+        )
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name}: the samples are {array.dtype}; expected floats from -1 to 1.")
+    if array.size and np.abs(array).max() > LOUDEST:
+        raise ValueError(f"{name}: the samples reach {np.abs(array).max():g}; expected floats from -1 to 1.")
+    return Sound(torch.as_tensor(array, dtype=torch.float32), source.sampling_rate)
+
+
+def _sound_inputs(source: Sound, start: float, end: float, crop: str | None, processor) -> torch.Tensor | None:
+    rate = source.sampling_rate
+    sound = torch.as_tensor(source.array)[..., round(start * rate) : round(end * rate)]
+    return _one(processor(text=".", waveform=sound, sampling_rate=rate), "input_features")
+
+
+def _picture_inputs(source: Frames, start: float, end: float, crop: str | None, processor) -> torch.Tensor | None:
+    times = frame_times(end - start, processor.frames_per_second, processor.num_frames)
+    is_pairs = processor.vision_window == "clip"
+    if is_pairs:
+        times = [time + offset for time in times for offset in (-0.25, 0.25)]
+    shown = source.at([min(max(start + time, start), end - 1e-3) for time in times])
+    frames = torch.stack([_picture(frame) for frame in shown])  # (n, 3, H, W)
+    frames = cut_side(frames, crop)
+    return _one(processor(text=".", frames=frames.unflatten(0, (-1, 2)) if is_pairs else frames), "pixel_values")
+
+
+def _picture(frame) -> torch.Tensor:
+    """A PIL image or an array as uint8 (3, H, W)."""
+    if hasattr(frame, "convert"):
+        frame = np.array(frame.convert("RGB"))
+    frame = torch.as_tensor(np.asarray(frame) if not isinstance(frame, torch.Tensor) else frame)
+    if frame.ndim == 3 and frame.shape[0] != 3 and frame.shape[-1] == 3:
+        frame = frame.movedim(-1, 0)
+    if frame.ndim != 3 or frame.shape[0] != 3 or frame.dtype != torch.uint8:
+        raise ValueError(
+            f"a frame is {frame.dtype} {tuple(frame.shape)}; expected uint8 (H, W, 3) or (3, H, W), or a PIL image."
+        )
+    return frame
+
+
+def _one(batch: Mapping, field: str) -> torch.Tensor | None:
+    """The stream of a batch of one; None where it is blank."""
+    return batch[field][0] if field in batch else None
 
 
 def _check_length(name: str, duration: float, max_seconds: float) -> None:
@@ -195,7 +509,8 @@ def _check_length(name: str, duration: float, max_seconds: float) -> None:
         raise MediaError(
             name,
             "over the length limit",
-            f"the clip lasts {duration:.1f} s, the limit is {max_seconds:g} s; cut it with start and end, or give a larger max_seconds.",
+            f"the clip lasts {duration:.1f} s, the limit is {max_seconds:g} s; cut it with start and end, or give a "
+            "larger max_seconds.",
         )
 
 
@@ -206,4 +521,16 @@ def _joined(picture: dict, sound: dict) -> dict:
     return {**sound, "pixel_values": picture["pixel_values"], "report": {**video, **both, "audio": audio["path"]}}
 
 
-__all__ = ["CLIP_FIELDS", "MAX_SECONDS", "as_clip", "fetch", "is_address", "media_files", "read_clip", "source_name"]
+__all__ = [
+    "CLIP_FIELDS",
+    "MAX_SECONDS",
+    "MEDIA_SUFFIXES",
+    "as_clip",
+    "fetch",
+    "is_address",
+    "media_files",
+    "media_source",
+    "read_clip",
+    "source_name",
+    "table_rows",
+]

@@ -1,4 +1,4 @@
-"""`pipeline("video-affect", model=...)`: a video of a speaking person in, what it expresses out, by the whole and by each modality.
+"""`pipeline("video-affect", model=...)`: predicts what videos of speaking people express, as a whole and by modality.
 
 Legend: B clips of a batch, T frames or sound windows, C outputs.
 """
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from .clip_input import media_files, read_clip, source_name
+from .clip_input import media_files, read_clip, source_name, table_rows
 from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecification
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
@@ -91,7 +91,7 @@ def polarity(task: TaskSpecification, score: float) -> str:
 
 
 TASK = "video-affect"
-STREAMS = (("pixel_values", "vision"), ("input_features", "audio"))
+MEDIA_INPUTS = (("pixel_values", "vision"), ("input_features", "audio"))  # raw inputs of the model -> modality
 ON_ERROR = ("raise", "skip")
 # Arguments by the step that takes them.
 READING = ("modalities", "allow_download", "max_seconds", "audio_stream")
@@ -107,21 +107,23 @@ CUSTOM_PIPELINES = {
 
 
 class SemanticMACPipeline(Pipeline):
-    """Sentiment, emotion, humour or sarcasm of clips, from their files.
+    """Pipeline that predicts sentiment, emotion, humour or sarcasm of clips.
 
         pipe = pipeline("video-affect", model="org/semanticmac-mosei")
         pipe({"video": "clip.mp4", "text": "I did not expect that."})
 
-    Also as arguments of `pipeline(...)`, for every call:
+    These arguments can also be given to `pipeline(...)`, for every call:
 
     Args:
         batch_size: clips that go through the model together (default 1); results do not depend on it.
         num_workers: processes that decode (default 0: this one).
-        on_error: "raise", or "skip": in the place of a clip that cannot be used stands {"error": a sentence, "media": its name}.
+        on_error: "raise", or "skip", which returns {"error": a sentence, "media": its name} for a clip that cannot be
+            used.
         modalities: those of "text", "audio" and "vision" to use where a clip has them (default all).
-        allow_download: let an http(s) URL be downloaded, into memory.
-        max_seconds: longer clips are an error (default 600), since all frames of a clip are held at once; None: any length.
-        audio_stream: Number of the sound track of files, counted from 0 (default: the processor's).
+        allow_download: let addresses be downloaded, into memory.
+        max_seconds: longer clips are an error (default 600), as all frames of a clip are in memory; None: any length.
+        audio_stream: number of the sound track of files, counted from 0, where a clip names none (default: the
+            processor's).
         timings: add to each result what its stages took.
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
@@ -139,7 +141,8 @@ class SemanticMACPipeline(Pipeline):
         kind = self.model.config.model_type
         if kind != "semanticmac" or not hasattr(self.model, "predictors"):
             raise ValueError(
-                f"the model is a {type(self.model).__name__} ({kind}); {TASK} needs a SemanticMAC model with its predictors."
+                f"the model is a {type(self.model).__name__} ({kind}); {TASK} needs a SemanticMAC model with its "
+                "predictors."
             )
         self.model.eval()  # a model fresh from training would predict with dropout
 
@@ -147,18 +150,24 @@ class SemanticMACPipeline(Pipeline):
         """Predict one clip, or several.
 
         Args:
-            inputs: a path; the bytes of a file; an http(s) URL, with `allow_download=True`; a dict with any of `video` (a file whose picture and sound are
-                used), `audio` (a file whose sound is used, in place of the video's), `text`, `context` (earlier utterances, oldest first), `start` and
-                `end` (seconds, of both files), `crop` ("left" or "right" half of the picture); a list, a generator or a torch
-                dataset of these; or a folder, for all video and sound files in it.
+            inputs: one clip: a media value, or a dict with any of `video` (picture and sound are used), `audio` (sound
+                in place of the video's), `text`, `context` (earlier utterances, oldest first), `start` and `end`
+                (seconds, of both), `crop` ("left" or "right" half of the picture), `audio_stream` (number of the sound
+                track, 0 for the first). Several clips: a list, a generator or a torch dataset of these; a
+                `datasets.Dataset` or `pandas.DataFrame` with such columns (others are ignored); or a folder, for all
+                video and sound files in it. A media value is a path; an address, with `allow_download=True`; bytes; an
+                open file; an open `Media`, whose clips are decoded in one pass; what the `Video` and `Audio` features
+                of `datasets` return, decoded or not; {"array", "sampling_rate"} for sound; or {"frames", "fps"} for
+                pictures.
             kwargs: any of the arguments of the class but dtype.
 
         Returns:
-            A dict for one clip, a list for a list or a folder, an iterator for a generator or a dataset. A result is of plain JSON types: `task`;
-            what `affect_result` gives; `subtasks`, the same for "shared" and for each of "text", "audio", "vision" that was there; `modalities`,
-            those used; `media`: `path`, `start`, `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and `audio`, the path
-            of a separate sound file; None without media. With `timings=True` also `timings`: seconds of "decode" (the clip's own), "encode"
-            (towers; the first time with loading them) and "model", these two an equal share of its batch's.
+            A dict for one clip, a list for a list or a folder, an iterator for a generator, a dataset or a table. A
+            result is of plain JSON types: `task`; the fields of `affect_result`; `subtasks`, the same for "shared" and
+            for each of "text", "audio", "vision" that was there; `modalities`, those used; `media`: `path`, `start`,
+            `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and `audio`, the path of a separate
+            sound file; None without media. With `timings=True` also `timings`: seconds of "decode" (the clip's own),
+            "encode" (towers; the first time with loading them) and "model", these two an equal share of its batch's.
 
         Raises:
             MediaError: a file that cannot be used.
@@ -166,29 +175,32 @@ class SemanticMACPipeline(Pipeline):
         """
         if isinstance(inputs, str | os.PathLike) and os.path.isdir(inputs):
             inputs = media_files(inputs)
-        if isinstance(inputs, tuple):
+        rows = table_rows(inputs)
+        inputs = inputs if rows is None else rows
+        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes | bytearray | memoryview):
             inputs = list(inputs)
         if isinstance(inputs, list) and not inputs:
             return []
         return super().__call__(inputs, **kwargs)
 
     def load_encoders(self, modalities: Sequence[str] = MODALITIES) -> None:
-        """Load the frozen towers of these modalities now, which otherwise happens with the first clip that has media."""
+        """Load the frozen towers of these modalities now instead of with the first clip that has media."""
         for modality in set(self.readable) & set(modalities):
             self.model.base_model.get_encoder(modality).to(self.device)
 
     @property
     def readable(self) -> tuple[str, ...]:
-        """Those of "vision" and "audio" for which the model has or names a tower."""
+        """The modalities, of "vision" and "audio", for which the model has or names a tower."""
         base = self.model.base_model
-        named = {modality: getattr(base.config, f"{modality}_encoder") is not None for _, modality in STREAMS}
+        named = {modality: getattr(base.config, f"{modality}_encoder") is not None for _, modality in MEDIA_INPUTS}
         return tuple(modality for modality in named if named[modality] or modality in base._encoders)
 
     def save_pretrained(self, save_directory: str | os.PathLike, include_encoders: bool | None = None, **kwargs):
-        """Write the model, which names the pipeline and takes its code along, and the processor.
+        """Write the model, with the code and the name of this pipeline, and the processor.
 
         Args:
-            include_encoders: write the frozen towers too; None: where they lie in a folder of this machine, so that what is saved works on another.
+            include_encoders: also write the frozen towers; None: if they are in a folder of this machine, so that the
+                saved model works on another machine.
         """
         if include_encoders is None:
             include_encoders = self.model.refers_to_folders or None
@@ -215,9 +227,9 @@ class SemanticMACPipeline(Pipeline):
     def get_iterator(
         self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
     ) -> Iterator[dict]:
-        """Results in the order of the inputs, a batch at a time.
+        """Yield results in the order of the inputs, computed in batches.
 
-        The library's own batches cannot hold clips that lack a modality, nor give an error a place.
+        The library's own batches support neither clips that lack a modality nor errors in place of results.
         """
         sized = isinstance(inputs, Sized)
         read = (PipelineDataset if sized else PipelineIterator)(inputs, self.preprocess, preprocess_params)
@@ -227,7 +239,10 @@ class SemanticMACPipeline(Pipeline):
 
     # The library's stages pass on one input; here they pass on clips, and batches of them.
     def preprocess(self, given, audio_stream: int | None = None, **parameters) -> dict:  # type: ignore[override]
-        """One clip as `read_clip` gives it, with the `seconds` that took; or its `error`, which would lose its type on the way out of a worker process."""
+        """Return one clip as `read_clip` does, with the `seconds` that took, or its `error`.
+
+        An error that is raised in a worker process would lose its type.
+        """
         start, processor = time.perf_counter(), self.processor
         if audio_stream is not None:
             processor = copy.copy(processor)
@@ -239,7 +254,7 @@ class SemanticMACPipeline(Pipeline):
         return {**clip, "seconds": time.perf_counter() - start}
 
     def _predict(self, clips: list[dict], on_error: str = "raise", timings: bool = False) -> Iterator[dict]:
-        """Results of what `preprocess` gave for B clips, in order."""
+        """Yield the results of B clips that `preprocess` returned, in order."""
         failed = [clip["error"] for clip in clips if "error" in clip]
         if failed and on_error == "raise":
             raise failed[0]
@@ -249,17 +264,21 @@ class SemanticMACPipeline(Pipeline):
             yield _error_result(clip) if "error" in clip else next(results)
 
     def _collate(self, clips: list[dict]) -> dict:
-        """Tokens of all clips; the streams stay apart until the towers have made them small."""
+        """Tokenise the text of all clips; streams are padded only after the towers have made them small."""
         texts, tokens = [clip["text"] for clip in clips], {}
         if not all(map(is_missing, texts)):
             tokens = self.processor.encode_text(texts, [clip["context"] for clip in clips])
         return {"tokens": tokens, "clips": clips}
 
     def _forward(self, batch: dict) -> dict:  # type: ignore[override]
-        """Towers, then the model: `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), with the clips and the seconds taken."""
+        """Run the towers and the model.
+
+        Returns:
+            `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), the clips and the seconds taken.
+        """
         start = time.perf_counter()
         inputs = batch["tokens"]
-        for name, modality in STREAMS:
+        for name, modality in MEDIA_INPUTS:
             inputs.update(self._embed(modality, [clip[name] for clip in batch["clips"]]))
         encoded = self._clock()
         output = self.model(**inputs)
@@ -269,7 +288,10 @@ class SemanticMACPipeline(Pipeline):
         return {**kept, "seconds": seconds, "clips": clips}
 
     def _embed(self, modality: str, streams: list[torch.Tensor | None]) -> dict[str, torch.Tensor]:
-        """Streams (T_i, ...) of B clips to embeddings (B, T, D) and mask (B, T); the tower sees the frames of all clips in full batches."""
+        """Return embeddings (B, T, D) and mask (B, T) of the streams (T_i, ...) of B clips.
+
+        The tower gets the frames of all clips at once, in full batches.
+        """
         present = [stream for stream in streams if stream is not None]
         if not present:
             return {}
@@ -283,13 +305,13 @@ class SemanticMACPipeline(Pipeline):
         return pad_streams(f"{modality}_embeds", f"{modality}_mask", parts)
 
     def _clock(self) -> float:
-        """Now, when the device has done what it was given."""
+        """Return the time when the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def postprocess(self, output: dict, timings: bool = False) -> list[dict]:  # type: ignore[override]
-        """Results of B clips."""
+        """Return the results of B clips."""
         config, task, results = self.model.config, self.model.config.task, []
         for index, clip in enumerate(output["clips"]):
             used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]

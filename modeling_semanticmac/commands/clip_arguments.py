@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..clip_input import is_address, media_files
 
-OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop")
+OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop", "audio_stream")
 TABLE_SUFFIXES = (".csv", ".jsonl")
 
 
@@ -33,6 +33,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--start", type=seconds, metavar="TIME", help="start of the clip in the file: 63.5 or 00:01:03.5")
     clip.add_argument("--end", type=seconds, metavar="TIME", help="end of the clip in the file")
     clip.add_argument("--crop", choices=("left", "right"), help="half of the picture to use")
+    clip.add_argument("--audio_stream", type=int, metavar="NUMBER", help="sound track to use, 0 for the first one")
 
 
 def seconds(text: str) -> float:
