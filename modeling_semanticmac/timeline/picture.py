@@ -1,4 +1,4 @@
-"""A timeline as a picture: predictions over time, what each modality says, and where modalities contradict each other."""
+"""A timeline as a picture: predictions over time, those of each modality, and contradictions between modalities."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,17 +19,18 @@ from .rows import SURE
 WIDTH = 10.0  # inches
 ROUND_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 MOST_TICKS, MOST_PARTS = 13, 60
-MANY = 4  # segments a part, from which on their mean is drawn
+MANY = 4  # segments per part; with so many their mean is drawn
 UNUSABLE = "#BBBBBB"
 CONTRADICTING = "#444444"
 LANE = 0.84  # height of a lane, of a distance of 1
 
 
 def timeline_picture(rows: Iterable[Mapping], task: TaskSpecification, duration: float) -> Figure:
-    """Panels above each other on one time axis: the prediction, each modality's own, and the pairs of modalities that contradict each other.
+    """Draw panels on one time axis: the prediction, that of each modality, and the contradictions between modalities.
 
-    Scores are drawn as bars from the middle of their range, cut off at its ends, where there are many with a line of their means; the probabilities
-    of classes as colours, a row a class, and what a modality says as the colour of its class. Segments without a prediction are grey.
+    Scores are bars from the middle of their range, cut off at its ends, with a line of means if there are many of them.
+    Probabilities of classes are colours, one row per class; the prediction of a modality has the colour of its class.
+    Segments without a prediction are grey.
 
     Args:
         rows: of `timeline_rows.make_row`, all of one task.
@@ -73,7 +74,7 @@ def _span(row: Mapping) -> tuple[float, float]:
 
 
 def _boxes(axis, boxes: list[tuple[float, float, float, float]], color) -> None:
-    """Rectangles (left, bottom, width, height) as one collection: thousands of single ones cost memory and time."""
+    """Draw rectangles (left, bottom, width, height) as one collection; thousands of single ones are slow."""
     corners = [[(x, y), (x, y + height), (x + width, y + height), (x + width, y)] for x, y, width, height in boxes]
     axis.add_collection(PolyCollection(corners, facecolors=color, linewidth=0), autolim=False)
 
@@ -103,7 +104,7 @@ def _draw_scores(figure, axes, rows, task: TaskSpecification, views: Sequence[st
 
 
 def _means(scores: list[tuple[float, float, float]], part: float, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """The middles of equal parts of the time, and the mean score of the segments in each, weighted by their length; NaN where there are none."""
+    """Return the middles of equal parts of the time, and the mean score in each, weighted by length; NaN if empty."""
     starts, widths, values = np.array(scores).T
     edges = np.arange(0, duration + part, part)
     length = np.histogram(starts + widths / 2, edges, weights=widths)[0]
@@ -169,7 +170,7 @@ def _time_axis(axis, duration: float) -> None:
 
 
 def _step(duration: float, most: int) -> int:
-    """The shortest round time, in seconds, of which at most so many fill the duration."""
+    """Return the shortest round time, in seconds, of which at most `most` fill the duration."""
     return next((step for step in ROUND_SECONDS if duration / step <= most), ROUND_SECONDS[-1])
 
 

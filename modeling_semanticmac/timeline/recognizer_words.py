@@ -94,7 +94,7 @@ def _item(item, where: str, before: Sequence) -> tuple[float | None, float | Non
 
 
 def _last_as_words(items: Sequence[tuple[float, float | None, str]]) -> bool:
-    """Return whether items of unknown unit are words: none with a blank inside, short, and not all of them sentences."""
+    """Return whether items of unknown unit are words: short, none with a blank inside, and not all sentences."""
     texts = [text.strip() for _, _, text in items]
     lengths = [end - start for start, end, _ in items if end is not None]
     if not lengths or any(len(text.split()) > 1 for text in texts):

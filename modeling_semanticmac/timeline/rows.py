@@ -1,4 +1,4 @@
-"""Rows of a timeline: a segment with its prediction, where its modalities contradict each other, and how it is written in tables and subtitles."""
+"""Rows of a timeline: a segment with its prediction and contradictions, and its form in tables and subtitles."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ SHARE = ".0%"  # how subtitles write a probability
 
 
 def make_row(segment: Segment, result: Mapping) -> dict:
-    """A row: `start`, `end`, `text` of the segment, the pipeline's result, and `contradictions`, pairs of modalities; or `error` in their place."""
+    """Return `start`, `end`, `text` of the segment, and the pipeline's result with `contradictions`, or its `error`."""
     row = {"start": segment.start, "end": segment.end, "text": segment.text}
     if "error" in result:
         return {**row, "error": result["error"]}
@@ -20,10 +20,10 @@ def make_row(segment: Segment, result: Mapping) -> dict:
 
 
 def contradictions(subtasks: Mapping[str, Mapping]) -> list[list[str]]:
-    """Pairs of modalities, of text, audio and vision, whose own predictions contradict each other.
+    """Return the pairs of modalities, of text, audio and vision, whose predictions contradict each other.
 
-    Scores: one is positive and the other negative, neither neutral. One class: different classes, each with a probability of at least 0.5.
-    Several labels: both see some, and none in common.
+    Scores: one is positive and the other negative. One class: different classes, each with a probability of at least
+    0.5. Several labels: both predict some, and none in common.
     """
     pairs = itertools.combinations([name for name in MODALITIES if name in subtasks], 2)
     return [[one, two] for one, two in pairs if _contradict(subtasks[one], subtasks[two])]
@@ -38,12 +38,12 @@ def _contradict(one: Mapping, two: Mapping) -> bool:
 
 
 def contradiction_text(row: Mapping) -> str:
-    """For example "words against picture; voice against picture"; empty where there is none."""
+    """Return the contradictions in words, such as "words against picture; voice against picture"; "" for none."""
     return "; ".join(f"{SPOKEN[one]} against {SPOKEN[two]}" for one, two in row.get("contradictions", ()))
 
 
 def table_columns(task: TaskSpecification) -> list[str]:
-    """The columns of `table_row`."""
+    """Return the names of the cells of `table_row`."""
     if task.is_regression:
         own, view = ["score", "polarity"], "score"
     else:
@@ -54,7 +54,7 @@ def table_columns(task: TaskSpecification) -> list[str]:
 
 
 def table_row(row: Mapping, task: TaskSpecification) -> list:
-    """A row of the table; what it lacks is None. Several labels or modalities are joined by "|"."""
+    """Return a row of the table; missing cells are None. Several labels or modalities are joined by "|"."""
     cells = {name: row.get(name) for name in ("start", "end", "text", "error")}
     if "error" not in row:
         kind = "score" if task.is_regression else "labels" if task.is_multi_label else "label"
@@ -68,7 +68,7 @@ def table_row(row: Mapping, task: TaskSpecification) -> list:
 
 
 def subtitle(row: Mapping) -> Segment:
-    """The segment of a row with its words, its prediction and its contradictions, a line each."""
+    """Return the segment of a row with its words, its prediction and its contradictions, a line each."""
     if "error" in row:
         lines = ["[no prediction]"]
     else:

@@ -1,21 +1,21 @@
-"""A stretch of a video that gets a prediction of its own, and fixed windows."""
+"""Segments of a video, each of which gets one prediction, and fixed windows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-SHORTEST_SHARE = 0.1  # of a window; a shorter rest at the end is left out
+SHORTEST_SHARE = 0.1  # of a window; a shorter remainder at the end is left out
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a video.
+    """A stretch of a video that gets one prediction.
 
     Args:
         start, end: seconds, 0 <= start <= end.
-        text: what is said; None where it is not known.
+        text: what is said in it; None if unknown.
 
     Raises:
-        ValueError: times that are no such stretch.
+        ValueError: times out of this range.
     """
 
     start: float
@@ -28,12 +28,12 @@ class Segment:
 
 
 def fixed_windows(duration: float, window: float, hop: float | None = None) -> Iterator[Segment]:
-    """Windows of one length, the last one cut at the end; a rest shorter than a tenth of a window is left out.
+    """Yield windows of one length, the last one cut at the end; less than a tenth of a window is left out there.
 
     Args:
         duration: seconds of the video.
         window: seconds of a segment.
-        hop: seconds from one start to the next; None: `window`, so that nothing overlaps.
+        hop: seconds from one start to the next; None: `window`, without overlap.
 
     Raises:
         ValueError: a length that is not positive.

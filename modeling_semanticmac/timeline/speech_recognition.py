@@ -1,4 +1,4 @@
-"""What is said in a video, by a speech recogniser of transformers, a stretch between two pauses at a time."""
+"""The speech of a video, recognised by a pipeline of transformers, one stretch between two pauses at a time."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,20 +8,22 @@ from .recognizer_words import segments_from_json
 from .segments import Segment
 from .speech_segments import speech_segments
 
-LONGEST_SECONDS = 28.0  # Whisper hears 30 at once
+LONGEST_SECONDS = 28.0  # Whisper takes 30 at once
 SAMPLING_RATE = 16000
-# What kinds of recognisers call times: Whisper's are of phrases, CTC's of words; others have none.
+# The value of `return_timestamps` by kind of recogniser: Whisper has times of phrases, CTC of words, others have none.
 TIMESTAMPS = {"seq2seq_whisper": True, "ctc": "word", "ctc_with_lm": "word"}
 
 
 def recognized_segments(recognizer: Callable, name: str, media: Media, rows: RowFile) -> Iterator[Segment]:
-    """Segments with words, while the sound is read: in memory is one stretch of at most 28 s, found by `speech_segments`.
+    """Yield segments with text while the sound is read; only one stretch of at most 28 s is in memory.
+
+    The stretches are those of `speech_segments`.
 
     Args:
-        recognizer: transformers' automatic-speech-recognition pipeline; one without times of its own gives a segment a stretch.
+        recognizer: transformers' automatic-speech-recognition pipeline; without timestamps a stretch is one segment.
         name: of the recogniser.
         media: with sound; with the PyAV backend, see `speech_segments`.
-        rows: keeps what was recognised, a row a stretch, so that it is not recognised again.
+        rows: keeps the recognised speech, one row per stretch, so that an interrupted run is resumed.
 
     Raises:
         MediaError: no sound, or none that can be decoded.
@@ -36,7 +38,8 @@ def recognized_segments(recognizer: Callable, name: str, media: Media, rows: Row
     for stretch in speech_segments(media, longest=LONGEST_SECONDS):
         row = next(stored, None)
         if row is None:
-            row = {"by": name, "start": stretch.start, "end": stretch.end, "segments": _recognize(recognizer, media, stretch)}  # fmt: skip
+            found = _recognize(recognizer, media, stretch)
+            row = {"by": name, "start": stretch.start, "end": stretch.end, "segments": found}
             rows.append([row])
         _check(row, name, stretch, rows)
         yield from _segments(row)
@@ -46,8 +49,8 @@ def recognized_segments(recognizer: Callable, name: str, media: Media, rows: Row
 def _check(row: Mapping, name: str, stretch: Segment | None, rows: RowFile) -> None:
     if row["by"] != name or (stretch and [row["start"], row["end"]] != [stretch.start, stretch.end]):
         raise ValueError(
-            f"{rows.path.parent} holds words that {row['by']} recognised from {row['start']:g} s to {row['end']:g} s, which are not {name}'s of this video; "
-            "choose another folder, or delete that one."
+            f"{rows.path.parent} holds words that {row['by']} recognised from {row['start']:g} s to {row['end']:g} s, "
+            f"not {name}'s of this video; choose another folder, or delete that one."
         )
 
 
@@ -56,7 +59,7 @@ def _segments(row: Mapping) -> list[Segment]:
 
 
 def _recognize(recognizer: Callable, media: Media, stretch: Segment) -> list[tuple[float, float, str]]:
-    """(start, end, text) of the phrases in a stretch, in seconds of the media."""
+    """Return (start, end, text) of the phrases in a stretch, in seconds of the media."""
     sound = media.waveform(stretch.start, stretch.end, SAMPLING_RATE)  # (samples,)
     times = TIMESTAMPS.get(getattr(recognizer, "type", None))
     options = {} if times is None else {"return_timestamps": times}

@@ -1,7 +1,7 @@
-"""Segments from the pauses of speech, by the energy of the sound.
+"""Segments between the pauses of speech, found by the energy of the sound.
 
-A simple detector: what is louder than the noise floor by a margin is speech, so music and applause are speech too, and words below the noise are not.
-For words and their times use a transcript or a speech recogniser.
+This is a simple detector: sound that is louder than the noise floor by a margin counts as speech, also music and
+applause; words below the noise do not. For words and their times use a transcript or a speech recogniser.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,24 +15,25 @@ RATE = 8000  # Hz; the energy of speech lies below 4 kHz
 FRAME_SECONDS = 0.02
 BLOCK_SECONDS = 30  # sound in memory at once
 SMOOTHED = 5  # frames; the floor is a level that lasts for a tenth of a second
-QUIETEST_DB = -60.0  # dBFS; digital silence is no noise floor
-PAD_SECONDS = 0.1  # of the pause that is left to a segment on each side: words begin and end softly
+QUIETEST_DB = -60.0  # dBFS; the lowest noise floor, also of digital silence
+PAD_SECONDS = 0.1  # of the pause, added to a segment on each side: words begin and end softly
 
 
 def speech_segments(
     media: Media, pause: float = 0.5, shortest: float = 0.4, longest: float = 15.0, margin: float = 10.0
 ) -> Iterator[Segment]:
-    """Stretches of speech between pauses, found while the sound is read: memory does not depend on its length.
+    """Yield stretches of speech between pauses while the sound is read; memory does not grow with its length.
 
         level_i = 10 log10(mean x^2) over 20 ms;  speech where level_i > floor + margin
         floor = the lowest level that lasts for 0.1 s, in this half minute and the one before; at least -60 dBFS
 
-    Where the noise gets louder at once, up to a minute of it is taken for speech.
+    If the noise suddenly gets louder, up to a minute of it counts as speech.
 
     Args:
-        media: with sound. The PyAV backend reads a long file in one pass, torchcodec from its beginning again for every half minute.
+        media: with sound. The PyAV backend reads a long file in one pass; torchcodec starts again at its beginning for
+            every half minute.
         pause: seconds of quiet that end a segment.
-        shortest: seconds; less speech than this is left out.
+        shortest: seconds; shorter speech is left out.
         longest: seconds; a segment without a pause is cut at its quietest moment between half of this and this.
         margin: dB above the noise floor.
 
@@ -42,8 +43,8 @@ def speech_segments(
     """
     if not (pause >= FRAME_SECONDS and 0 <= shortest <= longest and longest >= 1):
         raise ValueError(
-            f"pause is {pause}, shortest {shortest} and longest {longest}; expected seconds, pause at least {FRAME_SECONDS}, longest at least 1 and shortest "
-            "no more than longest."
+            f"pause is {pause}, shortest {shortest} and longest {longest}; expected seconds, pause at least "
+            f"{FRAME_SECONDS}, longest at least 1 and shortest no more than longest."
         )
     pad = min(PAD_SECONDS, pause / 2)
     frames = [round(seconds / FRAME_SECONDS) for seconds in (pause, longest - 2 * pad)]
@@ -56,7 +57,7 @@ def speech_segments(
 
 
 def _levels(media: Media, margin: float) -> Iterator[tuple[float, bool]]:
-    """(level in dBFS, whether it is speech) of each frame."""
+    """Yield (level in dBFS, whether it is speech) of each frame."""
     size, floor_before = round(FRAME_SECONDS * RATE), np.inf
     start = 0.0
     while start < media.info.duration:
@@ -75,7 +76,7 @@ def _decibels(power: np.ndarray) -> np.ndarray:
 
 
 def _stretches(frames: Iterable[tuple[float, bool]], pause: int, longest: int) -> Iterator[tuple[int, int, bool]]:
-    """(first, last + 1, whether it is cut off there though speech goes on) of each stretch of speech, in frames."""
+    """Yield (first, last + 1, whether speech goes on after this cut) of each stretch of speech, in frames."""
     start = last = position = 0
     levels: list[float] | None = None  # of the open stretch, from `start` on
     for position, (level, is_speech) in enumerate(frames):

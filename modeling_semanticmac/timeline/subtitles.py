@@ -7,6 +7,7 @@ nothing is lost in silence and an error names its line.
 import html
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 
@@ -135,7 +136,10 @@ def _vtt_cues(lines: Sequence[str], form: str) -> list[Cue]:
 
 
 def _captions(lines: Sequence[str], form: str) -> list[Cue]:
-    captions = webvtt.from_buffer(io.StringIO("\n".join(lines) + "\n"), format=form)
+    try:  # blank lines at the end: webvtt-py wants SRT to have three lines
+        captions = webvtt.from_buffer(io.StringIO("\n".join(lines) + "\n\n"), format=form)
+    except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError) as error:
+        raise ValueError(f"this is not {form.upper()} that webvtt-py can read ({error}).") from error
     return [
         Cue(caption.start_time.in_milliseconds() / 1000, caption.end_time.in_milliseconds() / 1000, caption.lines)
         for caption in captions
@@ -171,15 +175,26 @@ def _milliseconds(hours: str | None, minutes: str, seconds: str, fraction: str |
 
 
 def _ass_cues(lines: Sequence[str], form: str) -> Iterator[Cue]:
-    in_events = False
-    for at, line in enumerate(lines):
+    in_events, dialogue = False, 0
+    for at, line in enumerate(line.strip() for line in lines):
         if line.startswith("["):
-            in_events = line.strip().lower() == "[events]"
-        pattern = _ASS_CUE if line.startswith("Dialogue:") else _ASS_FORMAT if line.startswith("Format:") else None
-        if in_events and pattern and not pattern.fullmatch(line):
-            expected = EXAMPLES["ass"] if pattern is _ASS_CUE else "the fields Layer, Start, End, ..., Text"
-            raise LineError(at + 1, f"found {_shown(line)}; expected {expected}.")
-    for event in pysubs2.SSAFile.from_string("\n".join(lines)):
+            in_events = line.lower() == "[events]"
+        if line.startswith("Dialogue:"):
+            dialogue += 1
+            if not _ASS_CUE.fullmatch(line):
+                raise LineError(at + 1, f"found {_shown(line)}; expected {EXAMPLES['ass']}.")
+        if in_events and line.startswith("Format:") and not _ASS_FORMAT.fullmatch(line):
+            raise LineError(at + 1, f"found {_shown(line)}; expected the fields Layer, Start, End, ..., Text.")
+    style = re.search(r"V4 Styles", "\n".join(lines), re.IGNORECASE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fonts and margins, which do not matter here
+            events = pysubs2.SSAFile.from_string("\n".join(lines), format_="ssa" if style else "ass")
+    except (pysubs2.exceptions.Pysubs2Error, ValueError, NotImplementedError, IndexError) as error:
+        raise ValueError(f"this begins as ASS or SSA but is not ({error}); convert it to SRT.") from error
+    if sum(event.type == "Dialogue" for event in events) != dialogue:
+        raise ValueError(f"{dialogue} lines of dialogue, of which not all can be read; convert it to SRT.")
+    for event in events:
         if event.is_text:
             yield Cue(event.start / 1000, max(event.start, event.end) / 1000, event.plaintext.splitlines())
 
@@ -202,7 +217,7 @@ def _ttml_cues(lines: Sequence[str], form: str) -> Iterator[Cue]:
             raise ValueError(f"paragraph {number} of the TTML has no begin and end; expected both, or begin and dur.")
     try:
         events = pysubs2.SSAFile.from_string(ElementTree.tostring(root, encoding="unicode"), format_="ttml")
-    except (NotImplementedError, ValueError, KeyError) as error:
+    except (pysubs2.exceptions.Pysubs2Error, NotImplementedError, ValueError, KeyError) as error:
         raise ValueError(f"the TTML is of a kind that is not read here ({error}); convert it to SRT.") from error
     if len(events) != len(paragraphs):
         found = f"{len(events)} of the {len(paragraphs)} paragraphs of the TTML stand directly in a div of the body"

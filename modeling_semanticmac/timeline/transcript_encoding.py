@@ -81,8 +81,8 @@ def _guessed(raw: bytes, name: str) -> str:
         best = next(match for match in (best, *close) if match.encoding == WESTERN)
     elif close:
         raise ValueError(
-            f"this is not text in UTF-8, and {' and '.join(sorted(names))} would both make text of it; convert it to UTF-8, or name "
-            "its encoding with --transcript_encoding"
+            f"this is not text in UTF-8, and {' and '.join(sorted(names))} would both make text of it; convert it to "
+            "UTF-8, or name its encoding with --transcript_encoding"
         )
     logger.warning(
         f"{name} is not UTF-8; it is read as {best.encoding}. Name another encoding with --transcript_encoding."

@@ -1,6 +1,6 @@
-"""A long video as a timeline: one prediction a segment, while the video is read; table, subtitles and plot.
+"""A long video as a timeline: one prediction per segment while the video is read; table, subtitles and plot.
 
-Memory does not depend on the length of the video, but for the rows of the plot. What was predicted when a run is stopped is not predicted again.
+Memory does not grow with the length of the video, except for the rows of the plot. An interrupted run is resumed.
 """
 
 import csv
@@ -16,7 +16,7 @@ from ..configuration_semanticmac import MODALITIES
 from ..files.atomic_files import write_json, write_whole
 from ..files.picture_style import save_picture
 from ..files.row_file import RowFile
-from ..media_decoding import open_media
+from ..media_decoding import Media, open_media
 from ..modeling_imagebind import weights_hash
 from .picture import timeline_picture
 from .rows import make_row, subtitle, table_columns, table_row
@@ -36,33 +36,39 @@ def write_timeline(
 ) -> dict:
     """Predict each segment of a video and write the timeline.
 
-    Into `output_dir` go `timeline.jsonl` (a row a segment: its times and words, and the pipeline's result or why there is none; it grows as
-    `timeline.jsonl.partial`), `timeline.csv` (the same as a table), `timeline.srt` and `timeline.vtt` (the prediction under the words), `timeline.png`
-    and `timeline.svg` (over time), and `timeline.json` (of what, by what, how many).
+    The files in `output_dir` are `timeline.jsonl` (one row per segment: its times and text, and the pipeline's result
+    or the reason why there is none; `timeline.jsonl.partial` while it grows), `timeline.csv` (the same as a table),
+    `timeline.srt` and `timeline.vtt` (the prediction below the text), `timeline.png` and `timeline.svg` (over time),
+    and `timeline.json` (the video, the model and the number of segments).
 
     Args:
         pipe: SemanticMACPipeline.
         video: a video or sound file.
-        segments: in the order in which they are to be written; taken as they are needed.
-        output_dir: a folder; one of a stopped run of the same video, model and segments is gone on with.
+        segments: in the order in which they are written; taken as they are needed.
+        output_dir: a folder; an interrupted run of the same video, model and segments is resumed.
         batch_size: segments that go through the model together.
         modalities: those of "text", "audio" and "vision" to use.
 
     Returns:
-        What `timeline.json` holds: `video`, `model`, `task`, `modalities`, `segments`, `unusable`, `contradicting` (numbers of rows).
+        The content of `timeline.json`: `video`, `model`, `task`, `modalities`, and the numbers of rows `segments`,
+        `unusable` and `contradicting`.
 
     Raises:
         MediaError: the video cannot be opened.
         ValueError: no segments; the folder holds the timeline of something else.
     """
     folder, rows = Path(output_dir), RowFile(Path(output_dir) / f"{NAME}.jsonl")
-    with open_media(video) as media:
-        duration = media.info.duration
+    with open_media(video, audio_stream=pipe.processor.audio_stream) as media:  # open to the end: it is read forward
+        return _write(pipe, media, video, segments, folder, rows, batch_size, modalities)
+
+
+def _write(pipe, media, video, segments, folder: Path, rows: RowFile, batch_size: int, modalities) -> dict:
+    duration = media.info.duration
     settings = {**_settings(pipe, video, duration), "modalities": [name for name in MODALITIES if name in modalities]}
     _check_settings(folder / f"{NAME}.json", settings)
     with tqdm(total=round(duration), unit=" s of video", desc="Timeline") as bar:
         options = {"batch_size": batch_size, "modalities": settings["modalities"]}
-        for row in _predicted(pipe, video, _remaining(segments, rows, bar), options):
+        for row in _predicted(pipe, media, _remaining(segments, rows, bar), options):
             rows.append([row])
             _advance(bar, row["end"])
     if next(rows.read(), None) is None:
@@ -79,7 +85,7 @@ def write_timeline(
 
 
 def _settings(pipe: Callable, video: str | os.PathLike, duration: float) -> dict:
-    """What must be the same for rows to belong to one timeline."""
+    """Return the settings that all rows of one timeline share."""
     model = pipe.model
     return {
         "video": {"name": Path(video).name, "bytes": os.path.getsize(video), "duration": duration},
@@ -89,7 +95,7 @@ def _settings(pipe: Callable, video: str | os.PathLike, duration: float) -> dict
 
 
 def _check_settings(path: Path, settings: Mapping) -> None:
-    """Write the settings, or compare them with those that are there.
+    """Write the settings, or compare them with those in the folder.
 
     Raises:
         ValueError: they differ.
@@ -102,18 +108,23 @@ def _check_settings(path: Path, settings: Mapping) -> None:
     for part in one:
         if one[part] != two[part]:
             raise ValueError(
-                f"{path.parent} holds a timeline with different {part}: {found[part]}, now {settings[part]}; choose another folder, or delete that one."
+                f"{path.parent} holds a timeline with different {part}: {found[part]}, now {settings[part]}; choose "
+                "another folder, or delete that one."
             )
 
 
 def _identity(settings: Mapping) -> dict:
     # A video or a model that was moved is the same.
     video, model = settings["video"], settings["model"]
-    return {"video": (video["bytes"], video["duration"]), "model": model["weights_hash"], "modalities": settings["modalities"]}  # fmt: skip
+    return {
+        "video": (video["bytes"], video["duration"]),
+        "model": model["weights_hash"],
+        "modalities": settings["modalities"],
+    }
 
 
 def _remaining(segments: Iterable[Segment], rows: RowFile, bar: tqdm) -> Iterator[Segment]:
-    """The segments behind those that have rows.
+    """Yield the segments after those that have rows.
 
     Raises:
         ValueError: the rows are of other segments.
@@ -123,11 +134,17 @@ def _remaining(segments: Iterable[Segment], rows: RowFile, bar: tqdm) -> Iterato
         row = next(stored, None)
         if row is None and not rows.is_complete:
             yield segment
-        elif row is None or [row["start"], row["end"], row["text"]] != [segment.start, segment.end, segment.text]:
+        elif row is not None and _is_same_time(row, segment) and row["text"] != segment.text:
+            raise ValueError(
+                f"{rows.path.parent} holds a timeline of other words: from {segment.start:g} s to {segment.end:g} s it "
+                f"has {row['text']!r:.80}, now there is {segment.text!r:.80}; choose another folder, or delete that "
+                "one."
+            )
+        elif row is None or not _is_same_time(row, segment):
             has = "ends before" if row is None else f"goes on from {row['start']:g} s to {row['end']:g} s at"
             raise ValueError(
-                f"{rows.path.parent} holds a timeline of other segments, which {has} the segment from {segment.start:g} s to {segment.end:g} s; choose "
-                "another folder, or delete that one."
+                f"{rows.path.parent} holds a timeline of other segments, which {has} the segment from "
+                f"{segment.start:g} s to {segment.end:g} s; choose another folder, or delete that one."
             )
         else:
             _advance(bar, row["end"])
@@ -137,11 +154,14 @@ def _remaining(segments: Iterable[Segment], rows: RowFile, bar: tqdm) -> Iterato
         )
 
 
-def _predicted(
-    pipe: Callable, video: str | os.PathLike, segments: Iterator[Segment], options: Mapping
-) -> Iterator[dict]:
+def _is_same_time(row: Mapping, segment: Segment) -> bool:
+    return [row["start"], row["end"]] == [segment.start, segment.end]
+
+
+def _predicted(pipe: Callable, media: Media, segments: Iterator[Segment], options: Mapping) -> Iterator[dict]:
+    """Yield a row a segment. The clips share one open file, so that it is decoded in one pass."""
     segments, given = itertools.tee(segments)
-    clips = ({"video": os.fspath(video), "start": s.start, "end": s.end, "text": s.text} for s in given)
+    clips = ({"video": media, "start": s.start, "end": s.end, "text": s.text} for s in given)
     results = iter(pipe(clips, on_error="skip", **options))
     for segment in segments:
         yield make_row(segment, next(results))

@@ -1,4 +1,4 @@
-"""Media files and tables as nobody should write them, drawn from a seed: cut, flipped, swapped, mislabelled, with absurd numbers."""
+"""Damaged media files and tables, drawn from a seed: cut, flipped, swapped, mislabelled, with absurd numbers."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.helpers.media_files import CONTAINERS, write_media
+from tests.helpers.subtitle_files import FORMS, ROLLING_VTT
 
 HEADER = 2_000  # bytes in which containers keep their sizes, rates and counts
 HUGE = (
@@ -19,17 +20,23 @@ HUGE = (
     b"\x00\x0f\xff\xff",
 )
 ENDINGS = ("mp4", "mkv", "avi", "wav", "mp3", "webm", "mov", "png", "csv")
-ROWS = [["file", "text", "label", "start", "end", "speaker", "split"], ["good.mp4", "I love it", "2.5", "0", "0.3", "Ann", "train"],
-        ["good.mp4", "caf\u00e9", "-1", "0.3", "0.6", "Ben", "validation"], ["", "words alone", "0.5", "", "", "Cem", "test"]]  # fmt: skip
+ROWS = [
+    ["file", "text", "label", "start", "end", "speaker", "split"],
+    ["good.mp4", "I love it", "2.5", "0", "0.3", "Ann", "train"],
+    ["good.mp4", "caf\u00e9", "-1", "0.3", "0.6", "Ben", "validation"],
+    ["", "words alone", "0.5", "", "", "Cem", "test"],
+]
 BAD_CELLS = (
-    "nan", "inf", "-inf", "1e999", "-1e308", "9" * 5_000, "0x10", "1_000", "\u0661\u0662", "NaN\x00", "=1+1", "=HYPERLINK(\"http://127.0.0.1:9\")",
-    "@SUM(A1:A9)", "+cmd|' /C calc'!A0", "../../../etc/passwd", "/etc/passwd", "/dev/zero", "con.mp4", ".", "\u202e4pm.doog", "a" * 300, "\x00", "\r",
-    "\ufeff", "|||", "{}", "[]", "true", "x" * 200_000, "\ud7ff\ue000", "good.mp4\n", "http://127.0.0.1:9/x.mp4", "-0", "1e-400", "  ", "'; DROP TABLE clips;--",
+    "nan", "inf", "-inf", "1e999", "-1e308", "9" * 5_000, "0x10", "1_000", "\u0661\u0662", "NaN\x00", "=1+1",
+    "=HYPERLINK(\"http://127.0.0.1:9\")", "@SUM(A1:A9)", "+cmd|' /C calc'!A0", "../../../etc/passwd", "/etc/passwd",
+    "/dev/zero", "con.mp4", ".", "\u202e4pm.doog", "a" * 300, "\x00", "\r", "\ufeff", "|||", "{}", "[]", "true",
+    "x" * 200_000, "\ud7ff\ue000", "good.mp4\n", "http://127.0.0.1:9/x.mp4", "-0", "1e-400", "  ",
+    "'; DROP TABLE clips;--",
 )  # fmt: skip
 
 
 def media_sources(folder: Path) -> list[Path]:
-    """One small good file of each container, and sound alone."""
+    """Write one small good file of each container, and sound alone."""
     folder.mkdir()
     files = [write_media(folder / f"good.{ending}", 0.6, **options) for ending, options in CONTAINERS.items()]
     wav = write_media(folder / "good.wav", 0.6, picture=None, sound_codec="pcm_s16le")
@@ -53,7 +60,7 @@ def header_bytes_changed(data: bytearray, random: np.random.Generator) -> bytear
 
 
 def huge_numbers(data: bytearray, random: np.random.Generator) -> bytearray:
-    """Where headers hold counts, sizes and rates; at both ends, since an MP4 keeps its index behind the media."""
+    """Write huge numbers where headers hold counts, sizes and rates, at both ends: an MP4 has its index at the end."""
     for _ in range(random.integers(1, 6)):
         near = int(random.integers(0, min(HEADER, len(data) - 4)))
         position = near if random.integers(2) else len(data) - 4 - near
@@ -93,13 +100,17 @@ def noise_behind_the_first_bytes(data: bytearray, random: np.random.Generator) -
 
 
 DAMAGE: tuple[Callable, ...] = (
-    truncated, bits_flipped, header_bytes_changed, huge_numbers, huge_numbers, blocks_swapped, zeros_inside, garbage_inserted, said_twice, emptied,
-    noise_behind_the_first_bytes,
+    truncated, bits_flipped, header_bytes_changed, huge_numbers, huge_numbers, blocks_swapped, zeros_inside,
+    garbage_inserted, said_twice, emptied, noise_behind_the_first_bytes,
 )  # fmt: skip
 
 
 def hostile_media(path: Path, sources: list[Path], random: np.random.Generator) -> tuple[str, Path]:
-    """Write one damaged file; returns what was done to it, and where it is. Some endings lie; sometimes there is a folder, or a pipe that nobody writes to."""
+    """Write one damaged file, some with a wrong ending, or a folder, or a pipe without a writer.
+
+    Returns:
+        What was done, and the path.
+    """
     kind = int(random.integers(40))
     ending = ENDINGS[random.integers(len(ENDINGS))]
     if kind == 0:
@@ -124,7 +135,7 @@ def _csv(rows: list[list[str]]) -> str:
 
 
 def hostile_table(folder: Path, good: Path, random: np.random.Generator) -> tuple[str, Path]:
-    """Write a corpus folder with one good file and a bad table; returns what is bad, and the folder."""
+    """Write a corpus folder with one good file and a bad table; return what is bad, and the folder."""
     folder.mkdir()
     os.link(good, folder / "good.mp4")
     rows = [list(row) for row in ROWS]
@@ -145,7 +156,17 @@ def hostile_table(folder: Path, good: Path, random: np.random.Generator) -> tupl
     elif kind == "encoding":
         data = _csv(rows).encode(("utf-16", "utf-32", "latin-1", "cp037", "utf-7")[random.integers(5)])
     elif kind == "shape":
-        rows = (rows[:1], [], rows + [["a"] * 50], [row[:2] for row in rows], rows[1:], rows * 2, [[";".join(row)] for row in rows], [['"open']] + rows)[random.integers(8)]  # fmt: skip
+        shapes = (
+            rows[:1],
+            [],
+            rows + [["a"] * 50],
+            [row[:2] for row in rows],
+            rows[1:],
+            rows * 2,
+            [[";".join(row)] for row in rows],
+            [['"open']] + rows,
+        )
+        rows = shapes[random.integers(8)]
     else:
         name, data = "clips.jsonl", _bad_json(random)
     path = folder / name
@@ -154,7 +175,7 @@ def hostile_table(folder: Path, good: Path, random: np.random.Generator) -> tupl
 
 
 def _bad_json(random: np.random.Generator) -> bytes:
-    """JSON lines with one row that is not what it should be."""
+    """Return JSON lines with one malformed row."""
     values = [
         float("nan"),
         float("inf"),
@@ -182,11 +203,31 @@ def _bad_json(random: np.random.Generator) -> bytes:
     return "\n".join(lines).encode()
 
 
+def hostile_transcripts(folder: Path, count: int, seed: int) -> list[Path]:
+    """Write `count` damaged transcripts of every form and return their paths."""
+    words = {"segments": [{"start": 0.5, "end": 3.0, "text": "Hello, there"}, {"start": 3, "end": 5, "text": "Bye"}]}
+    gbk = FORMS["srt"].replace("Hello", "\u6211\u771f\u7684\u6ca1\u6709\u60f3\u5230").encode("gbk")
+    sources = {
+        name: text.encode() for name, text in (*FORMS.items(), ("vtt", ROLLING_VTT), ("json", json.dumps(words)))
+    }
+    sources = sorted({**sources, "txt": gbk}.items())
+    found = []
+    for index in range(count):
+        random = np.random.default_rng([seed, index])
+        ending, data = sources[random.integers(len(sources))]
+        found.append(folder / f"transcript_{index:04d}.{ending}")
+        found[-1].write_bytes(DAMAGE[random.integers(len(DAMAGE))](bytearray(data), random))
+    return found
+
+
 def hostile_inputs(folder: Path, count: int, seed: int, tables: float = 0.3) -> list[tuple[str, Path]]:
-    """Write `count` inputs, each drawn from its own number so that one can be made again; returns what each is, and where.
+    """Write `count` inputs, each drawn from its own number, so that a single one can be made again.
 
     Args:
-        tables: the share of tables, the others are media.
+        tables: the share of tables; the others are media.
+
+    Returns:
+        What each is, and its path.
     """
     sources = media_sources(folder / "sources")
     found = []
@@ -198,4 +239,4 @@ def hostile_inputs(folder: Path, count: int, seed: int, tables: float = 0.3) -> 
     return found
 
 
-__all__ = ["hostile_inputs"]
+__all__ = ["hostile_inputs", "hostile_transcripts"]

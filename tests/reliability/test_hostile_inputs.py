@@ -1,6 +1,6 @@
-"""A hundred damaged media files and tables through what users call: each is used or refused in a sentence that names it, soon, and nothing is left behind.
+"""A hundred damaged media files and tables: each is used or refused in a sentence that names it, within seconds.
 
-More of them, or others: `python -m tests.reliability.test_hostile_inputs COUNT SEED`.
+Nothing is left behind. For more of them, or others: `python -m tests.reliability.test_hostile_inputs COUNT SEED`.
 """
 
 import collections
@@ -18,25 +18,26 @@ from transformers import pipeline
 
 from datasets_scripts import load_corpus
 from modeling_semanticmac import SemanticMACProcessor
-from tests.helpers.hostile_inputs import hostile_inputs
+from modeling_semanticmac.timeline.transcripts import TranscriptError, read_transcript
+from tests.helpers.hostile_inputs import hostile_inputs, hostile_transcripts
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 SECONDS = 30.0  # that an input may take
-MEMORY = 8 * 2**30  # bytes that a process may ask for: a header that promises a year of video must not get it
+MEMORY = 8 * 2**30  # bytes that a process may allocate, whatever length of video a header promises
 
 
 class Worker:
-    """A process that tries inputs, so that a decoder that crashes or hangs takes nobody with it."""
+    """A process that tries inputs, so that a decoder that crashes or hangs stops only this process."""
 
     def __init__(self, model: Path, scratch: Path):
-        self.words, self.process = (model, scratch), None
+        self.arguments, self.process = (model, scratch), None
 
     def __call__(self, path: Path) -> tuple[str, str]:
-        """("used" | "refused" | "wrong", details) of one input; a death or a hang is wrong."""
+        """Return ("used" | "refused" | "wrong", details) of one input; a crash or a hang is wrong."""
         if self.process is None:
             context = multiprocessing.get_context("fork")
             self.connection, other = context.Pipe()
-            self.process = context.Process(target=work, args=(other, *self.words), daemon=True)
+            self.process = context.Process(target=work, args=(other, *self.arguments), daemon=True)
             self.process.start()
             other.close()
         self.connection.send(path)
@@ -59,7 +60,7 @@ class Worker:
 
 
 def work(connection, model: Path, scratch: Path) -> None:
-    """The worker's process."""
+    """Run in the worker's process."""
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     tempfile.tempdir = str(scratch)
@@ -70,12 +71,12 @@ def work(connection, model: Path, scratch: Path) -> None:
         path = connection.recv()
         try:
             connection.send(attempt(path, predict, processor))
-        except BaseException as error:  # whatever is no sentence for the user
+        except BaseException as error:  # anything but a sentence for the user
             connection.send(("wrong", f"{type(error).__name__}: {error}"[:500]))
 
 
 def attempt(path: Path, predict, processor) -> tuple[str, str]:
-    """A table through the loader of one's own clips; a media file through the processor and the pipeline, which must agree whether it can be used."""
+    """Load a table as your own clips, or read a media file by processor and pipeline, which must agree on it."""
     if path.is_dir() and path.suffix == "":
         with tempfile.TemporaryDirectory() as cache:
             return judged(
@@ -94,7 +95,7 @@ def attempt(path: Path, predict, processor) -> tuple[str, str]:
 
 
 def judged(path: Path, call) -> tuple[str, str]:
-    """What a call makes of an input."""
+    """Return the verdict on a call with an input."""
     try:
         call()
     except (ValueError, FileNotFoundError) as error:  # MediaError is a ValueError
@@ -105,7 +106,7 @@ def judged(path: Path, call) -> tuple[str, str]:
 
 
 def listing(folder: Path) -> dict[str, tuple]:
-    """Every file and folder below, with size and time of change."""
+    """Return size and time of change of every file and folder below a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         stat = path.lstat()
@@ -114,7 +115,7 @@ def listing(folder: Path) -> dict[str, tuple]:
 
 
 def try_all(root: Path, count: int, seed: int) -> tuple[list[tuple], dict]:
-    """(what was done, path, verdict, details, seconds) of each input; and what was left behind or changed."""
+    """Return (damage, path, verdict, details, seconds) of each input, and what was left behind or changed."""
     inputs, scratch = root / "inputs", root / "scratch"
     inputs.mkdir(parents=True)
     scratch.mkdir()
@@ -147,13 +148,24 @@ def test_every_input_is_used_or_refused_in_a_sentence(outcome):
     )
 
 
+def test_every_transcript_is_read_or_refused_in_a_sentence(tmp_path):
+    verdicts = collections.Counter()
+    for path in hostile_transcripts(tmp_path, 400, seed=0):
+        try:
+            verdicts["read"] += bool(read_transcript(path))
+        except TranscriptError as error:
+            assert path.name in str(error) and len(str(error)) < 2_000, path
+            verdicts["refused"] += 1
+    assert sum(verdicts.values()) == 400 and min(verdicts.values()) >= 40
+
+
 def test_nothing_is_left_behind(outcome):
     _, left = outcome
     assert left == {"changed": [], "left behind": []}
 
 
 def main(count: int, seed: int) -> None:
-    """Print what came of more inputs."""
+    """Print the verdicts on more inputs."""
     with tempfile.TemporaryDirectory() as root:
         rows, left = try_all(Path(root), count, seed)
     for row in rows:

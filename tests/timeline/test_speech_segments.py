@@ -27,7 +27,7 @@ def test_known_pauses_are_found(tmp_path, noise):
 
 
 def test_the_threshold_follows_the_noise(tmp_path):
-    # The speech of the first half minute is as loud as the noise from 30 s on, which is taken for speech until a minute later.
+    # The speech of the first half minute is as loud as the noise after it, which counts as speech for a minute.
     quiet, loud = babble([(2.0, 5.0)], level=0.02, noise=0.0005), babble([(64.0, 67.0)], level=0.5, noise=0.02)
     found = detect(tmp_path, lambda seconds: np.where(seconds < 30, quiet(seconds), loud(seconds)), 70.0)
     known = [stretch for stretch in found if not 29 < stretch[0] < 60]

@@ -1,89 +1,17 @@
-"""Subtitles in the forms and encodings that people have: the same words from each, or a sentence that says what is lost."""
+"""Subtitles in the forms and encodings that people have: the same words from each, or an error with its place."""
 
 import json
 import logging
 
-import av
 import pytest
 
 from modeling_semanticmac.timeline.recognizer_words import segments_from_json
 from modeling_semanticmac.timeline.segments import Segment
 from modeling_semanticmac.timeline.transcripts import TranscriptError, read_transcript
 from tests.helpers.media_files import write_media
+from tests.helpers.subtitle_files import ASS, FORMS, ROLLING_SRT, ROLLING_VTT, SRT, TTML
+from tests.helpers.timelines import with_tracks
 
-ROLLING_VTT = """WEBVTT
-Kind: captions
-Language: en
-
-00:00:00.160 --> 00:00:02.429 align:start position:0%
- 
-how<00:00:00.560><c> are</c><00:00:00.720><c> you</c>
-
-00:00:02.429 --> 00:00:02.439 align:start position:0%
-how are you
- 
-
-00:00:02.439 --> 00:00:04.749 align:start position:0%
-how are you
-no<00:00:02.760><c> no</c>
-
-00:00:04.749 --> 00:00:04.759 align:start position:0%
-no no
- 
-
-00:00:04.759 --> 00:00:06.000 align:start position:0%
-no no
-no<00:00:04.960><c> no</c>
-"""
-ROLLING_SRT = """1
-00:00:00,160 --> 00:00:02,429
-
-how are you
-
-2
-00:00:02,429 --> 00:00:02,439
-how are you
- 
-
-3
-00:00:02,439 --> 00:00:04,749
-how are you
-no no
-
-4
-00:00:04,749 --> 00:00:04,759
-no no
- 
-
-5
-00:00:04,759 --> 00:00:06,000
-no no
-no no
-"""
-ASS = r"""[Script Info]
-ScriptType: v4.00+
-
-[V4+ Styles]
-Format: Name, Fontname, Fontsize
-Style: Default,Arial,16
-
-[Events]
-Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
-Comment: 0,0:00:00.00,0:00:09.00,Default,,0,0,0,,nobody says this
-Dialogue: 0,0:00:03.20,0:00:05.50,Default,,0,0,0,,{\i1}Good{\i0} day,\Neverybody
-Dialogue: 0,0:00:00.50,0:00:03.00,Default,,0,0,0,,Hello, there
-"""
-SSA = ASS.replace("V4+", "V4").replace("Layer", "Marked").replace(": 0,", ": Marked=0,")
-TTML = """<?xml version="1.0" encoding="UTF-8"?>
-<tt xmlns="http://www.w3.org/ns/ttml" xml:lang="en"><body><div>
-<p begin="00:00:00.500" end="00:00:03.000">Hello,<br/>there</p>
-<p begin="3.2s" dur="2.3s">Good <span>day</span>, everybody</p>
-</div></body></tt>
-"""
-SBV = "0:00:00.500,0:00:03.000\nHello,\nthere\n\n0:00:03.200,0:00:05.500\nGood day, everybody\n"
-LRC = "[ar:Nobody]\n[00:00.50]Hello, there\n[00:03.00]\n[00:03.20]Good <00:04.00>day, everybody\n[00:05.50]\n"
-SRT = "1\n00:00:00,500 --> 00:00:03,000\nHello,\n\nthere\n\n2\n00:00:03,200 --> 00:00:05,500\nGood day, everybody\n"
-FORMS = {"ass": ASS, "ssa": SSA, "ttml": TTML, "sbv": SBV, "lrc": LRC, "srt": SRT}
 BOTH = [Segment(0.5, 3.0, "Hello, there"), Segment(3.2, 5.5, "Good day, everybody")]
 
 
@@ -147,20 +75,6 @@ def test_what_a_form_would_lose_is_named(tmp_path, content, message):
 
 
 # Tracks inside of video files
-
-
-def with_tracks(path, *sources):
-    """Write a file that holds the streams of all sources."""
-    opened = [av.open(str(source)) for source in sources]
-    with av.open(str(path), "w") as out:
-        copies = [{s.index: out.add_stream_from_template(s) for s in source.streams} for source in opened]
-        for source, copy in zip(opened, copies):
-            for packet in source.demux():
-                if packet.dts is not None:
-                    packet.stream = copy[packet.stream_index]
-                    out.mux(packet)
-            source.close()
-    return path
 
 
 def test_a_subtitle_track_inside_of_a_video(tmp_path, caplog):
@@ -259,21 +173,29 @@ def test_words_in_chunks_are_joined():
 
 
 ASSEMBLYAI = {"id": "x", "text": "Hello there", "utterances": None, "words": [
-    {"text": "Hello", "start": 500, "end": 900, "confidence": 0.9}, {"text": "there", "start": 1000, "end": 2000}]}  # fmt: skip
+    {"text": "Hello", "start": 500, "end": 900, "confidence": 0.9},
+    {"text": "there", "start": 1000, "end": 2000},
+]}  # fmt: skip
 
 
 def test_milliseconds_are_told_by_the_speed_of_speech(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert read(tmp_path, json.dumps(ASSEMBLYAI), "a.json") == [Segment(0.5, 2.0, "Hello there")]
     assert "read as milliseconds" in caplog.text
-    long = {"utterances": [{"start": 0, "end": 61_000, "text": "so " * 300}, {"start": 61_000, "end": 90_000, "text": "on " * 90}]}  # fmt: skip
-    assert [(segment.start, segment.end) for segment in segments_from_json(long)] == [(0, 61), (61, 90)]
+    first, second = (
+        {"start": 0, "end": 61_000, "text": "so " * 300},
+        {"start": 61_000, "end": 90_000, "text": "on " * 90},
+    )
+    assert [(segment.start, segment.end) for segment in segments_from_json({"utterances": [first, second]})] == [
+        (0, 61),
+        (61, 90),
+    ]
 
 
 def test_slow_seconds_stay_seconds(tmp_path):
     """A chapter of a talk, a sound that lasts, and anything that lies within the media."""
-    chapter = {"segments": [{"start": 0, "end": 600, "text": "word " * 1200}, {"start": 600, "end": 660, "text": "[Music]"}]}  # fmt: skip
-    assert [segment.end for segment in segments_from_json(chapter)] == [600, 660]
+    chapter, sound = {"start": 0, "end": 600, "text": "word " * 1200}, {"start": 600, "end": 660, "text": "[Music]"}
+    assert [segment.end for segment in segments_from_json({"segments": [chapter, sound]})] == [600, 660]
     music = {"segments": [{"start": 0, "end": 60, "text": "[Music]"}]}
     assert segments_from_json(music)[0].end == 60
     assert read(tmp_path, json.dumps(ASSEMBLYAI), "a.json", duration=3000.0, longest=5000)[0].end == 900

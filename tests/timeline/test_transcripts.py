@@ -1,4 +1,4 @@
-"""Transcripts: hand-typed files of every form, what is malformed in them by its line, and files written and read again."""
+"""Transcripts: hand-typed files of every form, malformed ones by their line, and files written and read again."""
 
 import json
 
@@ -74,13 +74,15 @@ def test_line_ends_of_other_systems(tmp_path, end):
 
 
 def test_missing_numbers_missing_blank_lines_and_dots_for_commas(tmp_path):
-    sloppy = "00:00:01.000 --> 00:00:02.5\nGood day,\neverybody.\n7\n0:00:03,000-->0:00:04\n42\n00:05,000 --> 00:06,000\nlast"
+    sloppy = "00:00:01.000 --> 00:00:02.5\nGood day,\neverybody.\n7\n0:00:03,000-->0:00:04\n42\n"
+    sloppy += "00:05,000 --> 00:06,000\nlast"
     expected = [Segment(1.0, 2.5, "Good day, everybody."), Segment(3.0, 4.0, "42"), Segment(5.0, 6.0, "last")]
     assert read(tmp_path, sloppy.replace("42\n", "42\n\n")) == expected
 
 
 def test_cues_out_of_order_overlapping_or_empty(tmp_path):
-    content = "1\n00:00:05,000 --> 00:00:09,000\nlater\n\n2\n00:00:01,000 --> 00:00:06,000\nearlier\n\n3\n00:00:02,000 --> 00:00:03,000\n<i> </i>\n"
+    content = "1\n00:00:05,000 --> 00:00:09,000\nlater\n\n2\n00:00:01,000 --> 00:00:06,000\nearlier\n\n"
+    content += "3\n00:00:02,000 --> 00:00:03,000\n<i> </i>\n"
     assert read(tmp_path, content) == [Segment(1.0, 6.0, "earlier"), Segment(5.0, 9.0, "later")]
 
 
@@ -92,12 +94,16 @@ def test_encodings(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        ("1\n00:00:01,000 -> 00:00:02,000\nwords\n", "a.srt", r"a\.srt, line 2: found '00:00:01,000 -> 00:00:02,000'; expected"),
+        (
+            "1\n00:00:01,000 -> 00:00:02,000\nwords\n",
+            "a.srt",
+            r"a\.srt, line 2: found '00:00:01,000 -> 00:00:02,000'; expected",
+        ),
         ("7\n", "a.srt", "line 1: found '7'; expected the times of a cue"),
         ("1\n00:00:01,000 --> 00:00:0x,000\nwords\n", "a.srt", "line 2: found '00:00:01,000 --> 00:00:0x,000'"),
         ("words of no cue\n\n" + SRT, "a.srt", "line 1: found 'words of no cue'"),
         (VTT + "\nwords of no cue\n", "a.vtt", "line 24: found 'words of no cue'"),
-        ("\n\n3\n00:00:05,000 --> 00:00:04,000\nwords\n", "a.srt", "line 4: the cue ends at 4 s before it begins at 5 s"),
+        ("\n\n3\n00:00:05,000 --> 00:00:04,000\nwords\n", "a.srt", "line 4: the cue ends at 4 s before it begins at 5"),
         ("1\n00:61:05,000 --> 00:62:04,000\nwords\n", "a.srt", "line 2: found 61 minutes and 05"),
         (SRT, "a.vtt", "line 1: found '1'; a WebVTT file begins with WEBVTT"),
         ('{"segments": [\n{"start": 1,}]}', "a.json", "line 2: this begins as JSON but is none"),
@@ -126,16 +132,21 @@ def test_no_file(tmp_path):
 
 
 def test_whisper_and_transformers_give_segments(tmp_path):
-    whisper = {"text": "a b c", "segments": [{"id": 0, "start": 0.0, "end": 2.0, "text": " Good  day."}, {"start": 2, "end": 3.5, "text": " Bye now."}]}  # fmt: skip
-    chunks = {"text": "", "chunks": [{"timestamp": [0.0, 2.0], "text": " Good day."}, {"timestamp": [2.0, None], "text": " Bye now."}]}  # fmt: skip
+    segments = [
+        {"id": 0, "start": 0.0, "end": 2.0, "text": " Good  day."},
+        {"start": 2, "end": 3.5, "text": " Bye now."},
+    ]
+    whisper = {"text": "a b c", "segments": segments}
+    open_ended = [{"timestamp": [0.0, 2.0], "text": " Good day."}, {"timestamp": [2.0, None], "text": " Bye now."}]
+    chunks = {"text": "", "chunks": open_ended}
     expected = [Segment(0.0, 2.0, "Good day."), Segment(2, 3.5, "Bye now.")]
     assert read(tmp_path, json.dumps(whisper), "whisper.json") == expected
     assert read(tmp_path, json.dumps(chunks), "chunks.json", longest=1.5) == expected
 
 
 def test_an_open_end_is_the_next_start():
-    chunks = {"chunks": [{"timestamp": (0.0, None), "text": "Good day."}, {"timestamp": (2.0, 3.0), "text": "Bye now."}]}  # fmt: skip
-    assert segments_from_json(chunks)[0] == Segment(0.0, 2.0, "Good day.")
+    chunks = [{"timestamp": (0.0, None), "text": "Good day."}, {"timestamp": (2.0, 3.0), "text": "Bye now."}]
+    assert segments_from_json({"chunks": chunks})[0] == Segment(0.0, 2.0, "Good day.")
 
 
 def words(*rows):

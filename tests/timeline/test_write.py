@@ -1,13 +1,16 @@
-"""Timelines: rows against the pipeline one clip at a time, stopping and resuming, contradictions by hand, table, subtitles, plot, recognised words."""
+"""Timelines: rows against the pipeline clip by clip, resuming, contradictions, table, subtitles, plot, speech."""
 
 import csv
 import json
+from collections import Counter
 
 import pytest
 from transformers import pipeline
 
+from modeling_semanticmac import media_decoding
 from modeling_semanticmac.files.row_file import RowFile
 from modeling_semanticmac.media_decoding import open_media
+from modeling_semanticmac.media_pyav import _Stream
 from modeling_semanticmac.timeline import write_timeline
 from modeling_semanticmac.timeline.picture import CONTRADICTING, UNUSABLE, timeline_picture
 from modeling_semanticmac.timeline.rows import contradictions, make_row, subtitle, table_columns, table_row
@@ -21,13 +24,18 @@ from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
 SPEECH = [(1.0, 3.0), (4.0, 5.5), (7.0, 9.0)]
 SEGMENTS = [
-    Segment(1.0, 3.0, "good day"), Segment(4.0, 5.5, "bad talk"), Segment(5.0, 7.0, None), Segment(7.0, 9.0, "fine"), Segment(20.0, 21.0, None)
-]  # fmt: skip
+    Segment(1.0, 3.0, "good day"),
+    Segment(4.0, 5.5, "bad talk"),
+    Segment(5.0, 7.0, None),
+    Segment(7.0, 9.0, "fine"),
+    Segment(20.0, 21.0, None),
+]
 
 
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory):
-    return pipeline("video-affect", model=str(save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))), device="cpu")  # fmt: skip
+    checkpoint = save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return pipeline("video-affect", model=str(checkpoint), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,8 @@ class Watched:
     """A pipeline that counts its clips, and is stopped before one of them."""
 
     def __init__(self, pipe, stop_before=None):
-        self.pipe, self.model, self.stop_before, self.clips = pipe, pipe.model, stop_before, []
+        self.pipe, self.model, self.processor = pipe, pipe.model, pipe.processor
+        self.stop_before, self.clips = stop_before, []
 
     def __call__(self, clips, **options):
         return self.pipe((self._watch(clip) for clip in clips), **options)
@@ -131,6 +140,11 @@ def test_a_folder_of_another_timeline_is_left_alone(pipe, video, whole, tmp_path
         (video, [Segment(0.0, 1.0), *SEGMENTS[1:]], "goes on from 1 s to 3 s at the segment from 0 s to 1 s"),
         (video, [*SEGMENTS, Segment(22.0, 23.0)], "ends before the segment from 22 s to 23 s"),
         (video, SEGMENTS[:3], "a timeline of more segments"),
+        (
+            video,
+            [Segment(1.0, 3.0, "good night"), *SEGMENTS[1:]],
+            "a timeline of other words: from 1 s to 3 s it has 'good day', now there is 'good night'; choose",
+        ),
     ]
     for path, segments, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -145,6 +159,32 @@ def test_a_folder_of_another_timeline_is_left_alone(pipe, video, whole, tmp_path
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
 
+@pytest.mark.parametrize("hop", [2.0, 1.0], ids=["one behind the other", "overlapping"])
+def test_a_file_without_key_frames_is_decoded_in_one_pass(pipe, tmp_path, monkeypatch, hop):
+    """A browser's recording has one key frame: from it every frame before a segment would be decoded again."""
+    video = write_media(tmp_path / "recording.mkv", 20.0, rate=10, sound=babble(SPEECH), codec_options={"g": "1000"})
+    monkeypatch.setattr(media_decoding, "decoding_backend", lambda: "pyav")
+    monkeypatch.setattr(media_decoding, "WORTH_A_READER", 20)  # frames; in so short a file going back costs little
+    decoded, decode = Counter(), _Stream._decode
+
+    def counted(stream, packets):
+        for frame in decode(stream, packets):
+            decoded[type(stream).__name__] += 1
+            yield frame
+
+    monkeypatch.setattr(_Stream, "_decode", counted)
+    segments = list(fixed_windows(20.0, 2.0, hop))
+    write_timeline(pipe, video, segments, tmp_path / "out", batch_size=3)
+    overlap = 2.0 / hop
+    assert 190 <= decoded["PyAVFrames"] <= 230 * overlap  # of 200; 1,100 and more where each starts at the key frame
+    packets = 20.0 * 16000 / 1024
+    assert decoded["PyAVSound"] <= 3 * packets * overlap  # a second before and after each segment is decoded too
+    rows = rows_of(tmp_path / "out")
+    for row in rows[:: len(rows) - 1]:
+        alone = pipe({"video": str(video), "start": row["start"], "end": row["end"]})
+        assert row["score"] == pytest.approx(alone["score"], abs=1e-5) and row["media"] == alone["media"]
+
+
 # Contradictions
 
 
@@ -157,7 +197,8 @@ def one_of(label, probability):
 
 
 def several(*labels):
-    return {"labels": list(labels), "probabilities": {name: 0.9 if name in labels else 0.1 for name in EMOTIONS.label_names}}  # fmt: skip
+    probabilities = {name: 0.9 if name in labels else 0.1 for name in EMOTIONS.label_names}
+    return {"labels": list(labels), "probabilities": probabilities}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +224,8 @@ def test_contradictions(text, audio, vision, expected):
 
 def result(own, text, audio, notes=()):
     media = {"path": "a.mp4", "missing": {"vision": "no video stream"}, "notes": list(notes)}
-    return {"task": "t", **own, "subtasks": {"shared": own, "text": text, "audio": audio}, "modalities": ["text", "audio"], "media": media}  # fmt: skip
+    subtasks = {"shared": own, "text": text, "audio": audio}
+    return {"task": "t", **own, "subtasks": subtasks, "modalities": ["text", "audio"], "media": media}
 
 
 TASKS = {
@@ -199,8 +241,9 @@ TASKS = {
         (
             "score",
             {
-                "start": 1.0, "end": 2.5, "text": "so", "score": 0.2, "polarity": "neutral", "score_shared": 0.2, "score_text": 1.0, "score_audio": -1.25,
-                "score_vision": None, "modalities": "text|audio", "contradictions": "words against voice",
+                "start": 1.0, "end": 2.5, "text": "so", "score": 0.2, "polarity": "neutral", "score_shared": 0.2,
+                "score_text": 1.0, "score_audio": -1.25, "score_vision": None, "modalities": "text|audio",
+                "contradictions": "words against voice",
                 "notes": "damaged packets; no vision: no video stream", "error": None,
             },
             "so\n[neutral +0.20]\n[words: positive +1.00, voice: negative -1.25]",
@@ -208,8 +251,10 @@ TASKS = {
         (
             "one",
             {
-                "start": 1.0, "end": 2.5, "text": "so", "label": "yes", "probability_no": 0.25, "probability_yes": 0.75, "label_shared": "yes",
-                "label_text": "no", "label_audio": "yes", "label_vision": None, "modalities": "text|audio", "contradictions": "words against voice",
+                "start": 1.0, "end": 2.5, "text": "so", "label": "yes", "probability_no": 0.25,
+                "probability_yes": 0.75, "label_shared": "yes",
+                "label_text": "no", "label_audio": "yes", "label_vision": None, "modalities": "text|audio",
+                "contradictions": "words against voice",
                 "notes": "no vision: no video stream", "error": None,
             },
             "so\n[yes 75%]\n[words: no 50%, voice: yes 88%]",
@@ -217,8 +262,10 @@ TASKS = {
         (
             "several",
             {
-                "start": 1.0, "end": 2.5, "text": "so", "labels": "happy|sad", "probability_happy": 0.9, "probability_sad": 0.9, "probability_angry": 0.1,
-                "labels_shared": "happy|sad", "labels_text": "happy", "labels_audio": "", "labels_vision": None, "modalities": "text|audio",
+                "start": 1.0, "end": 2.5, "text": "so", "labels": "happy|sad", "probability_happy": 0.9,
+                "probability_sad": 0.9, "probability_angry": 0.1,
+                "labels_shared": "happy|sad", "labels_text": "happy", "labels_audio": "",
+                "labels_vision": None, "modalities": "text|audio",
                 "contradictions": "", "notes": "no vision: no video stream", "error": None,
             },
             "so\n[happy 90%, sad 90%]",
@@ -232,7 +279,8 @@ def test_rows_of_every_kind_of_task_as_table_and_subtitle(kind, cells, words):
     assert subtitle(row) == Segment(1.0, 2.5, words)
     failed = make_row(Segment(1.0, 2.5), {"error": "a.mp4: none; look.", "media": "a.mp4"})
     failed_cells = dict(zip(table_columns(task), table_row(failed, task), strict=True))
-    assert {name: value for name, value in failed_cells.items() if value is not None} == {"start": 1.0, "end": 2.5, "error": "a.mp4: none; look."}  # fmt: skip
+    filled = {name: value for name, value in failed_cells.items() if value is not None}
+    assert filled == {"start": 1.0, "end": 2.5, "error": "a.mp4: none; look."}
     assert subtitle(failed).text == "[no prediction]"
 
 
@@ -306,8 +354,13 @@ def test_a_timeline_without_any_prediction_is_drawn():
 
 def test_many_scores_have_a_line_of_their_means():
     # (0.25 * 2 + 0.25 * 2 - 0.25 + 0.125 - 0.125) / 1 in each of 60 s, but for the second.
-    rows = [make_row(Segment(at, at + width), result(score(value), score(value / 2), score(0.0))) for second in range(60) if second != 1
-            for at, width, value in ((second, 0.25, 2.0), (second + 0.25, 0.25, 2.0), (second + 0.5, 0.25, -1.0), (second + 0.5, 0.125, 1.0), (second + 0.8, 0.125, -1.0))]  # fmt: skip
+    each = ((0.0, 0.25, 2.0), (0.25, 0.25, 2.0), (0.5, 0.25, -1.0), (0.5, 0.125, 1.0), (0.8, 0.125, -1.0))
+    rows = [
+        make_row(Segment(second + at, second + at + width), result(score(value), score(value / 2), score(0.0)))
+        for second in range(60)
+        if second != 1
+        for at, width, value in each
+    ]
     axes = timeline_picture(rows, SENTIMENT, 60.0).axes
     times, means = axes[0].lines[0].get_data()
     assert list(times) == [second + 0.5 for second in range(60)]
@@ -331,8 +384,11 @@ def test_recognized_words_have_the_times_of_the_video(video, tmp_path):
     assert recognizer.options == [{"return_timestamps": True}] * 3
     start, end = 3.9, 5.6
     expected = [
-        (start, start + 0.5, "call 2 begins."), (start + 0.5, end, "goes on."), (start + 1.0, start + 1.0, "turns back."), (start + 1.5, end, "and ends.")
-    ]  # fmt: skip
+        (start, start + 0.5, "call 2 begins."),
+        (start + 0.5, end, "goes on."),
+        (start + 1.0, start + 1.0, "turns back."),
+        (start + 1.5, end, "and ends."),
+    ]
     for segment, (begin, stop, text) in zip(found[4:8], expected, strict=True):
         assert segment.text == text and (segment.start, segment.end) == pytest.approx((begin, stop), abs=0.05)
 
