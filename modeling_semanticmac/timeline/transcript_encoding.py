@@ -14,6 +14,7 @@ LEGACY = (
 )
 WESTERN = "cp1252"
 LATIN = {WESTERN, "cp1250", "cp1254", "cp1257"}  # they differ in a few letters, of which short texts have none
+SOUND_UTF8 = 4  # sound characters for each damaged one; other encodings hardly ever look like any
 MARGIN = 0.05  # of mess and of coherence: two readings that are so close cannot be told apart
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -51,6 +52,7 @@ def decode_transcript(raw: bytes, encoding: str | None = None, name: str = "the 
             return text
     if known or not _is_text(raw.decode("latin-1")):
         raise ValueError("this is not text")
+    _refuse_damaged_utf8(raw)
     return _guessed(raw, name)
 
 
@@ -64,6 +66,18 @@ def _in_encoding(raw: bytes, encoding: str) -> str:
             f"this is not text in {encoding}: byte {error.start} is {raw[error.start]:#04x}; name another encoding."
         ) from error
     return text.removeprefix("\ufeff")
+
+
+def _refuse_damaged_utf8(raw: bytes) -> None:
+    """Raise ValueError for UTF-8 with a few bytes that are not, which other encodings would turn into other words."""
+    text = raw.decode("utf-8", "replace")
+    wrong = text.count("\ufffd")
+    if sum(sign > "\x7f" for sign in text) > SOUND_UTF8 * wrong:
+        before = text[: text.index("\ufffd")]
+        raise ValueError(
+            f"this is not text in UTF-8 at one place, line {before.count(chr(10)) + 1}, where it was cut or damaged; "
+            "repair it, or name its encoding with --transcript_encoding"
+        )
 
 
 def _is_text(text: str) -> bool:

@@ -143,6 +143,15 @@ def test_an_encoding_that_cannot_be_told_is_asked_for(tmp_path):
         read_transcript(tmp_path / "words.srt", encoding="gbx")
 
 
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_utf8_is_not_taken_for_another_encoding(tmp_path, damage):
+    raw = as_srt(CHINESE).encode()
+    last = raw.rindex("话".encode())
+    raw = raw[: last + 1] if damage == "cut" else raw[:last] + b"\xff" + raw[last + 1 :]
+    with pytest.raises(TranscriptError, match="not text in UTF-8 at one place, line 11, where it was cut or damaged"):
+        read(tmp_path, raw)
+
+
 # What recognisers write
 
 
