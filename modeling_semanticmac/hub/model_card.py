@@ -1,4 +1,4 @@
-"""The model card of a run: `README.md` from what the run left in its folder.
+"""The model card of a run: `README.md`, from the files of the run.
 
 semanticmac card RUN org/name      write RUN/README.md, to read before pushing the run
 """

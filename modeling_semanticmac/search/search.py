@@ -52,10 +52,10 @@ def check_search(
         ImportError: the backend is not installed.
     """
     own = given_arguments([word for word in argv[:1] if word.startswith("-")] + list(argv[1:]))
-    asked = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
-    if asked:
+    requested = [f"--{name}" for name in ("do_train", "do_eval", "do_predict") if own.get(name)]
+    if requested:
         raise ValueError(
-            f"{' '.join(asked)} with --do_search: a search does not train or test a final model. Run `semanticmac "
+            f"{' '.join(requested)} with --do_search: a search does not train or test a final model. Run `semanticmac "
             "train OUTPUT_DIR/best.yaml --data_dir ...` after it."
         )
     if data_args.seeds:

@@ -1,4 +1,4 @@
-"""The batch of all processes: what the loss between samples and the pseudo labels must know of the others."""
+"""The batch of all processes, which the loss between samples and the pseudo labels need."""
 
 from dataclasses import dataclass
 

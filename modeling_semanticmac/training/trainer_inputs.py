@@ -1,4 +1,4 @@
-"""Checks of what a Trainer is given, and its defaults: a sentence where something is missing or does not fit."""
+"""Checks and defaults of the arguments of a Trainer, with messages that say what is missing or does not fit."""
 
 import copy
 import logging
