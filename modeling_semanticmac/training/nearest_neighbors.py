@@ -96,10 +96,10 @@ def _merge(block: torch.Tensor, offset: int, best: torch.Tensor, index: torch.Te
 
 
 def _below(block: torch.Tensor, limit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values under each row's limit and their columns, (r, p) each, filled up with infinity.
+    """Return the values below each row's limit and their columns, (r, p) each, padded with infinity.
 
-    Sorting every row is what a plain search spends its time on. Here the minimum of each group of columns, a few cheap
-    passes, says where to look.
+    A plain search spends its time sorting every row. The minimum of each group of columns, computed in a few cheap
+    passes, shows which groups to search.
     """
     minima = block
     while minima.shape[1] > block.shape[1] // GROUP:
