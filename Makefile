@@ -1,4 +1,4 @@
-# Each target does its whole job on a fresh machine with Python 3.11: virtual environment, installation with the tested versions, the work.
+# Each target works on a fresh machine with Python 3.11: it makes the virtual environment and installs the tested versions first.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
