@@ -4,15 +4,12 @@
 """
 
 from .classification import (
-    THRESHOLD_GRID,
     b_f1,
     conversation_metrics,
     f1_per_class,
     macro_f1,
-    multi_label_metrics,
     n_acc,
     s_acc,
-    tune_thresholds,
     w_acc,
     w_f1,
     w_precision,
@@ -20,6 +17,7 @@ from .classification import (
     weighted_metrics,
 )
 from .families import LOWER_IS_BETTER, class_scores, compute_metrics, logit_predictions, prediction_metrics
+from .multi_label import THRESHOLD_GRID, multi_label_metrics, tune_thresholds
 from .scores import polarity_acc, polarity_f1, polarity_macro_f1, scores_metrics
 from .sentiment import (
     acc2_neg_nonneg,

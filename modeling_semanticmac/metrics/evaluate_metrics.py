@@ -8,7 +8,8 @@ From the package: `SentimentMetric().compute(predictions=p, references=y)`. From
 import evaluate
 from datasets import Features, List, Value
 
-from .classification import conversation_metrics, multi_label_metrics, weighted_metrics
+from .classification import conversation_metrics, weighted_metrics
+from .multi_label import multi_label_metrics
 from .scores import scores_metrics
 from .sentiment import mosi_metrics, sims_metrics
 

@@ -6,10 +6,10 @@ from scipy.special import expit
 from ..configuration_semanticmac import TaskSpecification
 from .classification import (
     conversation_metrics,
-    multi_label_metrics,
     weighted_metrics,
 )
 from .inputs import class_pair, logits_of_classes, require_classes
+from .multi_label import multi_label_metrics
 from .scores import scores_metrics
 from .sentiment import mosi_metrics, sims_metrics
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from modeling_semanticmac.metrics import classification as metrics
+from modeling_semanticmac import metrics
 
 pytestmark = pytest.mark.filterwarnings("error")  # degenerate input gives a defined value, not a warning
 

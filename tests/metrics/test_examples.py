@@ -7,7 +7,7 @@ import pytest
 
 from modeling_semanticmac import metrics
 
-MODULES = ("classification", "families", "scores", "sentiment")
+MODULES = ("classification", "families", "multi_label", "scores", "sentiment")
 
 
 @pytest.mark.parametrize("name", MODULES)
