@@ -23,6 +23,7 @@ from ..runs.settings import check_same_settings, forgets_best, made_with
 from .argument_checks import check_arguments
 from .checkpoints import check_checkpoint, newest_whole_checkpoint, requested_checkpoint
 from .run import Run
+from .run_settings import media_settings, run_settings
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
@@ -144,13 +145,13 @@ def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> SemanticM
         checkpoint: that the training resumes; None: it starts from the beginning.
     """
     args, data_args = run.training_args, run.data_args
-    settings = run.settings() if args.do_train else {}
+    settings = run_settings(run) if args.do_train else {}
     if checkpoint is not None:  # before media are encoded
         check_same_settings(checkpoint, settings, data_args.allow_changed_settings)
     train_clips = run.split("train", data_args.max_train_samples) if args.do_train else None
     validation = run.split("validation", data_args.max_eval_samples) if run.needs_validation else None
     if args.do_train:
-        settings |= run.media_settings(settings["clips"].keys())
+        settings |= media_settings(run, settings["clips"].keys())
     facts: dict[str, Any] = {
         "corpus": corpus_builder(data_args.corpus).facts(),
         "language_model_commit": run.language_model_commit,

@@ -1,7 +1,6 @@
 """One run: its arguments, model, processor and clips."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
@@ -13,13 +12,10 @@ from ..affect_heads import SemanticMACForAffect
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
 from ..embedding_store import EmbeddingStore
-from ..embedding_store.fingerprint import ORIGIN
 from ..encoders import commit_of, embedding_width, encoder_reference, load_towers
 from ..files.atomic_files import write_json
-from ..modeling_imagebind import weights_hash
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
-from ..runs.settings import clip_digests, digest, effective_arguments
 from ..text_encoding import language_model_config
 from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
@@ -231,40 +227,6 @@ class Run:
             if share < ENOUGH:
                 found = f"{counts[modality]} of {len(clips)} clips of {name} have {modality} ({100 * share:.0f} %)"
                 logger.warning("only %s", found)
-
-    def settings(self) -> dict:
-        """Return what changes the result of a training: arguments, digests of weights and clips (`runs.settings`)."""
-        limits = {"train": self.data_args.max_train_samples, "validation": self.data_args.max_eval_samples}
-        splits = ("train", "validation") if self.needs_validation else ("train",)
-        tokenizer = self.processor.tokenizer
-        start = self.model if self.model_args.model_name_or_path else self.model.semanticmac.language_model
-        return {
-            "arguments": effective_arguments(self.model_args, self.data_args, self.training_args),
-            "weights": {
-                "model that the training starts from" if start is self.model else "language model": weights_hash(start),
-                "tokenizer": digest(
-                    [type(tokenizer).__name__, tokenizer.get_vocab(), str(tokenizer.special_tokens_map)]
-                ),
-            },
-            "clips": {split: clip_digests(self.rows(split, limits[split])) for split in splits},
-        }
-
-    def media_settings(self, splits: Sequence[str]) -> dict:
-        """Return the settings that are known after the extraction: fingerprint of the store, content of the media."""
-        store = self.store
-        if store is None:
-            return {}
-        records = {split: {clip: store.status(clip) for clip in self.used[split]} for split in splits}
-        parts = {name: store.fingerprint[name] for name in (*self.encoders, "sampling", "extraction")}
-        for modality in self.encoders:  # a tower that was moved is the same tower
-            parts[modality] = {name: value for name, value in parts[modality].items() if name not in ORIGIN}
-        return {
-            "store": digest(parts),
-            "media": {
-                split: {clip: digest([record.content_hash, record.status]) for clip, record in found.items()}
-                for split, found in records.items()
-            },
-        }
 
     def begin(self) -> None:
         """Write what is known of the clips so far; from here on the run writes into its folder."""
