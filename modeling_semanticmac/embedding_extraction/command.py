@@ -1,4 +1,4 @@
-"""The command line of `embedding_extraction`: a corpus, or media files and folders, into an embedding store."""
+"""The command line of `semanticmac embed`: encode a corpus, or media files and folders, into an embedding store."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def _option(help_text: str, default=None, **more):
 
 @dataclass
 class ExtractionArguments:
-    """What to embed, with what, and where to."""
+    """Arguments of `semanticmac embed`: the clips, the encoders, and the store."""
 
     embeddings_dir: str = field(metadata={"help": "Folder of the embedding store."})
 
@@ -63,7 +63,9 @@ class ExtractionArguments:
     num_workers: int | None = _option("Processes that decode (default: by the number of cores).")
     shard_clips: int = _option("Clips a shard, at most: what an interruption can lose.", 256)
     max_seconds: float | None = _option("Longer clips fail.")
-    dtype: str | None = _option("Number format (default: the store's own, else bfloat16 on a GPU, float32 on a CPU).", choices=DTYPES)  # fmt: skip
+    dtype: str | None = _option(
+        "Number format (default: the store's own, else bfloat16 on a GPU, float32 on a CPU).", choices=DTYPES
+    )
     device: str | None = _option("Device (default: cuda where there is one).")
 
     def __post_init__(self):
@@ -78,17 +80,21 @@ class ExtractionArguments:
             raise ValueError(f"unknown split(s) {', '.join(sorted(unknown))}; expected {', '.join(SPLITS)}.")
         given = [name for name in SAMPLING if getattr(self, name) is not None]
         if self.model is not None and given:
-            raise ValueError(f"--{given[0]} is the model's own; leave it out, or name towers instead of --model.")
+            raise ValueError(f"--{given[0]} is set by the model; leave it out, or name towers instead of --model.")
 
 
 SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "num_crops")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Embed what the command line asks for; 0 when every clip is accounted for, 1 with one line on standard error where that is not possible."""
+    """Embed the requested clips.
+
+    Returns:
+        0 where every clip is accounted for; 1, with one line on standard error, where that is not possible.
+    """
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
-        parser = HfArgumentParser(ExtractionArguments, prog="semanticmac embed", allow_abbrev=False)  # fmt: skip
+        parser = HfArgumentParser(ExtractionArguments, prog="semanticmac embed", allow_abbrev=False)
         (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
         datasets = _datasets(args)
         processor, encoders = load_model(args) if args.model else load_named(args)
@@ -115,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
-    """Processor and towers of a checkpoint."""
+    """Return the processor and the towers of a checkpoint."""
     from ..affect_heads import SemanticMACForAffect
 
     model = SemanticMACForAffect.from_pretrained(args.model).semanticmac
@@ -124,7 +130,7 @@ def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
 
 
 def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
-    """Processor and towers by the names of the towers."""
+    """Return the towers that the arguments name, and a processor that fits them."""
     references = {}
     for modality in MEDIA_MODALITIES:
         name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
@@ -134,16 +140,16 @@ def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
     }
-    # A processor has a tokenizer, but there are no words to embed here.
+    # A processor needs a tokenizer, although there is no text to embed here.
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
     return SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling), encoders
 
 
 def _datasets(args: ExtractionArguments) -> dict:
-    """The clips by the name of their split, or of what was given."""
+    """Return the clips: split -> dataset, or "media" -> list of rows."""
     if args.media is not None:
         return {"media": media_clips(args.media)}
-    from datasets_scripts.loading import load_corpus  # here: not everybody who extracts has a corpus
+    from datasets_scripts.loading import load_corpus  # imported here: heavy, and not needed for --media
 
     options = json.loads(args.corpus_options) if args.corpus_options else {}
     corpus = load_corpus(args.corpus, args.data_dir, args.task, **options)
@@ -151,11 +157,14 @@ def _datasets(args: ExtractionArguments) -> dict:
 
 
 def media_clips(paths: Sequence[str | os.PathLike]) -> list[dict]:
-    """One clip a media file: those that are named, whatever they are, and those in named folders that are no text, picture or data by their name.
+    """Return one clip for each given file, and for each file of given folders whose name says media or has no suffix.
+
+    Args:
+        paths: files and folders; the id of a clip is its path within the folder, or its name.
 
     Raises:
-        ValueError: two files would have one id.
-        FileNotFoundError: nothing of that name.
+        ValueError: two files would have the same id.
+        FileNotFoundError: there is no file or folder of that name.
     """
     clips, left = {}, []
     for path in map(Path, paths):
@@ -171,8 +180,11 @@ def media_clips(paths: Sequence[str | os.PathLike]) -> list[dict]:
                 raise ValueError(f"{file} and {clips[name]} would both be clip {name!r}; extract them into two stores.")
             clips[name] = file
     if left:
-        logger.info(f"{len(left)} file(s) are no media by their name and are left out: {', '.join(left)}")
-    return [{"id": name, "media": {"path": str(file.absolute()), "start": None, "end": None, "crop": None}} for name, file in clips.items()]  # fmt: skip
+        logger.info(f"{len(left)} file(s) are not media by their names and are left out: {', '.join(left)}")
+    return [
+        {"id": name, "media": {"path": str(file.absolute()), "start": None, "end": None, "crop": None}}
+        for name, file in clips.items()
+    ]
 
 
 def _may_be_media(name: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Clips to the embedding store: decoding in worker processes while the towers encode, resumable, every clip accounted for.
+"""Encode clips into an embedding store: worker processes decode while the towers encode; an interrupted run resumes.
 
 semanticmac embed --corpus mosi --data_dir MOSI --vision_encoder V --audio_encoder A --embeddings_dir OUT
 semanticmac embed --media clips/ --model RUN --embeddings_dir OUT
@@ -43,10 +43,12 @@ def extract_embeddings(
     device: torch.device | str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExtractionReport:
-    """Encode every clip that the store does not hold with its present content, and account for all of them.
+    """Encode every clip that the store does not hold with its present content, and report on all of them.
 
-    A clip that fails stops nothing; it is tried again the next time. Killed at any moment, the next call goes on where the last shard ended. In a
-    distributed run (`accelerate launch`) each process encodes its share and all return the same report, which is also written into the folder.
+    A clip that fails does not stop the others; it is tried again the next time. After a crash the next call continues
+    behind the last shard; SIGTERM writes what is pending first. In a distributed run (`accelerate launch`) each process
+    encodes its share and all return the same report, which is also written into the folder. A store that is complete
+    need not be writable.
 
     Args:
         dataset: rows with a unique `id` and `media`, a path or {path, start, end, crop}.
@@ -55,15 +57,21 @@ def extract_embeddings(
         folder: of the store.
         batch_size: frames or windows encoded at once.
         num_workers: processes that decode; 0: this one; None: by the number of cores.
-        shard_clips: clips a shard, at most; a shard is also written after some minutes. What an interruption can lose.
+        shard_clips: most clips in a shard, which is what a crash can lose; a shard is also written after some minutes.
         max_seconds: longer clips fail as "over the length limit".
-        dtype: number format of the encoders' matrix products; None: the store's own, else bfloat16 (float16 on older ones) on a GPU, float32 on a CPU.
-        device: None: the process's.
+        dtype: number format of the encoders' matrix products; None: the store's own, else bfloat16 (float16 on older
+            ones) on a GPU, float32 on a CPU.
+        device: of the encoders; None: that of the process.
         on_progress: called with (clips done, clips to do) of this process.
 
+    Returns:
+        The report, with every clip that failed.
+
     Raises:
-        FingerprintError: the folder holds embeddings made by something else.
-        ValueError: two clips have one id.
+        FingerprintError: the folder holds embeddings that were created with other encoders or settings, or of more
+            modalities than new clips would have.
+        OSError: new clips belong into a store that cannot be written.
+        ValueError: two clips have the same id.
     """
     state, start = _process_state(device), time.perf_counter()
     folder, device = Path(folder), state.device if device is None else torch.device(device)
@@ -74,7 +82,7 @@ def extract_embeddings(
     if store is not None:
         _require_extensible(store, fingerprint, [task.id for task in tasks if task.id not in store])
     fingerprint["dtype"] = fingerprint["dtype"] or (store.fingerprint["dtype"] if store else _usual_dtype(device))
-    # By place in the dataset, not among those that are missing: what is missing changes while other processes write.
+    # By position in the dataset, not among the missing clips: what is missing changes while other processes write.
     tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, max_seconds)
     rows, waited = {}, 0.0
     if tasks or store is None:
@@ -95,19 +103,23 @@ def extract_embeddings(
 
 
 def _process_state(device) -> PartialState:
-    """Which of how many processes this one is. On processors alone accelerate sees several processes only when it is told that there is nothing else."""
+    """Return the state of the process group.
+
+    On CPUs accelerate sees several processes only where it is told to use CPUs.
+    """
     only_cpu = str(device) == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     return PartialState(cpu=only_cpu)
 
 
 def _tasks(dataset) -> list[ClipTask]:
-    """The clips of a dataset, with what its rows say of their media."""
+    """Return the clips of a dataset with their media, in its order."""
     columns = dataset.select_columns(["id", "media"]) if hasattr(dataset, "select_columns") else dataset
     tasks, seen = [], set()
     for position, clip in enumerate(columns):
         if clip["id"] in seen:
             raise ValueError(
-                f"two clips have the id {clip['id']!r}; the store keeps one clip an id, so give each its own."
+                f"two clips have the id {clip['id']!r}; the store keeps one clip for each id, so give every clip its "
+                "own."
             )
         seen.add(clip["id"])
         media = clip["media"] if isinstance(clip["media"], dict) else {"path": clip["media"]}
@@ -118,7 +130,9 @@ def _tasks(dataset) -> list[ClipTask]:
 def _screen(
     tasks: list[ClipTask], store: EmbeddingStore | None, max_seconds: float | None
 ) -> tuple[list[ClipTask], dict[int, Outcome]]:
-    """The clips that must be read, and the outcomes of those that the store holds without a doubt."""
+    """Return the clips that must be read, and the outcomes of those whose file has not changed since the store was
+    written.
+    """
     left, outcomes = [], {}
     for task in tasks:
         known = store.status(task.id) if store is not None and task.id in store else None
@@ -137,7 +151,7 @@ def _screen(
 
 
 def _gather(outcomes: dict[int, Outcome], rows: dict[str, int], waited: float) -> ExtractionReport:
-    """The report of all processes, clips in order of the dataset."""
+    """Return the report of all processes, with the clips in the order of the dataset."""
     shares = gather_object([(outcomes, rows, waited)])
     report = ExtractionReport(decode_wait_seconds=sum(share[2] for share in shares) / len(shares))
     everything = {position: outcome for share in shares for position, outcome in share[0].items()}
@@ -149,11 +163,11 @@ def _gather(outcomes: dict[int, Outcome], rows: dict[str, int], waited: float) -
 
 
 def _tell(report: ExtractionReport, path: Path) -> None:
-    """Write the report, and warn of clips that failed."""
+    """Write the report, and warn about clips that failed."""
     told = f"{path} names them"
     try:
         report.save(path)
-    except OSError as error:  # a store that is shared may be read only; whoever has nothing to add to it needs no more
+    except OSError as error:  # a shared store may be read-only, which is enough where nothing is added
         logger.warning(f"the report could not be written to {path} ({error.strerror}).")
         told = ", ".join(clip["id"] for clip in report.clips if clip["status"] == "failed")
     if report.failed:
@@ -176,8 +190,8 @@ def _require_extensible(store: EmbeddingStore, fingerprint: dict, new: list[str]
         raise FingerprintError(lacking_message(store.folder, lacking, clips))
     if not is_writable(store.folder):
         raise OSError(
-            f"the embedding store at {store.folder} cannot be written, and {clips} are not in it; copy the store to where it can, or extract the clips "
-            "with an account that may write."
+            f"the embedding store at {store.folder} cannot be written, and {clips} are not in it; copy the store to "
+            "another folder, or extract them from an account that may write."
         )
 
 
@@ -192,6 +206,6 @@ def _usual_dtype(device: torch.device) -> str:
 
 
 def _usual_workers(num_processes: int) -> int:
-    """Decoding processes for each of so many extracting ones: a core each, one core for the encoder."""
+    """Return the number of decoding processes for each of `num_processes`: one a core, less one for the encoder."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(MOST_WORKERS, cores // num_processes - 1))

@@ -1,4 +1,4 @@
-"""Frames or sound windows of different clips in full batches through a tower, each clip's embeddings back in order."""
+"""Encode frames or audio windows of different clips in full batches, and return each clip's embeddings in order."""
 
 import copy
 import time
@@ -9,19 +9,19 @@ from torch import nn
 
 from ..encoders import embed_batch
 
-IN_FLIGHT = 2  # batches that a GPU computes or has computed while the next one is fetched
+IN_FLIGHT = 2  # batches that a GPU may compute while the next one is prepared
 
 
 class Clip:
-    """A clip on its way through the towers.
+    """Hold the embeddings of a clip until all of them are there.
 
     Args:
         position: in the dataset.
 
     Attributes:
-        embeds: by modality: half-precision (n, D) on the CPU, in order.
-        waiting: rows that were put in and have not come back.
-        end: the last piece, once it is there.
+        embeds: modality -> half-precision (n, D) on the CPU, in order.
+        waiting: number of rows that are not encoded yet.
+        end: the last piece, once it has arrived.
     """
 
     def __init__(self, position: int):
@@ -32,28 +32,31 @@ class Clip:
 
     @property
     def complete(self) -> bool:
+        """Whether all embeddings are there."""
         return self.end is not None and not self.waiting
 
     def take(self, modality: str) -> torch.Tensor | None:
-        """The embeddings of a modality, (T, D); None where there are none or they are void."""
+        """Return the embeddings of a modality, (T, D); None where there are none or the modality could not be read to
+        its end.
+        """
         parts = self.embeds.get(modality)
         return torch.cat(parts) if parts and modality not in self.end.missing else None
 
 
 class FramePacker:
-    """One tower and the rows that wait for it. Batches are full but for the last, and a clip's rows keep their order.
+    """Collect rows of clips into full batches for one tower; the rows of a clip keep their order.
 
-    What stands beside a row in a batch changes its embedding by no more than floating-point noise.
+    The other rows of a batch change an embedding by no more than floating-point noise.
 
     Args:
         modality: "vision" or "audio".
-        encoder: the tower, as `prepare_encoder` gives it.
-        batch_size: rows a batch.
+        encoder: the tower, as `prepare_encoder` returns it.
+        batch_size: rows in a batch.
         dtype: float32, or the number format of autocast.
 
     Attributes:
-        rows: encoded so far.
-        seconds: spent in encoding so far.
+        rows: number of rows encoded so far.
+        seconds: time spent on encoding so far.
     """
 
     def __init__(self, modality: str, encoder: nn.Module, batch_size: int, dtype: torch.dtype):
@@ -65,7 +68,7 @@ class FramePacker:
         self._in_flight: deque[tuple[torch.Tensor, list[tuple[Clip, int]]]] = deque()
 
     def put(self, clip: Clip, inputs: torch.Tensor) -> list[Clip]:
-        """Add rows (n, ...) of a clip; the clips that got embeddings thereby."""
+        """Add rows (n, ...) of a clip, and return the clips that received embeddings."""
         clip.waiting += len(inputs)
         self._parts.append((clip, inputs))
         self._count += len(inputs)
@@ -76,7 +79,7 @@ class FramePacker:
         return touched
 
     def finish(self) -> list[Clip]:
-        """Encode what still waits; the clips that got embeddings thereby."""
+        """Encode the remaining rows, and return the clips that received embeddings."""
         if self._count:
             self._launch(self._count)
         return self._settle(0)
@@ -101,7 +104,7 @@ class FramePacker:
         self.seconds += time.perf_counter() - start
 
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-        """One tensor on the device; by way of pinned memory to a GPU, so that the copy need not be waited for."""
+        """Return one tensor on the device; a GPU receives it through pinned memory, asynchronously."""
         if self.device.type != "cuda":
             return torch.cat(inputs).to(self.device)
         shape = (sum(map(len, inputs)), *inputs[0].shape[1:])
@@ -109,7 +112,7 @@ class FramePacker:
         return torch.cat(inputs, out=pinned).to(self.device, non_blocking=True)
 
     def _settle(self, depth: int) -> list[Clip]:
-        """Give back the embeddings of all batches but the last `depth`."""
+        """Hand out the embeddings of all batches but the last `depth`, and return the clips that received them."""
         start, touched = time.perf_counter(), []
         while len(self._in_flight) > depth:
             embeds, owners = self._in_flight.popleft()
@@ -122,7 +125,9 @@ class FramePacker:
 
 
 def prepare_encoder(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The encoder on a device; for a lower number format a copy whose matrices are in it already, where autocast would cast them anew for every batch."""
+    """Return the encoder on a device; below float32, a copy whose weight matrices are already cast, which autocast
+    would repeat for every batch.
+    """
     if dtype == torch.float32:
         return encoder.to(device)
     encoder = copy.deepcopy(encoder)

@@ -1,4 +1,4 @@
-"""What became of every clip of an extraction: counts that add up, reasons, notes; and what training does with clips that failed."""
+"""The outcome of every clip of an extraction, with counts that add up; and the clips that training uses."""
 
 import os
 from collections import Counter
@@ -16,11 +16,12 @@ SHOWN = 5  # clips named in a message
 
 @dataclass
 class Outcome:
-    """What became of one clip.
+    """The outcome of one clip.
 
     Args:
         path: of its media file.
-        kind: "done" (encoded now), "reused" (the store held it), "unchecked" (so, but its file is not here to be compared) or "failed".
+        kind: "done" (encoded now), "reused" (the store held it), "unchecked" (reused, without its file to compare) or
+            "failed".
         record: its row of the store's index.
     """
 
@@ -31,13 +32,13 @@ class Outcome:
 
 @dataclass
 class ExtractionReport:
-    """Counts of an extraction: total = done + reused + all of failed.
+    """Counts of an extraction; total = done + reused + the sum of failed.
 
     Args:
-        total: clips asked for.
+        total: clips of the dataset.
         done: encoded now.
-        reused: taken from the store as they were.
-        unchecked: of the reused, those whose media file is not here to be compared.
+        reused: taken from the store.
+        unchecked: of the reused, those whose media file is not there to compare.
         failed: by reason.
         partial: of the done and reused, those that lack a modality, by reason.
         clips: every clip that failed, is partial or has a note: id, path, status, reason, note.
@@ -60,7 +61,7 @@ class ExtractionReport:
     decode_wait_seconds: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
-        """Count a clip."""
+        """Add the outcome of a clip."""
         record = outcome.record
         self.total += 1
         self.done += outcome.kind == "done"
@@ -78,16 +79,17 @@ class ExtractionReport:
 
     @property
     def num_failed(self) -> int:
+        """The number of clips that failed."""
         return self.failed.total()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the report as JSON."""
-        # Not dataclasses.asdict, which takes a Counter's items for things to count.
+        # Not dataclasses.asdict, which would count the items of a Counter.
         write_json(path, {n: dict(v) if isinstance(v, Counter) else v for n, v in vars(self).items()})
 
     def __str__(self) -> str:
         rows = [("clips", self.total), ("encoded", self.done), ("reused", self.reused)]
-        rows += [("  their file is not here to compare", self.unchecked)] if self.unchecked else []
+        rows += [("  their file is not there to compare", self.unchecked)] if self.unchecked else []
         rows += [(f"failed: {reason}", count) for reason, count in sorted(self.failed.items())]
         rows += [(f"of the encoded and reused: {reason}", count) for reason, count in sorted(self.partial.items())]
         if self.done:
@@ -98,12 +100,13 @@ class ExtractionReport:
 
 
 def usable_clips(dataset, store: EmbeddingStore, on_error: str):
-    """What training uses of a dataset, given that some clips could not be encoded.
+    """Return the clips of a dataset that training uses, where some could not be encoded.
 
     Args:
         dataset: a `datasets.Dataset` of clips that were extracted.
         store: their embeddings.
-        on_error: "raise": refuse; "mask": all, the failed with their text alone; "skip": without the failed.
+        on_error: "raise": refuse; "mask": all clips, the failed ones with their text alone; "skip": without the failed
+            ones.
 
     Returns:
         The dataset or a selection of it.
@@ -121,7 +124,8 @@ def usable_clips(dataset, store: EmbeddingStore, on_error: str):
         return dataset.select(sorted(set(range(len(dataset))) - set(failed)))
     named = _named(store.status(dataset[index]["id"]) for index in failed[:SHOWN])
     raise ValueError(
-        f"{len(failed)} of {len(dataset)} clips could not be encoded: {named}{', ...' if len(failed) > SHOWN else ''}. Mend their files, or go on with "
+        f"{len(failed)} of {len(dataset)} clips could not be encoded: {named}{', ...' if len(failed) > SHOWN else ''}. "
+        "Repair their files, or use "
         'on_error "mask" (their text alone) or "skip" (without them).'
     )
 
@@ -131,7 +135,7 @@ def _named(records: Iterable[ClipRecord]) -> str:
 
 
 def report_path(folder: str | os.PathLike, dataset) -> Path:
-    """Where the report of a dataset lies: one file a split, so that one does not replace another."""
+    """Return the path of a dataset's report: one file a split, so that splits do not replace each other's."""
     split = getattr(dataset, "split", None)
     return Path(folder) / (f"report_{split}.json" if split else "report.json")
 

@@ -1,4 +1,4 @@
-"""The clips of one process on their way through decoding, encoding and writing."""
+"""Decode, encode and write the clips of one process."""
 
 import contextlib
 import time
@@ -27,7 +27,7 @@ class ExtractionRun:
 
     Args:
         processor: front ends and sampling.
-        encoders: "vision" and "audio" towers as `frame_packing.prepare_encoder` gives them; one may be absent.
+        encoders: "vision" and "audio" towers as `frame_packing.prepare_encoder` returns them; one may be absent.
         writer: of the store.
         batch_size: frames or windows encoded at once.
         num_workers: processes that decode; 0: this one.
@@ -36,8 +36,8 @@ class ExtractionRun:
         termination: asked after each piece whether to stop.
 
     Attributes:
-        outcomes: what became of the clips, by position in the dataset.
-        rows: frames or windows encoded, by modality.
+        outcomes: position in the dataset -> outcome of the clip.
+        rows: modality -> number of frames or windows encoded.
         waited: seconds that the encoders waited for decoding.
     """
 
@@ -69,7 +69,7 @@ class ExtractionRun:
             self._encode(tasks)
 
     def _encode(self, tasks: list[ClipTask]) -> None:
-        """As `_consume`; where a decoder takes its whole process with it, the clip that it was at is tried once more, alone."""
+        """Encode the clips; where a decoder crashes its whole process, its clip is tried once more, alone."""
         while tasks:
             steps = steps_that_fit(self._bytes_a_step(), self.num_workers)
             try:
@@ -81,22 +81,22 @@ class ExtractionRun:
                 note = str(death)
             if len(tasks) == 1:
                 return self._settle(suspect, ClipRecord(suspect.id, status="failed", reason="cannot decode", note=note))
-            logger.warning(f"{suspect.id}: {note}; it is tried once more, alone.")
+            logger.warning(f"{suspect.id}: {note}; it is tried again, alone.")
             self._encode([suspect])
             tasks = [task for task in tasks if task.position not in self.outcomes]
 
     def _bytes_a_step(self) -> int:
-        """Of a time step's pictures, the largest thing that leaves a worker."""
+        """Return the bytes of a time step's frames, the largest tensor that a worker sends."""
         if "vision" not in self.encoders:
             return 1 << 20
         blank = picture_inputs(self.processor.image_processor, torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
         return 2 * blank.nbytes  # two frames with vision_window "clip"
 
     def _consume(self, reader: ClipReader) -> None:
-        """Read pieces, pack them, write each clip when its last embedding is there."""
+        """Read pieces, collect them into batches, and write each clip when it is complete."""
         packers = {m: FramePacker(m, encoder, self.batch_size, self.dtype) for m, encoder in self.encoders.items()}
         clips: dict[int, Clip] = {}
-        # Closed here, also by an error: its workers end with it.
+        # Closing it ends its workers, also after an error.
         with contextlib.closing(read_pieces(reader, self.num_workers)) as pieces:
             since = time.perf_counter()
             while (piece := next(pieces, None)) is not None:
@@ -116,7 +116,7 @@ class ExtractionRun:
             self._finish(packer.finish(), clips)
 
     def _finish(self, touched: Iterable[Clip], clips: dict[int, Clip]) -> None:
-        """Write those clips that are complete."""
+        """Write the clips that are complete."""
         for clip in touched:
             if clip.complete and clips.pop(clip.position, None):
                 embeds = {modality: clip.take(modality) for modality in self.encoders}
@@ -127,16 +127,18 @@ class ExtractionRun:
                     self._settle(task, end.record, embeds)
 
     def _reuse(self, task: ClipTask, file: tuple[int, int]) -> None:
-        """Note the outcome of a clip whose content the store holds, and the file's size and modification time, so that it is not hashed again."""
+        """Take a clip from the store, and record the size and modification time of its file, so that it is not hashed
+        again.
+        """
         record = replace(task.known, file_size=file[0], file_mtime_ns=file[1])
         self.writer.confirm(record)
         self._note(task, "reused", record)
 
     def _settle(self, task: ClipTask, record: ClipRecord, embeds: dict | None = None) -> None:
-        """Write a clip, and its outcome."""
+        """Write a clip and note its outcome."""
         if record.status == "failed" or _is_broken(record, embeds):
             kind = "failed"
-            # A store that cannot take new records keeps the old one: it says that the clip failed, too.
+            # A store that cannot take new records keeps the old one, which says that the clip failed, too.
             keeps = self.writer.lacking or not self.writer.is_writable
             if not _is_same_failure(record, task.known) and not (keeps and _is_failure(task.known)):
                 self.writer.add(record)
@@ -163,16 +165,16 @@ class ExtractionRun:
 
 
 def _is_broken(record: ClipRecord, embeds: dict[str, torch.Tensor | None]) -> bool:
-    """Whether embeddings hold infinities or NaN; the record is then a failed one."""
+    """Return whether embeddings hold infinities or NaN; the record then says that the clip failed."""
     broken = [modality for modality, found in embeds.items() if found is not None and not found.isfinite().all()]
     if broken:
         record.status, record.reason = "failed", "not finite"
-        record.note = f"the {' and '.join(broken)} encoder gives values that half precision cannot hold"
+        record.note = f"the {' and '.join(broken)} encoder returns values that half precision cannot hold"
     return bool(broken)
 
 
 def _is_same_failure(record: ClipRecord, known: ClipRecord | None) -> bool:
-    """Whether the store says the same of a failed clip already."""
+    """Return whether the store already has this record of a failed clip."""
     if known is None:
         return False
     place = {"shard": "", "row": 0, "checksum": ""}

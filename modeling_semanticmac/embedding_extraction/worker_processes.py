@@ -1,7 +1,8 @@
-"""A clip reader spread over processes: pieces in an order that does not depend on speed, a bounded number ahead, a death told by name.
+"""Read clips in worker processes: the order of pieces does not depend on speed, their number is bounded, a crash names
+the clip that caused it.
 
-torch's DataLoader is not used because it raises a worker's death from a signal handler, in whatever the main thread is doing, be it the writing of a
-shard, and does not say at which clip it was.
+torch's DataLoader is not used: it raises the crash of a worker from a signal handler, whatever the main thread is
+doing, which may be writing a shard, and it does not name the clip.
 """
 
 import copy
@@ -19,13 +20,13 @@ import torch.multiprocessing  # noqa: F401  (teaches pipes to pass tensors in sh
 from ..media_decoding import decoding_backend
 from .clip_decoding import STEPS, ClipReader, Piece
 
-AHEAD = 2  # pieces that a worker has sent and nobody has taken
+AHEAD = 2  # pieces that a worker may send before they are taken
 SHARED_MEMORY = "/dev/shm"
-ORPHANED_SECONDS = 2.0  # how often a waiting worker looks whether its parent lives
+ORPHANED_SECONDS = 2.0  # how often a waiting worker checks that its parent is alive
 
 
 class WorkerDied(RuntimeError):
-    """A worker process was killed in the middle of a clip: by its decoder, or by the system.
+    """A worker process crashed or was killed in the middle of a clip.
 
     Attributes:
         position: of the clip in the dataset.
@@ -37,17 +38,18 @@ class WorkerDied(RuntimeError):
 
 
 def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None = None) -> Iterator[Piece]:
-    """The pieces of a reader, decoded in worker processes: worker i takes every n-th clip, and the workers have their turns piece by piece.
+    """Yield the pieces of a reader, decoded in worker processes: each of n workers takes every n-th clip, and they take
+    turns piece by piece.
 
     Args:
-        num_workers: 0: in this process.
+        num_workers: number of processes; 0: decode in this one.
         start_method: "fork", "spawn" or "forkserver"; None: the platform's.
 
     Raises:
-        WorkerDied: a worker was killed; the others are stopped.
-        RuntimeError: a worker ended by an error of its own, which it printed.
+        WorkerDied: a worker crashed; the others are stopped.
+        RuntimeError: a worker ended with an error of its own, which it printed.
     """
-    decoding_backend()  # chosen here, so that it is said once and not by each forked worker
+    decoding_backend()  # chosen here, so that it is logged once and not by each worker
     if not num_workers:
         yield from reader
         return
@@ -72,7 +74,7 @@ def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None =
 
 
 class _Worker:
-    """A process that reads every n-th clip, as its parent sees it."""
+    """A process that reads every n-th clip, seen from its parent."""
 
     def __init__(self, context, reader: ClipReader, index: int, count: int, folder: str):
         share = copy.copy(reader)
@@ -86,7 +88,7 @@ class _Worker:
         sending.close()  # the worker has the only end now, so its death ends the pipe
 
     def next(self) -> Piece | None:
-        """The next piece; None after the last."""
+        """Return the next piece; None after the last."""
         try:
             piece = self._pieces.recv()
         except (EOFError, OSError, RuntimeError) as error:  # the last two: tensors whose owner is gone
@@ -103,7 +105,7 @@ class _Worker:
         return piece
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process at once."""
         self._done.set()
         self._process.terminate()
         self._process.join()
@@ -111,10 +113,11 @@ class _Worker:
 
 
 def _work(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int, folder: str) -> None:
-    """Send pieces while there is room, stay until they are taken, end when the parent does; runs in the worker's process.
+    """Run a worker's process: send pieces while there is room, stay until they are taken, end when the parent does.
 
     Args:
-        folder: for temporary files, the sockets that pass tensors on among them; a terminated process would leave one of its own behind.
+        folder: for temporary files, the sockets that pass tensors on among them; a terminated process would leave one
+            of its own behind.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
@@ -144,10 +147,12 @@ def _send(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int)
 
 
 def steps_that_fit(bytes_a_step: int, num_workers: int) -> int:
-    """Time steps a piece, so that all pieces on their way fit into half of the shared memory (64 MiB in many containers)."""
+    """Return the time steps of a piece for which all pieces in flight fit into half of the shared memory (64 MiB in
+    many containers).
+    """
     if not num_workers or not os.path.isdir(SHARED_MEMORY):
         return STEPS
-    pieces = num_workers * (AHEAD + 2)  # one that is made and one that is taken
+    pieces = num_workers * (AHEAD + 2)  # one is being made and one being taken
     return max(1, min(STEPS, shutil.disk_usage(SHARED_MEMORY).free // 2 // (pieces * bytes_a_step)))
 
 

@@ -1,4 +1,7 @@
-"""What made the embeddings of a store: encoders, front ends, sampling, number format. Stores of different fingerprints never mix."""
+"""What made the embeddings of a store: encoders, front ends, sampling, number format.
+
+Stores of different fingerprints never mix.
+"""
 
 import json
 from pathlib import Path
@@ -15,7 +18,8 @@ EXTRACTION = 2  # raise it when the same settings give other embeddings, so that
 FRONT_ENDS = {"audio": "feature_extractor", "vision": "image_processor"}
 WINDOWS = {"audio": "audio_window", "vision": "vision_window"}
 SAMPLING = ("frames_per_second", "num_frames")
-# Where the weights came from: written down and shown, but the hash of the weights decides. A tower that was moved is the same tower.
+# Where the weights came from: written down and shown, but the hash of the weights decides. A tower that was moved is
+# the same tower.
 ORIGIN = ("name_or_path", "revision")
 # Fields of configurations that change no output of a tower.
 VOLATILE = {"architectures", "auto_map", "dtype", "initializer_range", "source", "transformers_version"}
@@ -34,8 +38,8 @@ def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: st
         dtype: "float32", "bfloat16" or "float16", in which the encoders compute; None: any.
 
     Returns:
-        A dict of JSON values: `extraction`, `dtype`, `sampling`, and for each modality None or `name_or_path`, `revision`, `weights_hash`, `config`,
-        `width`, `front_end`, `window`.
+        A dict of JSON values: `extraction`, `dtype`, `sampling`, and for each modality None or `name_or_path`,
+        `revision`, `weights_hash`, `config`, `width`, `front_end`, `window`.
     """
     sampling = {name: getattr(processor, name) for name in SAMPLING}
     fingerprint = {"extraction": EXTRACTION, "dtype": dtype, "sampling": sampling}
@@ -82,13 +86,16 @@ def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
             ]
     if differences:
         raise FingerprintError(
-            f"the embedding store at {folder} was created with other encoders or settings than requested: {'; '.join(differences)}. "
+            f"the embedding store at {folder} was created with other encoders or settings than requested: "
+            f"{'; '.join(differences)}. "
             "Use another folder for these settings."
         )
 
 
 def lacking_modalities(found: dict, given: dict) -> list[str]:
-    """Return the modalities that a store holds and a fingerprint has no encoder for: clips added without them would be incomplete."""
+    """Return the modalities that a store holds and a fingerprint has no encoder for: clips added without them would be
+    incomplete.
+    """
     return [modality for modality in MEDIA_MODALITIES if found.get(modality) and not given.get(modality)]
 
 
@@ -107,11 +114,17 @@ def _describe_encoder(encoder: nn.Module, front_end) -> dict:
         "name_or_path": getattr(config, "_name_or_path", None) or None,
         "revision": getattr(config, "_commit_hash", None),
         "weights_hash": weights_hash(encoder),
-        "config": {name: value for name, value in config.to_diff_dict().items() if name.lstrip("_") not in VOLATILE | {*ORIGIN}},
+        "config": {
+            name: value for name, value in config.to_diff_dict().items() if name.lstrip("_") not in VOLATILE | {*ORIGIN}
+        },
         "width": embedding_width(encoder),
         # Class names differ between a package and its copy in a checkpoint.
-        "front_end": {name: value for name, value in front_end.to_dict().items() if not name.endswith(("_type", "_class", "auto_map"))},
-    }  # fmt: skip
+        "front_end": {
+            name: value
+            for name, value in front_end.to_dict().items()
+            if not name.endswith(("_type", "_class", "auto_map"))
+        },
+    }
 
 
 def _is_origin(name: str) -> bool:

@@ -34,7 +34,8 @@ store = EmbeddingStore.from_pretrained("{repo_id}")
 audio, vision = store[clip_id]
 ```
 
-Embeddings fall under the licences of the encoder and of the corpus that they were made from. ImageBind's weights are CC BY-NC-SA 4.0.
+Embeddings fall under the licences of the encoder and of the corpus that they were made from. ImageBind's weights are
+CC BY-NC-SA 4.0.
 """
 PARTS = [FINGERPRINT, "README.md", "index/*.parquet", "shards/*.safetensors"]
 
@@ -61,8 +62,9 @@ def upload_store(store, repo_id: str, private: bool = True, token: str | None = 
 def files_to_upload(store, repo_id: str) -> dict[str, str | bytes]:
     """Return what of a store others can use: name in the repository -> path, or bytes.
 
-    These are the shards that the index names, and an index, a fingerprint and a card without paths of this machine. Every clip is compared with its
-    checksum first. Whatever else is in the folder stays here: reports, notes, symbolic links.
+    These are the shards that the index names, and an index, a fingerprint and a card without paths of this machine.
+    Every clip is compared with its checksum first. Whatever else is in the folder stays here: reports, notes, symbolic
+    links.
 
     Raises:
         ValueError: a shard is, or is in, a symbolic link.
@@ -90,7 +92,8 @@ def _own_file(folder: Path, name: str) -> Path:
     path = folder / name
     if path.is_symlink() or path.parent.is_symlink():
         raise ValueError(
-            f"{path} is, or is in, a symbolic link; nothing was uploaded. Only files of the store itself are: copy the store (`cp -rL`) and push the copy."
+            f"{path} is, or is in, a symbolic link; nothing was uploaded. Only files of the store itself are: copy the "
+            "store (`cp -rL`) and push the copy."
         )
     return path
 

@@ -1,10 +1,12 @@
 """The index of an embedding store: Parquet files with one row a clip, whose names carry the checksum of their bytes.
 
-    index/NAME.CHECKSUM.parquet    rows of the clips in shards/NAME.safetensors; the schema's metadata holds the shard's size and what made it
-    index/NAME.CHECKSUM.parquet    without a shard of that name: newer records of clips that lie in other shards
+    index/NAME.CHECKSUM.parquet    records of the clips in shards/NAME.safetensors; the metadata of the schema holds
+                                   the shard's size and a digest of the fingerprint
+    index/NAME.CHECKSUM.parquet    without a shard of that name: newer records of clips whose embeddings lie elsewhere
 
-NAME is a counter of 20 digits and a random part. Of several records of a clip, the one with the highest counter counts, so a clock that is set back
-cannot revive an old one. Stores that were written before checksums have `index/NAME.parquet`, where the digits are a time.
+NAME is a counter of 20 digits and a random part. Of several records of a clip, the one with the highest counter counts,
+so a clock that is set back cannot revive an old one. Stores that were written before checksums have
+`index/NAME.parquet`, where the digits are a time.
 """
 
 import re
@@ -78,14 +80,18 @@ class Index:
 
 
 def clip_checksum(clip_id: str, audio: torch.Tensor, vision: torch.Tensor) -> str:
-    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) in half precision."""
+    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) in half
+    precision.
+    """
     seed = xxhash.xxh3_64_intdigest(clip_id.encode())
     seed = xxhash.xxh3_64_intdigest(audio.numpy(), seed)  # each is the seed of the next: their order and lengths count
     return xxhash.xxh3_64_hexdigest(vision.numpy(), seed)
 
 
 def next_name(folder: Path) -> str:
-    """Return a new name for a shard of the store in `folder`: its counter is above all that are there, its end is random."""
+    """Return a new name for a shard of the store in `folder`: its counter is above all that are there, its end is
+    random.
+    """
     found = [FILE_NAME.fullmatch(path.name) for path in (folder / "index").glob("*.parquet")]
     return f"{max((int(match['counter']) for match in found if match), default=0) + 1:020d}-{uuid.uuid4().hex[:12]}"
 
@@ -140,7 +146,7 @@ def read_index_file(path: Path) -> tuple[list[ClipRecord], dict[bytes, bytes]]:
 
 
 def read_index(folder: Path, fingerprint_digest: str) -> Index:
-    """Read every index file of the store in `folder`; files that are damaged or belong elsewhere are named, not used."""
+    """Read every index file of the store in `folder`; damaged and foreign files are named and not used."""
     index, files = Index(), []
     for path in sorted((folder / "index").glob("*.parquet")):
         match = FILE_NAME.fullmatch(path.name)

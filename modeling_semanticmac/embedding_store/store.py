@@ -2,10 +2,11 @@
 
     store/fingerprint.json        what made them: encoders, weights, sampling, dtype
     store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v) in half precision, offsets of the clips
-    store/index/NAME.*.parquet    one row a clip of that shard: id, content hash, status, reason, checksum, ... (`index_files`)
+    store/index/NAME.*.parquet    one row a clip of that shard: id, content hash, status, reason, checksum, ...
 
-A shard is written first and its index after it, each under a temporary name that is then renamed: a shard without an index does not exist. Names are
-unique to the writer, so several processes may write into one store at once. Where a clip was written twice, the later record counts.
+A shard is written first and its index after it, each under a temporary name that is then renamed: a shard without an
+index does not exist. Names are unique to the writer, so several processes may write into one store at once. Where a
+clip was written twice, the later record counts.
 """
 
 import json
@@ -32,8 +33,9 @@ class DamagedClipError(OSError):
 
     def __init__(self, folder: Path, record: ClipRecord, why: str):
         super().__init__(
-            f"clip {record.id!r}: its embeddings in {folder / 'shards' / record.shard}.safetensors cannot be trusted: {why}. Run "
-            f"`semanticmac store verify --set_aside {folder}`, then extract again, which encodes the clips of that shard again."
+            f"clip {record.id!r}: its embeddings in {folder / 'shards' / record.shard}.safetensors cannot be trusted: "
+            f"{why}. Run `semanticmac store verify --set_aside {folder}`, then extract again, which encodes the clips "
+            "of that shard again."
         )
         self.clip_id = record.id
 
@@ -41,10 +43,10 @@ class DamagedClipError(OSError):
 class EmbeddingStore:
     """Read embeddings by clip id: `audio, vision = store[clip_id]`, half-precision (T_a, D_a) and (T_v, D_v).
 
-    T = 0 for a modality that the clip lacks; a clip that failed has neither. The store holds what its index says when it is opened. Shards are mapped
-    into memory when they are first read, once a process, and reading copies nothing. The tensors share that memory: clone one before changing it. The
-    first time that a process reads a clip, its checksum is compared. A pickled store carries its index, not its embeddings, so DataLoader workers map
-    for themselves.
+    T = 0 for a modality that the clip lacks; a clip that failed has neither. The store holds what its index says when
+    it is opened. Each process maps a shard into memory when it first reads it, and reading copies nothing. The tensors
+    share that memory: clone one before changing it. The first time that a process reads a clip, it compares the clip's
+    checksum. A pickled store carries its index, not its embeddings, so DataLoader workers map for themselves.
 
     Args:
         folder: of the store.
@@ -91,8 +93,8 @@ class EmbeddingStore:
     def push_to_hub(self, repo_id: str, private: bool = True, token: str | None = None) -> str:
         """Upload the store as a dataset repository and return its address.
 
-        Only the fingerprint, and the shards and index files of this store are uploaded. Embeddings fall under the licence of the encoders and of the
-        corpus.
+        Only the fingerprint, and the shards and index files of this store are uploaded. Embeddings fall under the
+        licence of the encoders and of the corpus.
         """
         from .hub import upload_store
 
@@ -118,7 +120,8 @@ class EmbeddingStore:
         """
         if clip_id not in self._records:
             raise KeyError(
-                f"clip {clip_id!r} is not in the embedding store at {self.folder} ({len(self)} clips); extract it first."
+                f"clip {clip_id!r} is not in the embedding store at {self.folder} ({len(self)} clips); extract it "
+                "first."
             )
         return self._records[clip_id]
 
@@ -178,17 +181,20 @@ class EmbeddingStore:
         if unused:
             named = "; ".join(f"{name}: {why}" for name, why in unused.items())
             logger.warning(
-                f"{self.folder}: {len(unused)} file(s) in index/ are not used ({named}). Clips that only they name are encoded again by the next extraction."
+                f"{self.folder}: {len(unused)} file(s) in index/ are not used ({named}). Clips that only they name are "
+                "encoded again by the next extraction."
             )
         if self.index.lost:
             logger.warning(
-                f"{self.folder}: {len(self.index.lost)} shard(s) with {sum(self.index.lost.values())} clips are missing or incomplete "
+                f"{self.folder}: {len(self.index.lost)} shard(s) with {sum(self.index.lost.values())} clips are "
+                "missing or incomplete "
                 f"({', '.join(self.index.lost)}) and are not used; extract again, or copy the store again."
             )
         unverifiable = sum(not record.checksum for record in self._records.values())
         if unverifiable:
             logger.warning_once(
-                f"{self.folder}: {unverifiable} of {len(self)} clips were written without checksums, so what is read of them cannot be verified. "
+                f"{self.folder}: {unverifiable} of {len(self)} clips were written without checksums, so what is read "
+                "of them cannot be verified. "
                 f"`semanticmac store verify --add_checksums {self.folder}` adds them."
             )
 
@@ -209,7 +215,8 @@ def read_fingerprint(folder: Path) -> dict | None:
         return found
     except ValueError as error:  # no JSON, or no UTF-8
         raise OSError(
-            f"{path} is damaged ({error}); copy it again from where the store came from, or extract into another folder."
+            f"{path} is damaged ({error}); copy it again from where the store came from, or extract into another "
+            "folder."
         ) from error
 
 

@@ -20,7 +20,7 @@ DESCRIPTION = (
     "Compare every clip of an embedding store with its checksum; the exit code is 1 where something is damaged."
 )
 ARGUMENTS = {
-    "--set_aside": "move damaged shards and index files to set_aside/, so that the next extraction encodes their clips again",
+    "--set_aside": "move damaged shards to set_aside/, so that the next extraction encodes their clips again",
     "--add_checksums": "add checksums to clips that were written without them, as they are now",
 }
 

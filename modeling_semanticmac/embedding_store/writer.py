@@ -47,7 +47,8 @@ class StoreWriter:
     Args:
         folder: created where it does not exist.
         fingerprint: of what makes the embeddings, with its dtype.
-        shard_clips, shard_bytes, shard_seconds: a shard is closed when it holds this much or is this old: what an interruption can lose.
+        shard_clips, shard_bytes, shard_seconds: a shard is closed when it holds this much or is this old: what an
+            interruption can lose.
 
     Attributes:
         shards: number of shards written.
@@ -105,12 +106,14 @@ class StoreWriter:
             given = torch.zeros(0, self._widths[modality]) if given is None else given
             if given.ndim != 2 or given.shape[1] != self._widths[modality]:
                 raise ValueError(
-                    f"clip {record.id!r}: {modality} embeddings of shape {tuple(given.shape)}; expected (T, {self._widths[modality]})."
+                    f"clip {record.id!r}: {modality} embeddings of shape {tuple(given.shape)}; expected (T, "
+                    f"{self._widths[modality]})."
                 )
             embeds[modality] = given.to("cpu", torch.float16).contiguous()
             if not embeds[modality].isfinite().all():
                 raise ValueError(
-                    f"clip {record.id!r}: {modality} embeddings hold NaN, infinity or values beyond 65504, which half precision cannot hold; expected "
+                    f"clip {record.id!r}: {modality} embeddings hold NaN, infinity or values beyond 65504, which half "
+                    "precision cannot hold; expected "
                     "finite values. The clip is not stored."
                 )
         for modality, rows in embeds.items():
@@ -122,7 +125,8 @@ class StoreWriter:
         self.flush_if_due()
 
     def confirm(self, record: ClipRecord) -> None:
-        """Replace the record of a stored clip, e.g. because its media file has a new modification time; its embeddings stay where they are.
+        """Replace the record of a stored clip, e.g. because its media file has a new modification time; its embeddings
+        stay where they are.
 
         In a store that cannot be written nothing happens.
         """
@@ -145,7 +149,8 @@ class StoreWriter:
                 if not self.is_writable:
                     named = ", ".join(f"{record.id} ({record.reason or 'encoded'})" for record, _ in self._pending[:5])
                     raise OSError(
-                        f"the embedding store at {self.folder} cannot be written, but {len(self._pending)} clips of it changed: {named}."
+                        f"the embedding store at {self.folder} cannot be written, but {len(self._pending)} clips of it "
+                        f"changed: {named}."
                     )
                 self._prepare()
             if self._pending:
@@ -191,7 +196,9 @@ class StoreWriter:
         return tensors
 
     def _prepare(self) -> dict:
-        """Create what a store needs, and clear away what killed writers left and what is damaged; return the store's fingerprint."""
+        """Create what a store needs, and clear away what killed writers left and what is damaged; return the store's
+        fingerprint.
+        """
         for name in ("shards", "index"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         with lock_store(self.folder):  # the first of several writers decides
@@ -225,7 +232,8 @@ def lock_store(folder: Path):
     except (OSError, NotImplementedError) as error:
         why = f"{LOCK} was not free for {LOCK_SECONDS:g} s" if isinstance(error, Timeout) else error
         raise OSError(
-            f"the embedding store at {folder} cannot be locked for writing: {why}. Writers hold the lock for moments only, so the file system probably "
+            f"the embedding store at {folder} cannot be locked for writing: {why}. Writers hold the lock for moments "
+            "only, so the file system probably "
             "does not support locks (flock). Extract into a folder on another disk and copy the store to its place."
         ) from error
 

@@ -1,1 +1,1 @@
-"""Whole files, tables and pictures on disk; imports nothing of the package."""
+"""Complete files, tables and pictures on disk. Imports nothing of the package."""

@@ -1,19 +1,20 @@
-"""Folders of one machine taken out of what others will read: nobody needs to know whose home the clips lay in, and nothing is found there.
+"""Remove the folders of this machine from what others will read.
 
-An absolute path keeps its last part; relative paths and addresses stay as they are.
+An absolute path is cut to its last part; relative paths and URLs stay as they are.
 """
 
 import re
 
-# At the beginning of a word, after a quote or bracket, or after the "=" of an argument; not within an address.
+# At the beginning of a word, after a quote or bracket, or after the "=" of an argument; not within a URL.
 _ABSOLUTE = re.compile(r"""(?<![\w.:/\\~<-])(?:~[\w.-]*[/\\]|/|[A-Za-z]:[\\/]|\\\\)[^\s'"`<>|,;)\]}]+""")
 _WHOLE = re.compile(r"(--[\w-]+=)?((?:~[\w.-]*[/\\]|/|[A-Za-z]:[\\/]|\\\\).+)", re.DOTALL)
 
 
 def without_local_paths(value):
-    """A value of JSON (a text, or lists and dicts of them) with every absolute path cut down to its last part.
+    """Return a JSON value (strings, or lists and dicts of them) with every absolute path cut to its last part.
 
-    A text that is a path as a whole, or `--name=` and a path, may hold blanks; within longer texts a path ends at the first blank.
+    A string that is a path, or `--name=` and a path, may contain blanks; within longer strings a path ends at the first
+    blank.
     """
     if isinstance(value, dict):
         return {name: without_local_paths(item) for name, item in value.items()}
@@ -28,7 +29,7 @@ def without_local_paths(value):
 
 
 def local_paths(value) -> set[str]:
-    """The absolute paths that are texts of their own in a value of JSON, also behind `--name=`."""
+    """Return the absolute paths that are strings of their own in a JSON value, also after `--name=`."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -38,7 +39,9 @@ def local_paths(value) -> set[str]:
 
 
 def without_local_names(value):
-    """A configuration in JSON without the entries that only name a file or folder of this machine; its other texts, tokens among them, stay."""
+    """Return a JSON configuration without the entries that name a file or folder of this machine; its other strings
+    stay.
+    """
     if isinstance(value, list):
         return [without_local_names(item) for item in value]
     if not isinstance(value, dict):
@@ -51,7 +54,9 @@ def _names_a_path(name: str, value) -> bool:
 
 
 def hide_paths(text: str, paths: set[str]) -> str:
-    """A text without the given paths, which may hold blanks, and then without any other absolute path."""
+    """Return a text with the given paths, which may contain blanks, and every other absolute path cut to their last
+    parts.
+    """
     for path in sorted(paths, key=len, reverse=True):
         text = text.replace(path, _last_part(path))
     return without_local_paths(text)

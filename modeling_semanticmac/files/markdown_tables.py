@@ -1,4 +1,4 @@
-"""Tables of reports in Markdown."""
+"""Markdown tables and the numbers in them."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(header: Sequence, rows: Iterable[Sequence]) -> str:
-    """A table with a line break at its end; `|` inside a cell is escaped, a line break becomes a blank."""
+    """Return a table that ends with a line break; `|` inside a cell is escaped, a line break becomes a blank."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(_cell(value) for value in line) + " |\n" for line in lines)
 
@@ -16,7 +16,9 @@ def _cell(value) -> str:
 
 
 def format_number(value, digits: int = 4) -> str:
-    """A number with fixed digits after the point, `undefined` for NaN, anything else as it is (None: empty)."""
+    """Return a number with fixed digits after the point, `undefined` for NaN, "" for None, and anything else as a
+    string.
+    """
     if value is None:
         return ""
     if isinstance(value, bool | str) or not isinstance(value, int | float):
@@ -25,7 +27,7 @@ def format_number(value, digits: int = 4) -> str:
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
-    """`mean +- standard deviation` (n - 1) over seeds; the value alone where there is one."""
+    """Return `mean +- standard deviation` (n - 1) over seeds; the value alone where there is one."""
     if len(values) == 1:
         return format_number(float(values[0]), digits)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)

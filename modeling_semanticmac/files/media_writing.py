@@ -16,11 +16,12 @@ SAMPLES_AT_A_TIME = 1024  # an AAC frame
 def write_video(
     path: Path, frames: Iterable[np.ndarray] | None, frame_rate: int, sound: np.ndarray | None, sampling_rate: int
 ) -> None:
-    """Write a file, whole or not at all. The same input gives the same bytes, on any number of cores.
+    """Write a file completely or not at all. The same input gives the same bytes on any number of cores.
 
     Args:
+        path: of the file.
         frames: at least one, uint8 (H, W, 3) each, H and W even; None: no picture.
-        frame_rate: frames a second.
+        frame_rate: frames per second.
         sound: mono, float32 (samples,); None: no sound.
         sampling_rate: Hz.
     """

@@ -1,4 +1,4 @@
-"""How every picture of the package looks, and how it is written: PNG and SVG, with its numbers as CSV beside them.
+"""The style of the package's pictures, and writing them: PNG and SVG, with their numbers as CSV.
 
 Figures are made without pyplot: no global state, no display, safe in threads.
 """
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from .atomic_files import write_csv, write_whole
 
-# Okabe and Ito's palette: told apart with every common kind of colour blindness. A second sign (marker, dash) goes with each.
+# Okabe and Ito's palette can be told apart with every common kind of colour blindness. Each colour also has a marker
+# and a dash.
 COLORS = {"text": "#0072B2", "audio": "#D55E00", "vision": "#009E73", "shared": "#CC79A7", "multimodal": "#000000"}
 MARKERS = {"text": "o", "audio": "s", "vision": "^", "shared": "D", "multimodal": "X"}
 DASHES = {"text": "-", "audio": "--", "vision": "-.", "shared": ":", "multimodal": "-"}
@@ -20,30 +21,42 @@ SIGNED = "RdBu_r"  # scores below and above zero
 SEQUENTIAL = "cividis"  # amounts
 
 STYLE = {
-    "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "grid.alpha": 0.25, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 150,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
     "svg.hashsalt": "semanticmac",  # the same picture twice is the same file twice
-}  # fmt: skip
-# The first has Latin letters, the others Chinese, Japanese and Korean: a letter is taken from the first font that is installed and has it.
+}
+# The first has Latin letters, the others Chinese, Japanese and Korean: a letter is taken from the first installed font
+# that has it.
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS")
 
 
 def new_figure(width: float = 7.0, height: float = 4.0) -> Figure:
-    """An empty figure, inches; add axes with `subplots()` inside `with picture_style():`."""
+    """Return an empty figure, sizes in inches; add axes with `subplots()` inside `with picture_style():`."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def picture_style():
-    """Context in which axes get the package's look."""
+    """Return a context in which axes get the package's style."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    # A list of families is searched letter by letter; `font.sans-serif` would be searched once, for all letters.
+    # A list of families is searched for each letter; `font.sans-serif` would be searched once, for all letters.
     return rc_context({**STYLE, "font.family": [name for name in FONTS if name in installed]})
 
 
 def save_picture(
     figure: Figure, stem: Path, header: Sequence[str] | None = None, rows: Iterable[Sequence] = ()
 ) -> Path:
-    """Write `stem.png`, `stem.svg` and, where a header is given, `stem.csv` with the numbers that are drawn; returns the PNG's path."""
+    """Write `stem.png`, `stem.svg` and, where a header is given, `stem.csv` with the numbers that are drawn.
+
+    Returns:
+        The path of the PNG.
+    """
     stem = Path(stem)
     with picture_style():
         for kind in ("svg", "png"):

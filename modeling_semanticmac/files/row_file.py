@@ -1,4 +1,4 @@
-"""Rows of a long computation as JSON lines: each is on disk when it is known, and a computation that was stopped finds them again."""
+"""Rows of a long computation as JSON lines: each is on disk at once, so that an interrupted run resumes."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class RowFile:
-    """JSON lines that grow under the name `<name>.partial` and get their own name when they are complete.
+    """JSON lines that are appended to `<name>.partial`, which is renamed when it is complete.
 
     Args:
         path: of the complete file.
@@ -19,10 +19,11 @@ class RowFile:
 
     @property
     def is_complete(self) -> bool:
+        """Whether `finish` was called."""
         return self.path.exists()
 
     def read(self) -> Iterator[dict]:
-        """The rows that are there, one at a time; a last line that was half written is cut off the file."""
+        """Yield the rows on disk; a last line that was half written is cut off the file."""
         if self.is_complete:
             with open(self.path, encoding="utf-8") as file:
                 yield from map(json.loads, file)
@@ -35,13 +36,13 @@ class RowFile:
                     yield json.loads(line)
 
     def append(self, rows: Iterable[Mapping]) -> None:
-        """Add rows behind those that `read` gave."""
+        """Append rows to those that `read` returned."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.partial, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
     def finish(self) -> None:
-        """All rows are there."""
+        """Give the file its own name: all rows are there."""
         if not self.is_complete:
             self.partial.touch()
             os.replace(self.partial, self.path)

@@ -2,7 +2,8 @@
 
     python -m pytest tests/benchmarks/bench_extraction.py -o python_files='bench_*.py'
 
-Some minutes on two cores. Towers of ViT-S size (width 384, 12 layers, 6 heads, patches of 16) with random weights; 64 clips of the synthetic corpus.
+Some minutes on two cores. Towers of ViT-S size (width 384, 12 layers, 6 heads, patches of 16) with random weights; 64
+clips of the synthetic corpus.
 """
 
 import os
@@ -92,18 +93,20 @@ def test_extraction_against_the_bare_towers(clips, processor, towers, inputs, tm
     ratio = statistics.median(one / two for one, two in zip(whole, alone))
     with capsys.disabled():
         print(
-            f"\n  {CLIPS} clips, {report.seconds:.0f} s of video, {report.rows['vision']} frames, {report.rows['audio']} windows"
+            f"\n  {CLIPS} clips, {report.seconds:.0f} s of video, {report.rows['vision']} frames, "
+            f"{report.rows['audio']} windows"
         )
         print(f"  bare towers on decoded inputs{min(alone):>10.1f} s")
         print(
-            f"  extraction from files        {min(whole):>10.1f} s, {report.decode_wait_seconds / report.wall_seconds:.0%} of it waiting for decoding"
+            f"  extraction from files        {min(whole):>10.1f} s, "
+            f"{report.decode_wait_seconds / report.wall_seconds:.0%} of it waiting for decoding"
         )
         print(f"  ratio                        {ratio:>10.2f}")
     assert ratio <= 1.15
 
 
 def test_training_from_the_store_against_encoding_in_the_loop(clips, processor, towers, tmp_path, capsys):
-    """Training steps a second: batches of 8 clips, a language model of 6 layers of width 384, SemanticMAC of width 256."""
+    """Training steps a second: batches of 8 clips, a language model of 6 layers, SemanticMAC of width 256."""
     rows = clips[:8]
     extract_embeddings(rows, processor, towers, tmp_path, device="cpu")
     store = EmbeddingStore(tmp_path)

@@ -2,9 +2,9 @@
 
     python -m pytest tests/benchmarks/bench_store.py -o python_files='bench_*.py'
 
-Each figure is a ratio of two times measured in turns in one run, with the files in the page cache. A read with a copy gives tensors
-that own their memory; a lazy one gives views. Clips have the lengths of the corpora, 15 steps on average. The longer they are, the more a copy is the
-memory's work alone, the same for all.
+Each figure is a ratio of two times measured in turns in one run, with the files in the page cache. A read with a copy
+gives tensors that own their memory; a lazy one gives views. Clips have the lengths of the corpora, 15 steps on average.
+The longer they are, the more a copy is the memory's work alone, the same for all.
 """
 
 import statistics
@@ -52,7 +52,9 @@ def store(arrays, tmp_path_factory) -> EmbeddingStore:
 @pytest.fixture(scope="module")
 def transaction(arrays, tmp_path_factory):
     lmdb = pytest.importorskip("lmdb")
-    environment = lmdb.open(str(tmp_path_factory.mktemp("lmdb")), map_size=2 * sum(a.nbytes + v.nbytes for a, v in arrays.values()))  # fmt: skip
+    environment = lmdb.open(
+        str(tmp_path_factory.mktemp("lmdb")), map_size=2 * sum(a.nbytes + v.nbytes for a, v in arrays.values())
+    )
     with environment.begin(write=True) as writing:
         for name in sorted(arrays):
             for kind, stream in zip("av", arrays[name]):
@@ -106,7 +108,9 @@ def rate(read, source, names) -> float:
 
 
 def compare(capsys, ways: dict, names, rounds: int = ROUNDS) -> float:
-    """How much faster the first way is than the second: the median of the ratios of neighbouring measurements, since others use the machine too."""
+    """How much faster the first way is than the second: the median of the ratios of neighbouring measurements, since
+    others use the machine too.
+    """
     rates = {label: [] for label in ways}
     for _ in range(rounds):
         for label, (read, source) in ways.items():
@@ -154,7 +158,9 @@ def read_epoch(folder, rows, processor) -> float:
 
 
 def test_what_checksums_cost(arrays, store, capsys, monkeypatch):
-    """Every clip is compared with its checksum in the first epoch only; that adds at most a tenth to the reading of this epoch."""
+    """Every clip is compared with its checksum in the first epoch only; that adds at most a tenth to the reading of
+    this epoch.
+    """
     processor = SemanticMACProcessor(ImageBindImageProcessor(), ImageBindFeatureExtractor(), word_tokenizer())
     words = "good film and great talk that nobody should miss if they have the time"
     rows = [{"id": name, "text": words, "context": [words], "label": 1.0} for name in arrays]
@@ -206,7 +212,9 @@ def test_through_a_data_loader(arrays, store, capsys, num_workers):
     def pad(rows):
         return [torch.nn.utils.rnn.pad_sequence(streams, batch_first=True) for streams in zip(*rows)]
 
-    loader = DataLoader(Rows(), batch_size=32, num_workers=num_workers, collate_fn=pad, persistent_workers=num_workers > 0)  # fmt: skip
+    loader = DataLoader(
+        Rows(), batch_size=32, num_workers=num_workers, collate_fn=pad, persistent_workers=num_workers > 0
+    )
     sum(1 for _ in loader)  # starts the workers and maps the shards
     start = time.perf_counter()
     for _ in loader:

@@ -62,7 +62,7 @@ def test_a_folder_of_media(towers, media, tmp_path, capsys, caplog):
     assert "unknown: failed: not media: this is not a video or sound file" in printed
     assert (
         "encoded" in printed
-        and "2 file(s) are no media by their name and are left out: .hidden.mp4, notes.TXT" in caplog.text
+        and "2 file(s) are not media by their names and are left out: .hidden.mp4, notes.TXT" in caplog.text
     )
     store = EmbeddingStore(tmp_path / "store")
     assert sorted(store) == ["day/0.mp4", "day/1.mp4", "unknown"]
@@ -86,8 +86,17 @@ def test_options_reach_the_extraction(towers, media, tmp_path):
         str(tmp_path / "store"),
         *towers,
     ]
-    options = ["--frames_per_second=4", "--num_crops=3", "--audio_window=1", "--dtype=bfloat16", "--shard_clips=1", "--max_seconds=0.7",
-               "--batch_size=2", "--num_workers=0", "--device=cpu"]  # fmt: skip
+    options = [
+        "--frames_per_second=4",
+        "--num_crops=3",
+        "--audio_window=1",
+        "--dtype=bfloat16",
+        "--shard_clips=1",
+        "--max_seconds=0.7",
+        "--batch_size=2",
+        "--num_workers=0",
+        "--device=cpu",
+    ]
     assert main([*words, *options]) == 0
     store = EmbeddingStore(tmp_path / "store")
     assert [tuple(map(len, store[name])) for name in ("0.mp4", "1.mp4")] == [(2, 6), (0, 0)]
@@ -142,10 +151,13 @@ def test_a_corpus(towers, tmp_path, monkeypatch, capsys):
         (["--corpus=y", "--vision_encoder=v"], "--corpus needs --data_dir"),
         (["--media=x"], "give either --model, or --vision_encoder"),
         (["--media=x", "--model=m", "--audio_encoder=a"], "give either --model, or"),
-        (["--media=x", "--model=m", "--num_frames=3"], "--num_frames is the model's own"),
-        (["--corpus=y", "--data_dir=d", "--model=m", "--splits=dev"], "unknown split(s) dev; expected train, validation, test"),
+        (["--media=x", "--model=m", "--num_frames=3"], "--num_frames is set by the model"),
+        (
+            ["--corpus=y", "--data_dir=d", "--model=m", "--splits=dev"],
+            "unknown split(s) dev; expected train, validation, test",
+        ),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_cannot_be(words, message, capsys):
     assert main(["--embeddings_dir=e", *words]) == 1
     assert f"error: {message}" in capsys.readouterr().err

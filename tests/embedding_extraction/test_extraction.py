@@ -1,4 +1,6 @@
-"""Extraction: what the store holds is what the towers give, every clip is accounted for, nothing stops it, nothing is done twice."""
+"""Extraction: what the store holds is what the towers give, every clip is accounted for, nothing stops it, nothing is
+done twice.
+"""
 
 import json
 import os
@@ -38,11 +40,17 @@ def test_the_store_holds_what_the_towers_give(clips, processor, towers, tmp_path
     for row, seconds in zip(clips, SECONDS):
         encoded = processor.encode_media(row["media"])
         audio, vision = store[row["id"]]
-        assert vision.shape == (max(1, round(2 * seconds + 0.4)), VISION_WIDTH) and audio.shape == (len(vision), AUDIO_WIDTH)  # fmt: skip
+        assert vision.shape == (max(1, round(2 * seconds + 0.4)), VISION_WIDTH) and audio.shape == (
+            len(vision),
+            AUDIO_WIDTH,
+        )
         torch.testing.assert_close(vision.float(), towers["vision"](encoded["pixel_values"]).embeds, **HALF)
         torch.testing.assert_close(audio.float(), towers["audio"](encoded["input_features"]).embeds, **HALF)
         assert store.status(row["id"]).duration == pytest.approx(seconds, abs=0.05)
-    assert report.rows == {"vision": sum(len(store[c["id"]][1]) for c in clips), "audio": sum(len(store[c["id"]][0]) for c in clips)}  # fmt: skip
+    assert report.rows == {
+        "vision": sum(len(store[c["id"]][1]) for c in clips),
+        "audio": sum(len(store[c["id"]][0]) for c in clips),
+    }
 
 
 def test_batches_of_any_size_and_order_give_the_same(clips, processor, towers, tmp_path):
@@ -63,7 +71,8 @@ def test_the_same_command_twice_gives_the_same_bits(clips, processor, towers, tm
         assert all(torch.equal(one, two) for one, two in zip(a[row["id"]], b[row["id"]]))
 
 
-# What becomes of each of the twelve kinds, by hand: status, reason, and the (audio, vision) counts where they follow from the length.
+# What becomes of each of the twelve kinds, by hand: status, reason, and the (audio, vision) counts where they follow
+# from the length.
 ODD = {
     "zero bytes": ("failed", "not media", (0, 0)),
     "random bytes": ("failed", "not media", (0, 0)),
@@ -85,7 +94,10 @@ def test_twelve_kinds_of_odd_media_are_named(odd, processor, towers, tmp_path):
     rows += [clip("no path", ""), clip("not there", "/nowhere/x.mp4"), clip("a folder", tmp_path)]
     report = extract(rows, processor, towers, tmp_path / "store", num_workers=2)
     assert_adds_up(report, 15)
-    assert report.failed == {"not media": 2, "no file": 3} and report.partial == {"no audio stream": 2, "no video stream": 1}  # fmt: skip
+    assert report.failed == {"not media": 2, "no file": 3} and report.partial == {
+        "no audio stream": 2,
+        "no video stream": 1,
+    }
     store = EmbeddingStore(tmp_path / "store")
     assert sorted(store) == sorted(row["id"] for row in rows)
     for kind, (status, reason, counts) in ODD.items():
@@ -149,7 +161,7 @@ def test_a_store_serves_where_the_media_are_not(clips, processor, towers, tmp_pa
     os.remove(path)
     report = extract([clip("x", path)], processor, untouched(towers), tmp_path / "store")
     assert (report.reused, report.unchecked, report.num_failed) == (1, 1, 0)
-    assert "their file is not here to compare" in str(report)
+    assert "their file is not there to compare" in str(report)
     # Another cut of it is not in the store, and cannot be made.
     report = extract([clip("x", path, 0.0, 0.1)], processor, towers, tmp_path / "store")
     assert report.failed == {"no file": 1}
@@ -157,13 +169,29 @@ def test_a_store_serves_where_the_media_are_not(clips, processor, towers, tmp_pa
 
 def test_cuts_beyond_the_media(clips, processor, towers, tmp_path):
     path = clips[3]["media"]["path"]  # 5.2 s
-    rows = [clip("negative", path, -0.4875, 1.0), clip("beyond", path, 4.2, 9.0), clip("no length", path, 2.0, 2.0), clip("no length at 0", path, -0.3, 0.0),
-            clip("shortest", path, 1.0, 1.12), clip("behind", path, 7.0, 8.0), clip("reversed", path, 3.0, 2.0), clip("plain", path, 0.0, 1.0)]  # fmt: skip
+    rows = [
+        clip("negative", path, -0.4875, 1.0),
+        clip("beyond", path, 4.2, 9.0),
+        clip("no length", path, 2.0, 2.0),
+        clip("no length at 0", path, -0.3, 0.0),
+        clip("shortest", path, 1.0, 1.12),
+        clip("behind", path, 7.0, 8.0),
+        clip("reversed", path, 3.0, 2.0),
+        clip("plain", path, 0.0, 1.0),
+    ]
     report = extract(rows, processor, towers, tmp_path)
     store = EmbeddingStore(tmp_path)
     counts = {row["id"]: tuple(map(len, store[row["id"]])) for row in rows}
-    assert counts == {"negative": (2, 2), "beyond": (2, 2), "no length": (1, 1), "no length at 0": (1, 1), "shortest": (1, 1),
-                      "behind": (0, 0), "reversed": (0, 0), "plain": (2, 2)}  # fmt: skip
+    assert counts == {
+        "negative": (2, 2),
+        "beyond": (2, 2),
+        "no length": (1, 1),
+        "no length at 0": (1, 1),
+        "shortest": (1, 1),
+        "behind": (0, 0),
+        "reversed": (0, 0),
+        "plain": (2, 2),
+    }
     assert all(torch.equal(one, two) for one, two in zip(store["negative"], store["plain"]))
     assert report.failed == {"zero length": 2} and report.done == 6
     assert "ends at 9.00 s, the file at 5.2" in store.status("beyond").note

@@ -58,7 +58,9 @@ def faulty(fault: str) -> Faulty:
     return broken
 
 
-@pytest.mark.parametrize(("fault", "note"), [("error", "RuntimeError: the decoder is confused"), ("death", "the decoding process died")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "note"), [("error", "RuntimeError: the decoder is confused"), ("death", "the decoding process died")]
+)
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_decoder_that_fails_or_dies_takes_only_its_clip(clips, towers, tmp_path, fault, note, num_workers):
     report = extract(clips, faulty(fault), towers, tmp_path, num_workers=num_workers)
@@ -188,7 +190,7 @@ def test_what_training_does_with_clips_that_failed(clips, odd, processor, towers
     store = EmbeddingStore(tmp_path)
     assert usable_clips(dataset, store, "mask")["id"] == ["clip_0", "broken", "silent"]
     assert usable_clips(dataset, store, "skip")["id"] == ["clip_0", "silent"]
-    with pytest.raises(ValueError, match=r"1 of 3 clips could not be encoded: broken \(not media\)\. Mend"):
+    with pytest.raises(ValueError, match=r"1 of 3 clips could not be encoded: broken \(not media\)\. Repair"):
         usable_clips(dataset, store, "raise")
     assert usable_clips(dataset.select([0, 2]), store, "raise")["id"] == ["clip_0", "silent"]
     with pytest.raises(ValueError, match="on_error is 'ignore'; expected raise, mask, skip"):

@@ -1,4 +1,6 @@
-"""A store that is shared: read by somebody who may not write, with media copied without their modification times, or with one tower only."""
+"""A store that is shared: read by somebody who may not write, with media copied without their modification times, or
+with one tower only.
+"""
 
 import multiprocessing
 import os
@@ -41,7 +43,9 @@ def touch_all(rows) -> None:
 
 
 def test_a_file_with_another_time_is_hashed_once(copies, processor, towers, tmp_path, hashed):
-    """A corpus copied without its modification times: the first run compares the contents, the next has nothing to read."""
+    """A corpus copied without its modification times: the first run compares the contents, the next has nothing to
+    read.
+    """
     rows = copies[:2]
     extract(rows, processor, towers, tmp_path / "store")
     before = EmbeddingStore(tmp_path / "store")

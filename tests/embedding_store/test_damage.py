@@ -1,4 +1,6 @@
-"""Damage on disk: no changed bit, foreign file or clock that is set back gives other embeddings than those that were written."""
+"""Damage on disk: no changed bit, foreign file or clock that is set back gives other embeddings than those that were
+written.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""A store as a dataset repository, on a Hub that is a folder: what is uploaded is a store again, and nothing else leaves the machine."""
+"""A store as a dataset repository, on a Hub that is a folder: what is uploaded is a store again, and nothing else
+leaves the machine.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The store: what is written is read, nothing half written is, several writers make one store, other settings are refused by name."""
+"""The store: what is written is read, nothing half written is, several writers make one store, other settings are
+refused by name.
+"""
 
 import errno
 import json
@@ -143,7 +145,9 @@ def test_a_lost_shard_is_left_out_and_said(store, tmp_path, caplog, damage, monk
         shard.write_bytes(shard.read_bytes()[:-1])
     warnings = []
     monkeypatch.setattr("modeling_semanticmac.embedding_store.store.logger.warning", warnings.append)
-    assert_holds(EmbeddingStore(tmp_path), {name: CLIPS[name] for name in CLIPS if name not in ("clip_3", "clip_4", "clip_5")})  # fmt: skip
+    assert_holds(
+        EmbeddingStore(tmp_path), {name: CLIPS[name] for name in CLIPS if name not in ("clip_3", "clip_4", "clip_5")}
+    )
     assert "1 shard(s) with 3 clips are missing or incomplete" in warnings[0]
 
 
@@ -182,12 +186,18 @@ def test_two_processes_write_one_store(tmp_path):
     [
         ({"dtype": "bfloat16"}, "dtype: it has 'float32', requested is 'bfloat16'"),
         ({"extraction": 2}, "extraction: it has 1, requested is 2"),
-        ({"sampling": {"frames_per_second": 4.0, "num_frames": None}}, "sampling.frames_per_second: it has 2.0, requested is 4.0"),
-        ({"vision": {**fingerprint()["vision"], "weights_hash": "ww"}}, "vision.weights_hash: it has 'vv', requested is 'ww'"),
+        (
+            {"sampling": {"frames_per_second": 4.0, "num_frames": None}},
+            "sampling.frames_per_second: it has 2.0, requested is 4.0",
+        ),
+        (
+            {"vision": {**fingerprint()["vision"], "weights_hash": "ww"}},
+            "vision.weights_hash: it has 'vv', requested is 'ww'",
+        ),
         ({"audio": {**fingerprint()["audio"], "window": 1.0}}, "audio.window: it has 2.0, requested is 1.0"),
         ({"audio": {**fingerprint()["audio"], "new": 1}}, "audio.new: it has None, requested is 1"),
     ],
-)  # fmt: skip
+)
 def test_another_fingerprint_is_refused_by_name(store, tmp_path, changes, message):
     for use in (lambda: EmbeddingStore(tmp_path, fingerprint(**changes)), lambda: fill(tmp_path, {}, **changes)):
         with pytest.raises(
@@ -239,7 +249,9 @@ def test_an_empty_folder_is_no_store(tmp_path):
         EmbeddingStore.open(tmp_path)
 
 
-@pytest.mark.parametrize(("limit", "shards"), [({"shard_clips": 2}, 4), ({"shard_bytes": 200}, 2), ({"shard_seconds": 0.0}, 7), ({}, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "shards"), [({"shard_clips": 2}, 4), ({"shard_bytes": 200}, 2), ({"shard_seconds": 0.0}, 7), ({}, 1)]
+)
 def test_a_shard_ends_by_clips_bytes_or_age(tmp_path, limit, shards):
     with StoreWriter(tmp_path, fingerprint(), **limit) as writer:
         for name, streams in CLIPS.items():

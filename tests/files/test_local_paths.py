@@ -24,8 +24,20 @@ def test_absolute_paths_keep_their_last_part(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["https://huggingface.co/org/name", "[x](https://arxiv.org/abs/1)", "org/name", "corpora/mosi", "and/or", "1/2", "a / b", "</s>", "<br/>", "2024/1689", "http://127.0.0.1:8/x"],
-)  # fmt: skip
+    [
+        "https://huggingface.co/org/name",
+        "[x](https://arxiv.org/abs/1)",
+        "org/name",
+        "corpora/mosi",
+        "and/or",
+        "1/2",
+        "a / b",
+        "</s>",
+        "<br/>",
+        "2024/1689",
+        "http://127.0.0.1:8/x",
+    ],
+)
 def test_everything_else_stays(text):
     assert without_local_paths(text) == text
 
@@ -42,6 +54,16 @@ def test_known_paths_with_blanks_are_found_in_text():
 
 
 def test_configurations_lose_names_of_files_but_no_tokens():
-    config = {"name_or_path": "/home/anna/model", "vocab_file": "/x/vocab.txt", "eos_token": "</s>", "slash": "/a/b", "text_config": {"_name_or_path": "org/bert"}}  # fmt: skip
-    assert without_local_names(config) == {"eos_token": "</s>", "slash": "/a/b", "text_config": {"_name_or_path": "org/bert"}}  # fmt: skip
+    config = {
+        "name_or_path": "/home/anna/model",
+        "vocab_file": "/x/vocab.txt",
+        "eos_token": "</s>",
+        "slash": "/a/b",
+        "text_config": {"_name_or_path": "org/bert"},
+    }
+    assert without_local_names(config) == {
+        "eos_token": "</s>",
+        "slash": "/a/b",
+        "text_config": {"_name_or_path": "org/bert"},
+    }
     assert without_local_names([{"x_file": "~/y"}, 1]) == [{}, 1]

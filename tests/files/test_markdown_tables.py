@@ -6,7 +6,14 @@ def test_a_table_survives_what_is_in_its_cells():
 
 
 def test_numbers_have_fixed_digits_and_nan_is_said():
-    assert [format_number(v) for v in (0.5, 3, float("nan"), None, "words", True)] == ["0.5000", "3.0000", "undefined", "", "words", "True"]  # fmt: skip
+    assert [format_number(v) for v in (0.5, 3, float("nan"), None, "words", True)] == [
+        "0.5000",
+        "3.0000",
+        "undefined",
+        "",
+        "words",
+        "True",
+    ]
 
 
 def test_deviation_is_that_of_a_sample():

@@ -99,5 +99,8 @@ def test_every_argument_of_the_command_with_such_a_name():
     """The names in this list are those that the command has; a new one shows here."""
     assert {name for name in argument_readers() if is_secret_name(name)} == {"hub_token"}
     assert {name for name in argument_readers() if "token" in name and not is_secret_name(name)} == {
-        "num_bridge_tokens", "use_bridge_tokens", "average_tokens_across_devices", "include_num_input_tokens_seen",
-    }  # fmt: skip
+        "num_bridge_tokens",
+        "use_bridge_tokens",
+        "average_tokens_across_devices",
+        "include_num_input_tokens_seen",
+    }

@@ -21,7 +21,10 @@ def embeds(seed: int, audio: int, vision: int) -> tuple[torch.Tensor, torch.Tens
     return torch.randn(audio, AUDIO, generator=generator), torch.randn(vision, VISION, generator=generator)
 
 
-CLIPS = {f"clip_{i}": embeds(i, audio, vision) for i, (audio, vision) in enumerate([(3, 5), (0, 2), (4, 0), (0, 0), (1, 1), (200, 7), (2, 2)])}  # fmt: skip
+CLIPS = {
+    f"clip_{i}": embeds(i, audio, vision)
+    for i, (audio, vision) in enumerate([(3, 5), (0, 2), (4, 0), (0, 0), (1, 1), (200, 7), (2, 2)])
+}
 
 
 def fingerprint(**changes) -> dict:
@@ -53,7 +56,8 @@ def flip_bit(path: Path, bit: int) -> None:
 
 
 def write_old_store(folder: Path, clips: dict[str, tuple], times: Sequence[int] = (1764300000000000000,)) -> None:
-    """Write a store as it was before checksums: names begin with a time, the index has no checksums, neither of clips nor of files.
+    """Write a store as it was before checksums: names begin with a time, the index has no checksums, neither of clips
+    nor of files.
 
     Args:
         times: one shard each, with all clips.

@@ -1,4 +1,6 @@
-"""Extraction that is killed at any moment goes on where it was, and ends with the store that it would have made anyway; so do two processes at once."""
+"""Extraction that is killed at any moment goes on where it was, and ends with the store that it would have made anyway;
+so do two processes at once.
+"""
 
 import json
 import multiprocessing
@@ -46,12 +48,22 @@ def run(clips, folder, progress=None, num_workers=1, shard_clips=SHARD_CLIPS):
             progress.value = done
 
     return extract_embeddings(
-        clips, tiny_processor(), tiny_towers(), folder, shard_clips=shard_clips, num_workers=num_workers, batch_size=4, device="cpu", on_progress=tell
-    )  # fmt: skip
+        clips,
+        tiny_processor(),
+        tiny_towers(),
+        folder,
+        shard_clips=shard_clips,
+        num_workers=num_workers,
+        batch_size=4,
+        device="cpu",
+        on_progress=tell,
+    )
 
 
 def many_clips(folder, count: int) -> list[dict]:
-    """Cuts of a few files, so that there are many clips and a moment is soon found in the middle of one; the last ones cannot be encoded."""
+    """Cuts of a few files, so that there are many clips and a moment is soon found in the middle of one; the last ones
+    cannot be encoded.
+    """
     files = write_clips(folder, [2.0, 3.0, 4.0])
     rows = [clip(f"clip_{i}", files[i % 3]["media"]["path"], 0.1 * (i % 7), 1.0 + 0.02 * i) for i in range(count - 2)]
     return [*rows, clip("lost", folder / "lost.mp4"), clip("behind", files[0]["media"]["path"], 50.0, 60.0)]
@@ -62,7 +74,13 @@ def assert_equal(store: EmbeddingStore, expected: EmbeddingStore, clips: list[di
     assert sorted(store) == sorted(expected) == sorted(row["id"] for row in clips)
     for name in expected:
         one, two = store.status(name), expected.status(name)
-        assert (one.status, one.reason, one.note, one.content_hash, one.duration) == (two.status, two.reason, two.note, two.content_hash, two.duration)  # fmt: skip
+        assert (one.status, one.reason, one.note, one.content_hash, one.duration) == (
+            two.status,
+            two.reason,
+            two.note,
+            two.content_hash,
+            two.duration,
+        )
         for found, wanted in zip(store[name], expected[name]):
             assert found.shape == wanted.shape
             torch.testing.assert_close(found, wanted, **HALF)
@@ -90,9 +108,11 @@ def test_killed_twenty_times_at_random_moments(tmp_path):
         process.join()
         killed += 1
         found = EmbeddingStore(folder) if (folder / "fingerprint.json").exists() else ()
-        # What was settled in this run is in the store, but for the clips of one shard and those two that fail and are settled in every run.
+        # What was settled in this run is in the store, but for the clips of one shard and those two that fail and are
+        # settled in every run.
         assert len(found) >= held + progress.value - SHARD_CLIPS - 2, "more than a shard was lost"
-        # Whatever the speed of the machine: some runs are killed before they begin, and they all together do not finish.
+        # Whatever the speed of the machine: some runs are killed before they begin, and they all together do not
+        # finish.
         longest *= 1.3 if len(found) == held else 0.8
         moments.append(len(found))
         held = len(found)
