@@ -5,6 +5,7 @@
 
 import collections
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from modeling_semanticmac.files.atomic_files import write_text, write_whole
 from .corpus import CorpusBuilder
 from .loading import corpus_builder
 
+SHARD = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.parquet")
 SHARD_BYTES = 500 * 2**20  # the size that the Hub's viewer handles well
 BODY = """
 # {name} for SemanticMAC
@@ -101,10 +103,11 @@ def push_corpus(
     private: bool = True,
     i_hold_the_rights: bool = False,
 ) -> str:
-    """Upload what `prepare_corpus` wrote and return the address of the repository.
+    """Upload the card and the shards that `prepare_corpus` wrote, and return the address of the repository.
 
     Raises:
         TermsError: the terms of the corpus forbid redistribution, and `i_hold_the_rights` is not set.
+        ValueError: one of the files is a symbolic link, whose target may be any file of this machine.
     """
     from huggingface_hub import HfApi
 
@@ -114,10 +117,20 @@ def push_corpus(
             f"({builder_class.TERMS}); nothing was uploaded. "
             "Say --i_hold_the_rights if you do."
         )
+    names = _prepared_files(Path(folder))
     api = HfApi()
     url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(repo_id=repo_id, folder_path=os.fspath(folder), repo_type="dataset", ignore_patterns=["*.tmp"])
+    api.upload_folder(repo_id=repo_id, folder_path=os.fspath(folder), repo_type="dataset", allow_patterns=names)
     return str(url)
+
+
+def _prepared_files(folder: Path) -> list[str]:
+    """Return the names of the card and of the shards in a folder; whatever else is in it stays here."""
+    paths = [folder / "README.md", *sorted(path for path in folder.glob("*/*.parquet") if SHARD.fullmatch(path.name))]
+    for path in paths:
+        if path.is_symlink() or (path.parent != folder and path.parent.is_symlink()):
+            raise ValueError(f"{path} is, or is in, a symbolic link; nothing was uploaded. Put a copy in its place.")
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _relative(clips: datasets.Dataset, root: Path) -> datasets.Dataset:

@@ -10,7 +10,9 @@ import pytest
 from datasets_scripts import load_corpus
 from datasets_scripts.__main__ import main
 from datasets_scripts.check import check_corpus, split_counts
+from datasets_scripts.iemocap import Iemocap
 from datasets_scripts.loading import BUILDERS, corpus_builder
+from datasets_scripts.prepare import push_corpus
 from tests.helpers.cmu_folder import DASH, MOSI, UNMATCHED, write_mosei, write_mosi
 from tests.helpers.iemocap_folder import write_iemocap
 from tests.helpers.media_files import write_media
@@ -253,8 +255,8 @@ def test_terms_forbid_to_push(tmp_path, capsys, monkeypatch):
             pushed.append((repo_id, repo_type, private))
             return f"hub/{repo_id}"
 
-        def upload_folder(self, repo_id, folder_path, repo_type, ignore_patterns):
-            pushed.append(folder_path)
+        def upload_folder(self, repo_id, folder_path, repo_type, allow_patterns):
+            pushed.extend([folder_path, allow_patterns])
 
     monkeypatch.setattr(huggingface_hub, "HfApi", FakeApi)
     write_iemocap(tmp_path / "iemocap")
@@ -262,7 +264,34 @@ def test_terms_forbid_to_push(tmp_path, capsys, monkeypatch):
     assert main(words) == 2 and not pushed and not (tmp_path / "out").exists()
     assert "forbid to pass its transcripts or media on" in capsys.readouterr().err
     assert main([*words, "--i_hold_the_rights"]) == 0
-    assert pushed == [("me/iemocap", "dataset", True), str(tmp_path / "out")]
+    shards = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.parquet"))
+    assert pushed == [("me/iemocap", "dataset", True), str(tmp_path / "out"), ["README.md", *shards]]
+    assert "emotion/train-00000-of-00001.parquet" in shards
+
+
+def test_nothing_but_the_dataset_is_pushed(tmp_path, monkeypatch):
+    """Neither what else lies in the folder, nor what a link leads to."""
+    import huggingface_hub
+
+    pushed = []
+
+    class FakeApi:
+        def create_repo(self, repo_id, **kwargs):
+            return f"hub/{repo_id}"
+
+        def upload_folder(self, folder_path, allow_patterns, **kwargs):
+            pushed.extend(allow_patterns)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeApi)
+    out = tmp_path / "out"
+    (out / "emotion").mkdir(parents=True)
+    for name in ("README.md", ".env", "notes.txt", "emotion/train-00000-of-00001.parquet", "emotion/mine.parquet"):
+        (out / name).write_text(name)
+    push_corpus(out, Iemocap, "me/iemocap", i_hold_the_rights=True)
+    assert pushed == ["README.md", "emotion/train-00000-of-00001.parquet"]
+    (out / "emotion" / "test-00000-of-00001.parquet").symlink_to(out / ".env")
+    with pytest.raises(ValueError, match="symbolic link; nothing was uploaded"):
+        push_corpus(out, Iemocap, "me/iemocap", i_hold_the_rights=True)
 
 
 def test_the_report_is_plain_json(tmp_path):
