@@ -86,7 +86,7 @@ def test_segments_come_while_the_sound_is_read(tmp_path):
 
 def test_a_file_without_sound(tmp_path):
     path = write_media(tmp_path / "mute.mp4", 1.0, sound=None)
-    with open_media(path) as media, pytest.raises(MediaError, match="audio stream was asked for"):
+    with open_media(path) as media, pytest.raises(MediaError, match="audio stream was requested"):
         next(speech_segments(media))
 
 
