@@ -14,9 +14,8 @@ from transformers import initialization as init
 from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import MEDIA_MODALITIES, MODALITIES, SemanticMACConfig
 from .encoders import EncodersByReference, SharedEncoders, follow_umask
-from .gated_bridge_attention import GateProjection
 from .modeling_imagebind import missing_weights
-from .semantic_interaction import SemanticInteraction, SemanticMACOutput
+from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput
 from .text_encoding import (
     add_embeddings,
     check_tokens,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from modeling_semanticmac.gated_bridge_attention import GatedBridgeAttention, GatedBridgeLayer, bridge_pooling_weights
+from modeling_semanticmac.semantic_interaction import GatedBridgeAttention, GatedBridgeLayer, bridge_pooling_weights
 from tests.helpers.tiny import tiny_config
 
 

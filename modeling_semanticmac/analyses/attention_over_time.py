@@ -15,7 +15,7 @@ from torch import nn
 from ..affective_perceiver import AffectivePerceiver, PerceiverLayer
 from ..attention import masked_mean
 from ..configuration_semanticmac import MODALITIES
-from ..gated_bridge_attention import GatedBridgeAttention
+from ..semantic_interaction import GatedBridgeAttention
 from .modality_contribution import MODALITY_INPUTS
 
 MEDIA = ("audio", "vision")

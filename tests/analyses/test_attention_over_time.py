@@ -7,7 +7,7 @@ import torch
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.analyses.attention_over_time import attention_over_time, recorded_attention
 from modeling_semanticmac.configuration_semanticmac import MODALITIES
-from modeling_semanticmac.gated_bridge_attention import GatedBridgeAttention, GatedBridgeLayer
+from modeling_semanticmac.semantic_interaction import GatedBridgeAttention, GatedBridgeLayer
 from tests.helpers.tiny import random_batch, tiny_config
 
 
