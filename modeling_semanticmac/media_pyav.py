@@ -1,6 +1,8 @@
 """Decoding with PyAV: frames by their position, sound on an even clock, resampling."""
 
+import gc
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -14,6 +16,10 @@ from .media_info import MediaIndex, open_container, present, require_pyav
 
 av = require_pyav()
 FFmpegError = av.FFmpegError
+
+if hasattr(os, "register_at_fork"):
+    # A filter graph that is garbage at a fork hangs the child: freeing it waits for threads that only the parent has.
+    os.register_at_fork(before=gc.collect)
 
 MOST_FAILED_SEEKS = 3  # then the container is read forward only
 WORTH_A_SEEK = 12  # frames; decoding fewer is cheaper than a jump to the next key frame
