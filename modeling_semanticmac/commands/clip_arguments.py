@@ -66,12 +66,13 @@ def named_clips(args: argparse.Namespace, parser: argparse.ArgumentParser) -> li
         ValueError: a file or a table that cannot be used.
     """
     given = {name: getattr(args, name) for name in OF_ONE_CLIP if getattr(args, name) is not None}
+    skip = args.on_error == "skip"
     if args.table is not None:
         if args.media or given:
             other = args.media[0] if args.media else f"--{next(iter(given))}"
             parser.error(f"{other} does not go with --table, which names the clips itself")
-        return table_clips(Path(args.table), Path(args.table).parent)
-    clips = [clip for name in args.media for clip in clips_of(name)]
+        return table_clips(Path(args.table), Path(args.table).parent, skip)
+    clips = [clip for name in args.media for clip in clips_of(name, skip)]
     if not clips and not given.keys() & {"text", "audio"}:
         parser.error("there is nothing to predict: give a VIDEO, --table, --text or --audio")
     if given and (len(clips) > 1 or any(clip.keys() != {"video"} for clip in clips)):
@@ -84,8 +85,12 @@ def named_clips(args: argparse.Namespace, parser: argparse.ArgumentParser) -> li
     return [{**clip, **given} for clip in clips] or [given]
 
 
-def clips_of(name: str) -> list[dict]:
+def clips_of(name: str, skip: bool) -> list[dict]:
     """Return the clips of one argument: a file, an address, a pipe, or a folder with or without a table.
+
+    Args:
+        name: the argument.
+        skip: leave missing files to the pipeline, which reports them and goes on.
 
     Raises:
         ValueError: there is nothing of that name, or nothing usable in the folder.
@@ -93,11 +98,11 @@ def clips_of(name: str) -> list[dict]:
     if is_address(name):
         return [{"video": name}]
     if not os.path.isdir(name):
-        return [{"video": media_source(name)}]
+        return [{"video": name if skip and not os.path.exists(name) and name != "-" else media_source(name)}]
     table = folder_table(Path(name))
     if table is None:
         return [{"video": path} for path in media_files(name)]
-    clips = table_clips(table, Path(name))
+    clips = table_clips(table, Path(name), skip)
     note_unnamed(Path(name), table, clips)
     return clips
 
@@ -151,12 +156,13 @@ def _names_clips(table: Path) -> bool:
     return bool({"file", "text"} & set(words))
 
 
-def table_clips(table: Path, folder: Path) -> list[dict]:
+def table_clips(table: Path, folder: Path, skip: bool) -> list[dict]:
     """Return the clips of a table.
 
     Args:
         table: CSV or JSON lines.
         folder: what its file names are relative to.
+        skip: leave missing files to the pipeline, which reports them and goes on.
 
     Raises:
         ValueError: the table, a cell or a file cannot be used; the message names the row.
@@ -170,7 +176,12 @@ def table_clips(table: Path, folder: Path) -> list[dict]:
     check_seconds(rows)
     for row in rows:
         name = str(row.cells.get("file", "")).strip()
-        path = Path(name) if os.path.isabs(name) and os.path.isfile(name) else media_path(folder, row)
+        try:
+            path = Path(name) if os.path.isabs(name) and os.path.isfile(name) else media_path(folder, row)
+        except ValueError:
+            if not (skip and name):
+                raise
+            path = folder / name
         fields = {
             "video": path and str(path),
             "text": row.word("text"),

@@ -79,6 +79,24 @@ def test_a_table_without_labels_is_predicted(capsys, model, pipe, clips, monkeyp
     assert code == 0 and results == expected(pipe, {"video": str(clips / "a.mp4"), "text": "bad"})
 
 
+def test_missing_files_are_skipped_on_request(capsys, model, pipe, clips):
+    """One missing file among many stops the command, or is reported in its place."""
+    (clips / "clips.csv").write_text("file,text\na.mp4,good\ngone.mp4,bad\nb.mkv,fine\n")
+    wanted = expected(
+        pipe,
+        {"video": str(clips / "a.mp4"), "text": "good"},
+        {"video": str(clips / "b.mkv"), "text": "fine"},
+    )
+    for arguments in (["--table", clips / "clips.csv"], [clips]):
+        code, results, _ = predict(capsys, *arguments, "--model", model, "--on_error", "skip")
+        assert code == 1 and [results[0], results[2]] == wanted
+        assert results[1]["media"] == str(clips / "gone.mp4") and "there is no such file" in results[1]["error"]
+        assert predict(capsys, *arguments, "--model", model)[:2] == (1, [])
+    files = [clips / name for name in ("a.mp4", "gone.mp4")]
+    code, results, _ = predict(capsys, *files, "--model", model, "--on_error", "skip")
+    assert code == 1 and results[0] == expected(pipe, {"video": str(files[0])})[0] and "error" in results[1]
+
+
 @pytest.mark.parametrize("name", ["clips.csv", "anything.csv"])
 def test_the_table_of_a_folder_is_used(capsys, model, pipe, clips, name):
     write_media(clips / "unnamed.mp4", seconds=1.0)
