@@ -168,7 +168,8 @@ def test_crops_of_another_front_end_are_not_set(tmp_path, media, capsys):
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "siglip")
     words = [f"--vision_encoder={tmp_path / 'siglip'}", "--num_crops=3", "--media", str(media), "--embeddings_dir=e"]
     assert main(words) == 1
-    assert "error: --num_crops is ImageBind's; SiglipImageProcessorPil crops in its own way" in capsys.readouterr().err
+    expected = "error: --num_crops belongs to ImageBind's image processor; SiglipImageProcessorPil crops in its own way"
+    assert expected in capsys.readouterr().err
 
 
 def test_what_cannot_be_done_is_one_line(towers, media, tmp_path, capsys):
