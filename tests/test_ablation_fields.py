@@ -131,5 +131,5 @@ def test_sentiment_threshold(tmp_path):
     own = torch.eye(10, dtype=torch.bool)
     embeds = output.multimodal_embeds
     expected = inter_sample_loss(embeds, embeds, classes[:, None] == classes, own, run.args.inter_temperature).mean()
-    torch.testing.assert_close(run._loss_parts["inter"], expected.detach())
-    assert run._loss_parts["inter"] != plain._loss_parts["inter"]
+    torch.testing.assert_close(run._loss_parts.sums["inter"], expected.detach())
+    assert run._loss_parts.sums["inter"] != plain._loss_parts.sums["inter"]
