@@ -32,7 +32,8 @@ class ChSimsV2(CorpusBuilder):
     TERMS = "no licence is published with the data"
     CITATION = """@inproceedings{liu2022chsimsv2,
   title = {Make Acoustic and Visual Cues Matter: {CH-SIMS} v2.0 Dataset and {AV-Mixup} Consistent Module},
-  author = {Liu, Yihe and Yuan, Ziqi and Mao, Huisheng and Liang, Zhiyun and Yang, Wanqiuyue and Qiu, Yuanzhe and Cheng, Tie and
+  author = {Liu, Yihe and Yuan, Ziqi and Mao, Huisheng and Liang, Zhiyun and Yang, Wanqiuyue and
+            Qiu, Yuanzhe and Cheng, Tie and
             Li, Xiaoteng and
     Xu, Hua and Gao, Kai},
   booktitle = {Proceedings of the 2022 International Conference on Multimodal Interaction},

@@ -8,7 +8,6 @@ import datasets
 from tqdm.auto import tqdm
 
 from modeling_semanticmac.media_decoding import MediaError, open_media
-from modeling_semanticmac.media_info import without_garbage
 
 CUT_TOLERANCE = 0.1  # seconds by which a cut may end after its file
 NAMES = {"video": "picture", "audio": "sound"}
@@ -43,7 +42,7 @@ def probe_media(corpus: datasets.DatasetDict, summary: dict[str, float]) -> dict
                 cuts[media["path"]].append((clip, media["end"] if media["start"] is not None else None))
     findings: dict[str, list[str]] = collections.defaultdict(list)
     durations = []
-    with without_garbage(), ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         results = pool.map(probe_file, sorted(cuts), chunksize=8)
         for path, info, trouble in tqdm(results, total=len(cuts), unit="file", desc="opening media"):
             ids = [clip for clip, _ in cuts[path]]

@@ -25,8 +25,8 @@ BODY = """
 
 {description}
 
-One row an utterance: `text`, `context` (earlier utterances), `label`, `video_id`, `speaker`, and `media`: path below the
-corpus folder, cut in seconds,
+One row an utterance: `text`, `context` (earlier utterances), `label`, `video_id`, `speaker`, and `media`: path below
+the corpus folder, cut in seconds,
 half of the picture. {media}
 
 ```python

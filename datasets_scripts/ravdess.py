@@ -40,7 +40,7 @@ class Ravdess(CorpusBuilder):
     `data_dir` holds the released folders, or any of them, at any depth:
 
         Audio_Speech_Actors_01-24/Actor_<n>/<code>.wav      sound
-        Video_Speech_Actor_<n>/Actor_<n>/<code>.mp4         picture and sound (01-...); picture alone (02-...) is not used
+        Video_Speech_Actor_<n>/Actor_<n>/<code>.mp4         picture and sound (01-...); 02-... (picture alone) is unused
 
     or a flat folder of files that are named by the code, as WAV, FLAC or MP4. A performance whose video is there uses
     it, otherwise its sound. Song is left out. A clip's id is the code without the modality, such as

@@ -27,7 +27,6 @@ from tqdm.auto import tqdm
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from modeling_semanticmac.files.atomic_files import write_json, write_whole
-from modeling_semanticmac.media_info import without_garbage
 
 from .corpus import SPLITS, CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles
@@ -244,7 +243,7 @@ def _render_clips(folder: Path, rows: list[dict], seed: int, num_proc: int | Non
                 task(row)
                 bar.update()
             return
-        with without_garbage(), multiprocessing.Pool(num_proc) as pool:
+        with multiprocessing.Pool(num_proc) as pool:
             for _ in pool.imap_unordered(task, rows, chunksize=4):
                 bar.update()
 

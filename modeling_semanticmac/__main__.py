@@ -1,4 +1,6 @@
-"""`python -m modeling_semanticmac` is the command `semanticmac`; so is `accelerate launch -m modeling_semanticmac train ...`."""
+"""`python -m modeling_semanticmac` is the command `semanticmac`; so is `accelerate launch -m modeling_semanticmac train
+...`.
+"""
 
 from semanticmac import main
 

@@ -217,7 +217,8 @@ class SemanticMACConfig(PreTrainedConfig):
         """
         raise AttributeError(
             "SemanticMAC reads text and sound too, and samples frames by their time, so the pipeline "
-            '"video-classification" cannot run it; use pipeline("video-affect", model=...), with the package imported or '
+            '"video-classification" cannot run it; use pipeline("video-affect", model=...), with the package '
+            "imported or "
             "trust_remote_code=True."
         )
 

@@ -3,11 +3,8 @@
 Times are seconds on the media clock: 0 is the start of the container.
 """
 
-import contextlib
-import gc
 import io
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -180,21 +177,6 @@ def require_pyav():
     return av
 
 
-@contextlib.contextmanager
-def without_garbage() -> Iterator[None]:
-    """Collect garbage, and keep what is left from being collected in processes that are forked inside.
-
-    A decoder or filter of FFmpeg that is freed waits for its threads. A forked process does not have them, so a garbage
-    collection there that finds a decoder of its parent would wait for ever.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def source_text(source: str | os.PathLike | bytes) -> str:
     """Return the name of a source in messages."""
     return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
@@ -253,5 +235,4 @@ __all__ = [
     "present",
     "require_pyav",
     "source_text",
-    "without_garbage",
 ]

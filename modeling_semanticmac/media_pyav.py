@@ -18,8 +18,10 @@ av = require_pyav()
 FFmpegError = av.FFmpegError
 
 if hasattr(os, "register_at_fork"):
-    # A filter graph that is garbage at a fork hangs the child: freeing it waits for threads that only the parent has.
-    os.register_at_fork(before=gc.collect)
+    # Freeing a decoder or filter waits for its threads, which a forked process does not have: garbage is collected
+    # before
+    # a fork, and what is left is never collected in the child.
+    os.register_at_fork(before=lambda: (gc.collect(), gc.freeze()), after_in_parent=gc.unfreeze)
 
 MOST_FAILED_SEEKS = 3  # then the container is read forward only
 WORTH_A_SEEK = 12  # frames; decoding fewer is cheaper than a jump to the next key frame

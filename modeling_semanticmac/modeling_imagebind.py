@@ -17,7 +17,7 @@ from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 
-from .attention import attention_weights, split_heads
+from .affective_perceiver import attention_weights, split_heads
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
 
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from .clip_input import media_files, read_clip, source_name, table_rows
+from .clip_input import media_files, source_name, table_rows
+from .clip_reading import read_clip
 from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecification
-from .media_info import without_garbage
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
 
@@ -235,9 +235,7 @@ class SemanticMACPipeline(Pipeline):
         sized = isinstance(inputs, Sized)
         read = (PipelineDataset if sized else PipelineIterator)(inputs, self.preprocess, preprocess_params)
         workers = num_workers if sized else min(num_workers, 1)
-        with without_garbage():
-            batches = iter(DataLoader(read, batch_size, num_workers=workers, collate_fn=list))
-        for clips in batches:
+        for clips in DataLoader(read, batch_size, num_workers=workers, collate_fn=list):
             yield from self._predict(clips, **postprocess_params)
 
     # The library's stages pass on one input; here they pass on clips, and batches of them.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers.utils import ModelOutput
 
-from .attention import FeedForward, attend, attention_weights, masked_mean, merge_heads, split_heads
+from .affective_perceiver import FeedForward, attend, attention_weights, masked_mean, merge_heads, split_heads
 
 
 def bridge_pooling_weights(mask: torch.Tensor, num_bridge_tokens: int) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""Settings and fixtures shared by every test: no network, an own Hugging Face home, one thread, the folder of real files."""
+"""Settings and fixtures shared by every test: no network, an own Hugging Face home, one thread, the folder of real
+files.
+"""
 
 import os
 import tempfile
@@ -26,7 +28,9 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder beside the project with goldens, real clips and annotation files; a test that needs it is skipped where it is absent."""
+    """The folder beside the project with goldens, real clips and annotation files; a test that needs it is skipped
+    where it is absent.
+    """
     folder = PROJECT.parent / "shared"
     if not (folder / "goldens").is_dir():
         pytest.skip("needs the folder of goldens, media and annotation files beside the project, which is absent here")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modeling_semanticmac.attention import (
+from modeling_semanticmac.affective_perceiver import (
     attend,
     attention_weights,
     masked_mean,

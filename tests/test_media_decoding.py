@@ -1,8 +1,6 @@
 """Decoding, against files whose every frame and sample is known and against plain decoding from the beginning."""
 
 import bisect
-import gc
-import os
 from pathlib import Path
 
 import av
@@ -13,7 +11,6 @@ import torch
 from modeling_semanticmac import media_index
 from modeling_semanticmac.feature_extraction_imagebind import mono_mix
 from modeling_semanticmac.media_decoding import open_media
-from modeling_semanticmac.media_info import without_garbage
 from modeling_semanticmac.media_pyav import resample
 from tests.helpers.media_files import (
     CONTAINERS,
@@ -352,29 +349,3 @@ def test_clips_of_one_file_read_its_packets_once(tmp_path, monkeypatch):
     write_media(path, 2.0)
     with open_media(path) as media:
         assert media.info.duration == pytest.approx(2.0, abs=0.05) and len(read) == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_frees_no_decoder_of_its_parent():
-    """Freed there, a decoder would wait for threads that the process does not have."""
-    freed = []
-
-    class Decoder:
-        def __init__(self):
-            self.me = self  # a cycle: only the garbage collector frees it
-
-        def __del__(self):
-            freed.append(os.getpid())
-
-    Decoder()
-    held = [Decoder()]
-    with without_garbage():
-        assert freed == [os.getpid()]  # what was garbage before is freed here
-        held.clear()
-        child = os.fork()
-        if not child:
-            gc.collect()
-            os._exit(len(freed) - 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    gc.collect()
-    assert freed == [os.getpid()] * 2

@@ -115,7 +115,10 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(make, tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["head_norm.wieght"] = tensors.pop("head_norm.weight")
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    message = r"lacks 1 weight \('head_norm.weight'\), which would be random, and holds 1 weight \('head_norm.wieght'\), not known"
+    message = (
+        r"lacks 1 weight \('head_norm.weight'\), which would be random, and holds 1 weight "
+        r"\('head_norm.wieght'\), not known"
+    )
     for load in (type(make()), AutoModel):
         with pytest.raises(ValueError, match=message):
             load.from_pretrained(tmp_path)

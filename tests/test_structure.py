@@ -1,4 +1,6 @@
-"""The layout of the package, from its own imports: folders import only what stands to their left, and a checkpoint carries the top folder."""
+"""The layout of the package, from its own imports: folders import only what stands to their left, and a checkpoint
+carries the top folder.
+"""
 
 import ast
 from pathlib import Path
@@ -12,9 +14,24 @@ PACKAGE = PROJECT / "modeling_semanticmac"
 BLOCK = "checkpoint block"  # the files at the top of the package
 # Each imports only what stands before it. The order is that of docs/architecture.md.
 ORDER = (
-    "files", BLOCK, "datasets_scripts", "metrics", "embedding_store", "feature_files", "embedding_extraction", "runs", "report", "hub", "training", "search",
-    "analyses", "timeline", "convert_imagebind", "commands", "hub_upload",
-)  # fmt: skip
+    "files",
+    BLOCK,
+    "datasets_scripts",
+    "metrics",
+    "embedding_store",
+    "feature_files",
+    "embedding_extraction",
+    "runs",
+    "report",
+    "hub",
+    "training",
+    "search",
+    "analyses",
+    "timeline",
+    "convert_imagebind",
+    "commands",
+    "hub_upload",
+)
 FRONTS = {"__init__", "__main__"}  # they import from everywhere: the package's front door
 
 
@@ -63,7 +80,11 @@ def test_every_folder_has_its_place():
 
 
 def test_folders_import_only_from_their_left():
-    wrong = [f"{importer} -> {imported}" for importer, imported in sorted(arrows()) if ORDER.index(imported) > ORDER.index(importer)]  # fmt: skip
+    wrong = [
+        f"{importer} -> {imported}"
+        for importer, imported in sorted(arrows())
+        if ORDER.index(imported) > ORDER.index(importer)
+    ]
     assert not wrong
 
 

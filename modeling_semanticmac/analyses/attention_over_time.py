@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..affective_perceiver import AffectivePerceiver, PerceiverLayer
-from ..attention import masked_mean
+from ..affective_perceiver import AffectivePerceiver, PerceiverLayer, masked_mean
 from ..configuration_semanticmac import MODALITIES
 from ..semantic_interaction import GatedBridgeAttention
 from .modality_contribution import MODALITY_INPUTS

@@ -18,7 +18,6 @@ import torch
 import torch.multiprocessing  # noqa: F401  (teaches pipes to pass tensors in shared memory)
 
 from ..media_decoding import decoding_backend
-from ..media_info import without_garbage
 from .clip_decoding import STEPS, ClipReader, Piece
 
 AHEAD = 2  # pieces that a worker may send before they are taken
@@ -85,8 +84,7 @@ class _Worker:
         self._pieces, sending = context.Pipe(duplex=False)
         arguments = (share, sending, self._at, self._room, self._done, os.getpid(), folder)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
-        with without_garbage():
-            self._process.start()
+        self._process.start()
         sending.close()  # the worker has the only end now, so its death ends the pipe
 
     def next(self) -> Piece | None:

@@ -21,6 +21,7 @@ from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
 from .trainer import SemanticMACTrainer
+from .trainer_inputs import refuse_unsupported_parallelism
 
 logger = logging.getLogger("run_mac")
 
@@ -46,6 +47,7 @@ class Run:
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
         )
+        refuse_unsupported_parallelism(training_args)
         if training_args.class_weights:
             own_class_weight(training_args.class_weights, self.task)  # refuses wrong ones before anything is loaded
         if training_args.do_train:

@@ -1,4 +1,5 @@
-"""The front ends against what one would take otherwise: transformers' `audio_utils` for the spectrogram, Pillow for the pictures.
+"""The front ends against what one would take otherwise: transformers' `audio_utils` for the spectrogram, Pillow for the
+pictures.
 
     python -m pytest tests/benchmarks/bench_front_ends.py -o python_files='bench_*.py'
 

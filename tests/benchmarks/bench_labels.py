@@ -1,8 +1,10 @@
-"""What label generation costs, against faiss and scikit-learn, and what the semantic-centric part adds to a training step.
+"""What label generation costs, against faiss and scikit-learn, and what the semantic-centric part adds to a training
+step.
 
     python -m pytest tests/benchmarks/bench_labels.py -o python_files='bench_*.py'
 
-Ten minutes on two cores. Features are those of a bank: normalised rows around cluster centres. Ratios are medians of measurements in turns.
+Ten minutes on two cores. Features are those of a bank: normalised rows around cluster centres. Ratios are medians of
+measurements in turns.
 """
 
 import multiprocessing
@@ -75,7 +77,7 @@ def by_scikit_learn(banks) -> None:
 
 
 def test_generation_against_faiss_and_scikit_learn(capsys):
-    """The whole generation of MOSEI's size, four sub-tasks: at most 1.4 times the time of faiss's exact search alone."""
+    """The whole generation of MOSEI's size, four sub-tasks: at most 1.4 times the time of faiss's exact search."""
     state = label_state(MOSEI)
     banks = list(state.features)
     own, other = [], []
@@ -160,9 +162,10 @@ def training_batch(size: int, tokens: int, steps: int) -> dict[str, torch.Tensor
 def test_share_of_a_training_step(capsys, tmp_path, width, size):
     """Pseudo labels, bank, task losses and both contrastive terms: at most 15 % of a step.
 
-    A language model of 6 layers (384 wide: MiniLM, 768: DistilRoBERTa), 40 tokens, 15 frames and windows. The semantic-centric part is timed by itself,
-    forward and backward from the head's output on, since the difference of two whole steps drowns in their spread; label generation of MOSEI's
-    size is spread over the steps of an epoch. Not counted: the backward pass of the four small predictors.
+    A language model of 6 layers (384 wide: MiniLM, 768: DistilRoBERTa), 40 tokens, 15 frames and windows. The
+    semantic-centric part is timed by itself, forward and backward from the head's output on, since the difference of
+    two whole steps drowns in their spread; label generation of MOSEI's size is spread over the steps of an epoch. Not
+    counted: the backward pass of the four small predictors.
     """
     language_model = BertConfig(
         vocab_size=100, hidden_size=width, num_hidden_layers=6, num_attention_heads=12, intermediate_size=4 * width
@@ -202,7 +205,8 @@ def test_share_of_a_training_step(capsys, tmp_path, width, size):
     share = (semantic + generation) / (whole + generation)
     with capsys.disabled():
         print(
-            f"\n  width {width}, batch {size}: whole step {1000 * whole:.0f} ms, of it losses and bank {1000 * semantic:.1f} ms;"
+            f"\n  width {width}, batch {size}: whole step {1000 * whole:.0f} ms, of it losses and bank "
+            f"{1000 * semantic:.1f} ms;"
             f" label generation {1000 * generation:.1f} ms a step: {share:.1%}"
         )
     assert share <= 0.15

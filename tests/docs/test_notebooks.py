@@ -21,7 +21,7 @@ def cells(notebook) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def environment(monkeypatch, world):
-    """The small models of the tests in place of the ones that the tutorials name, and the console script on the path."""
+    """The small models of the tests in place of those that the tutorials name, and the console script on the path."""
     options = dict(zip(world["models"][::2], world["models"][1::2]))
     clip = world["clips"]["test"][0]
     values = {

@@ -21,8 +21,13 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=64
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
+    )
 
 
 def text_config(**changes) -> dict:
@@ -78,8 +83,20 @@ def word_corpus(size: int, task: TaskSpecification = SENTIMENT, seed: int = 0) -
         elif not task.is_regression:
             label = int(score > 0)
         media = {"path": "", "start": None, "end": None, "crop": None}
-        rows.append({"id": f"clip_{index}", "video_id": f"video_{index // 3}", "speaker": "", "media": media, "text": " ".join(words),
-                     "context": [], "label": label, "label_text": None, "label_audio": None, "label_vision": None})  # fmt: skip
+        rows.append(
+            {
+                "id": f"clip_{index}",
+                "video_id": f"video_{index // 3}",
+                "speaker": "",
+                "media": media,
+                "text": " ".join(words),
+                "context": [],
+                "label": label,
+                "label_text": None,
+                "label_audio": None,
+                "label_vision": None,
+            }
+        )
     return datasets.Dataset.from_list(rows)
 
 

@@ -2,9 +2,11 @@
 
 import gc
 import multiprocessing
+import os
 
 import av
 import numpy as np
+import pytest
 
 from modeling_semanticmac import media_pyav  # noqa: F401  (what is tested: importing it makes forks safe)
 
@@ -31,3 +33,28 @@ def test_a_child_does_not_wait_for_threads_of_its_parent():
     finally:
         gc.enable()
     assert code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_frees_no_decoder_of_its_parent():
+    """Freed there, a decoder would wait for threads that the process does not have."""
+    freed = []
+
+    class Decoder:
+        def __init__(self):
+            self.me = self  # a cycle: only the garbage collector frees it
+
+        def __del__(self):
+            freed.append(os.getpid())
+
+    Decoder()
+    held = [Decoder()]
+    child = os.fork()  # what is garbage is freed before
+    if not child:
+        held.clear()
+        gc.collect()
+        os._exit(len(freed) - 1)
+    held.clear()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    gc.collect()
+    assert freed == [os.getpid()] * 2
