@@ -73,7 +73,7 @@ def is_csd(path: Path) -> bool:
 
 
 def read_csd_features(path: Path) -> Iterator[FeatureClip]:
-    """Yield videos with the interval of each row, to be cut by the segments of a corpus; aligned files hold segments."""
+    """Yield videos with the interval of each row, to be cut by the segments of a corpus."""
     for video, entries in read_csd(path).items():
         yield FeatureClip(video, single=as_rows(entries.features, f"{path}, {video}"), interval=entries.intervals)
 
