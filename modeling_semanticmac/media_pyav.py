@@ -17,11 +17,18 @@ from .media_info import MediaIndex, open_container, present, require_pyav
 av = require_pyav()
 FFmpegError = av.FFmpegError
 
+
+def _collect_garbage() -> None:
+    """Collect garbage before a fork, and keep what is left from being collected in the child.
+
+    Freeing a decoder or filter of FFmpeg waits for its threads, which a forked process does not have.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 if hasattr(os, "register_at_fork"):
-    # Freeing a decoder or filter waits for its threads, which a forked process does not have: garbage is collected
-    # before
-    # a fork, and what is left is never collected in the child.
-    os.register_at_fork(before=lambda: (gc.collect(), gc.freeze()), after_in_parent=gc.unfreeze)
+    os.register_at_fork(before=_collect_garbage, after_in_parent=gc.unfreeze)
 
 MOST_FAILED_SEEKS = 3  # then the container is read forward only
 WORTH_A_SEEK = 12  # frames; decoding fewer is cheaper than a jump to the next key frame
