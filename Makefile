@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A worker for each core; a worker that runs out of tests takes some from another.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: quickstart test test-fast bench lint docs notebooks test-lowest clean
 
@@ -14,11 +16,11 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Without the tests marked slow, which take several seconds each.
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e .[bench]

@@ -11,7 +11,7 @@ from .streams import FeatureClip, as_rows
 
 
 def is_arrays(content) -> bool:
-    """Whether this is a dict of arrays by clip id."""
+    """Return whether this is a dict of arrays by clip id."""
     return isinstance(content, dict) and bool(content) and all(
         isinstance(value, np.ndarray | list) and np.asarray(value).dtype.kind in "fiu" for value in content.values()
     )  # fmt: skip
@@ -29,7 +29,7 @@ def read_arrays(content: dict, where: str) -> Iterator[FeatureClip]:
 
 
 def is_npy_folder(path: Path) -> bool:
-    """Whether a folder holds `.npy` files, or folders of them."""
+    """Return whether a folder holds `.npy` files, or folders of them."""
     return path.is_dir() and (any(path.glob("*.npy")) or any(path.glob("*/*.npy")))
 
 
@@ -65,7 +65,7 @@ def read_hdf5(path: Path) -> Iterator[FeatureClip]:
 
 
 def is_csd(path: Path) -> bool:
-    """Whether an HDF5 file has the form of the CMU-MultimodalSDK."""
+    """Return whether an HDF5 file has the form of the CMU-MultimodalSDK."""
     import h5py
 
     with h5py.File(path, "r") as file:

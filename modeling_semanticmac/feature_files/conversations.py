@@ -10,7 +10,7 @@ LENGTHS = (9, 10)
 
 
 def is_conversations(content) -> bool:
-    """Whether this is a tuple of 9 or 10 whose first entries are dicts by dialogue."""
+    """Return whether this is a tuple of 9 or 10 whose first entries are dicts by dialogue."""
     return (
         isinstance(content, tuple | list)
         and len(content) in LENGTHS

@@ -11,12 +11,12 @@ STREAMS = ("audio", "vision")
 
 
 def is_mmsa(content) -> bool:
-    """Whether this is a dict of splits with MMSA's keys."""
+    """Return whether this is a dict of splits with MMSA's keys."""
     return _has_splits(content) and all({"id", "vision"} <= part.keys() and _has_text(part) for part in _parts(content))
 
 
 def is_mult(content) -> bool:
-    """Whether this is a dict of splits with MulT's keys."""
+    """Return whether this is a dict of splits with MulT's keys."""
     return _has_splits(content) and all({"vision", "audio", "labels"} <= part.keys() for part in _parts(content))
 
 

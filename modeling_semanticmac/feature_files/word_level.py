@@ -11,7 +11,7 @@ from .streams import SPLIT_NAMES, FeatureClip, as_rows
 
 
 def is_hkt(content) -> bool:
-    """Whether this is a dict of splits with lists of (punchline, context, id, label)."""
+    """Return whether this is a dict of splits with lists of (punchline, context, id, label)."""
     if not isinstance(content, dict) or "test" not in content:
         return False
     first = content["test"][0] if isinstance(content["test"], list) and content["test"] else None

@@ -107,7 +107,7 @@ def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path
 def parse_command(
     argv: list[str],
 ) -> tuple[ModelArguments, DataArguments, SemanticMACTrainingArguments, SearchArguments]:
-    """As `parse_arguments`, with the options of a search."""
+    """Parse as `parse_arguments` does, and return the options of a search too."""
     parser = _parser()
     *parsed, rest = parser.parse_args_into_dataclasses(
         args=_all_arguments(argv, parser), return_remaining_strings=True, look_for_args_file=False
