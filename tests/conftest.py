@@ -47,3 +47,12 @@ def plain(tmp_path_factory) -> Path:
 def odd(tmp_path_factory) -> dict[str, Path]:
     """One file of every odd kind, by its name."""
     return odd_media(tmp_path_factory.mktemp("odd"))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of `slow_tests.txt` as slow."""
+    lines = (Path(__file__).parent / "slow_tests.txt").read_text(encoding="utf-8").splitlines()
+    names = {line for line in lines if not line.startswith("#")}
+    for item in items:
+        if item.nodeid.partition("[")[0] in names:
+            item.add_marker(pytest.mark.slow)

@@ -159,7 +159,7 @@ def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
             assert time.monotonic() < limit and first.poll() is None and second.poll() is None, logs
             time.sleep(0.05)
         first.send_signal(signal.SIGKILL)
-        assert second.wait(timeout=240) == 0, (tmp_path / "log_1").read_text()
+        assert second.wait(timeout=600) == 0, (tmp_path / "log_1").read_text()
     finally:
         for process, log in zip((first, second), logs):
             process.kill()
