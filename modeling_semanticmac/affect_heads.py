@@ -1,6 +1,5 @@
 """Heads of SemanticMAC: five predictors, one for each sub-task (section III-F, eq. 20), and the named task classes."""
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -137,15 +136,6 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
                 )
             info["missing_keys"] |= model._renew_outputs()
         return (model, info) if with_info else model
-
-    @classmethod
-    def _task_of(cls, name: str | os.PathLike | None, options: dict) -> TaskSpecification | None:
-        """Return the task that a checkpoint's own configuration states; None for weights given without a checkpoint."""
-        if name is None or isinstance(options.get("state_dict"), dict):
-            return None
-        hub = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-        found, _ = cls.config_class.get_config_dict(name, **{key: options[key] for key in hub if key in options})
-        return cls.config_class.from_dict(found).task
 
     def _renew_outputs(self) -> set[str]:
         """Draw new weights for the output layers; returns their names."""

@@ -50,10 +50,8 @@ _LIBRARY_KEYS = {
 
 
 @strict
-class SemanticMACConfig(PreTrainedConfig):
-    r"""Configuration of [`SemanticMACModel`] and its heads.
-
-    Sizes that the paper does not state are our reading (docs/method.md).
+class AffectConfig(PreTrainedConfig):
+    r"""Base of the configurations of models that read text, audio and vision: language model, towers and task.
 
     Args:
         text_config: configuration of the language model: any text encoder of transformers (a config, or a dict with
@@ -65,18 +63,6 @@ class SemanticMACConfig(PreTrainedConfig):
             comes in.
         vision_width, audio_width: width of the towers' embeddings, D_v and D_a (ImageBind: 1024).
         num_crops: vision tokens of one time step (spatial crops); they share one frame embedding.
-        hidden_size: width d of every representation after the towers and the language model.
-        num_attention_heads: heads h; d must be a multiple of it.
-        num_latents: learnable tokens N of each Affective Perceiver, eq. (4).
-        num_perceiver_layers: layers L_ap of each Affective Perceiver.
-        num_interaction_layers: layers L_g of each stack of gated bridge attention, eq. (9).
-        num_bridge_tokens: bridge tokens n_b, eq. (7).
-        max_frames: rows of each frame embedding table, eq. (3); later time steps share the last row.
-        use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
-        use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
-            eq. (5)-(9).
-        dropout: probability in attention weights, feed-forward layers and predictors.
-        initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
         task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
         label_thresholds: for tasks of several labels, the probability above which each label counts as present, in the
             order of the labels; None: 0.5.
@@ -85,11 +71,7 @@ class SemanticMACConfig(PreTrainedConfig):
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
     """
 
-    model_type = "semanticmac"
     sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
-    keys_to_ignore_at_inference = [
-        "multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask", "hidden_states", "attentions",
-    ]  # fmt: skip
 
     text_config: PreTrainedConfig | dict | None = None
     text_dtype: str | None = None
@@ -98,23 +80,6 @@ class SemanticMACConfig(PreTrainedConfig):
     vision_width: int = 1024
     audio_width: int = 1024
     num_crops: int = 1
-
-    hidden_size: int = 256
-    num_attention_heads: int = 8
-    num_latents: int = 16
-    num_perceiver_layers: int = 2
-    num_interaction_layers: int = 2
-    num_bridge_tokens: int = 8
-    max_frames: int = 256
-    use_frame_embeddings: bool = True
-    perceiver_norm: str = "pre"
-    perceiver_residual: bool = True
-    use_modality_embeddings: bool = True
-    multi_query: bool = True
-    use_bridge_tokens: bool = True
-    gate: str = "reglu"
-    dropout: float | int = 0.1
-    initializer_range: float | int = 0.02
 
     task_name: str = "sentiment"
     label_range: list | tuple | None = None
@@ -131,7 +96,9 @@ class SemanticMACConfig(PreTrainedConfig):
             if name not in known:
                 near = difflib.get_close_matches(name, sorted(known - _LIBRARY_KEYS), n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"SemanticMACConfig has no field {name!r}.{hint} Its docstring documents the fields.")
+                raise ValueError(
+                    f"{type(self).__name__} has no field {name!r}.{hint} Its docstring documents the fields."
+                )
         if self.problem_type is None:
             several = len(self.id2label or ()) > 1 or (kwargs.get("num_labels") or 1) > 1
             self.problem_type = "single_label_classification" if several else "regression"
@@ -176,24 +143,9 @@ class SemanticMACConfig(PreTrainedConfig):
 
         Not the library's `validate_architecture` hook, which wraps messages into an error that is not a ValueError.
         """
-        heads = self.num_attention_heads
-        if self.hidden_size % max(heads, 1):
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {heads}; "
-                f"choose for example hidden_size={heads * max(1, self.hidden_size // heads)}."
-            )
-        sizes = (
-            "hidden_size num_attention_heads num_latents num_perceiver_layers num_interaction_layers num_bridge_tokens "
-            "max_frames vision_width audio_width num_crops"
-        )
-        for name in sizes.split():
+        for name in ("vision_width", "audio_width", "num_crops"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, allowed in (("perceiver_norm", ("pre", "none")), ("gate", ("reglu", "relu", "none"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
         if self.label_thresholds is not None and (
             not self.task.is_multi_label
             or len(self.label_thresholds) != self.task.num_labels
@@ -216,7 +168,7 @@ class SemanticMACConfig(PreTrainedConfig):
             AttributeError: always.
         """
         raise AttributeError(
-            "SemanticMAC reads text and sound too, and samples frames by their time, so the pipeline "
+            "This model reads text and sound too, and samples frames by their time, so the pipeline "
             '"video-classification" cannot run it; use pipeline("video-affect", model=...), with the package '
             "imported or "
             "trust_remote_code=True."
@@ -240,7 +192,77 @@ class SemanticMACConfig(PreTrainedConfig):
         return {int(index): name for index, name in (self.id2label or {}).items()}
 
 
+@strict
+class SemanticMACConfig(AffectConfig):
+    r"""Configuration of [`SemanticMACModel`] and its heads.
+
+    Sizes that the paper does not state are our reading (docs/method.md).
+
+    Args:
+        hidden_size: width d of every representation after the towers and the language model.
+        num_attention_heads: heads h; d must be a multiple of it.
+        num_latents: learnable tokens N of each Affective Perceiver, eq. (4).
+        num_perceiver_layers: layers L_ap of each Affective Perceiver.
+        num_interaction_layers: layers L_g of each stack of gated bridge attention, eq. (9).
+        num_bridge_tokens: bridge tokens n_b, eq. (7).
+        max_frames: rows of each frame embedding table, eq. (3); later time steps share the last row.
+        use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
+        use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
+            eq. (5)-(9).
+        dropout: probability in attention weights, feed-forward layers and predictors.
+        initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
+        others: language model, towers and task, as in [`AffectConfig`].
+
+    Raises:
+        ValueError: an unknown field (with the nearest known name), or values that do not fit together.
+    """
+
+    model_type = "semanticmac"
+    keys_to_ignore_at_inference = [
+        "multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask", "hidden_states", "attentions",
+    ]  # fmt: skip
+
+    hidden_size: int = 256
+    num_attention_heads: int = 8
+    num_latents: int = 16
+    num_perceiver_layers: int = 2
+    num_interaction_layers: int = 2
+    num_bridge_tokens: int = 8
+    max_frames: int = 256
+    use_frame_embeddings: bool = True
+    perceiver_norm: str = "pre"
+    perceiver_residual: bool = True
+    use_modality_embeddings: bool = True
+    multi_query: bool = True
+    use_bridge_tokens: bool = True
+    gate: str = "reglu"
+    dropout: float | int = 0.1
+    initializer_range: float | int = 0.02
+
+    def _check(self):
+        super()._check()
+        heads = self.num_attention_heads
+        if self.hidden_size % max(heads, 1):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {heads}; "
+                f"choose for example hidden_size={heads * max(1, self.hidden_size // heads)}."
+            )
+        sizes = (
+            "hidden_size num_attention_heads num_latents num_perceiver_layers num_interaction_layers num_bridge_tokens "
+            "max_frames"
+        )
+        for name in sizes.split():
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name, allowed in (("perceiver_norm", ("pre", "none")), ("gate", ("reglu", "relu", "none"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
+
+
 __all__ = [
+    "AffectConfig",
     "DTYPES",
     "HEAD_NAMES",
     "MEDIA_MODALITIES",

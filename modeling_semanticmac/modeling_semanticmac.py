@@ -12,7 +12,13 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers import initialization as init
 
 from .affective_perceiver import AffectivePerceiver, FrameEmbedding
-from .configuration_semanticmac import MEDIA_MODALITIES, MODALITIES, SemanticMACConfig
+from .configuration_semanticmac import (
+    MEDIA_MODALITIES,
+    MODALITIES,
+    AffectConfig,
+    SemanticMACConfig,
+    TaskSpecification,
+)
 from .encoders import EncodersByReference, SharedEncoders, follow_umask
 from .modeling_imagebind import missing_weights
 from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput
@@ -27,26 +33,27 @@ from .text_encoding import (
 )
 
 
-class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
-    """Weights, loading and saving shared by [`SemanticMACModel`] and its heads."""
+class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
+    """Base of models that read text, audio and vision: a language model, towers by reference, loading and saving.
 
-    config: SemanticMACConfig
-    config_class = SemanticMACConfig
-    base_model_prefix = "semanticmac"
+    The model that holds the modules (`base_model`) calls `_set_language_model` when it is made.
+    """
+
+    config: AffectConfig
     main_input_name = "input_ids"
     input_modalities = ["text", "audio", "video"]
     supports_gradient_checkpointing = True
-    _no_split_modules = ["AffectivePerceiver", "SemanticInteraction"]
     _supports_sdpa = True
     _supports_attention_backend = True
     # The Trainer divides by the accumulation steps itself: the loss is a mean over the batch that forward() sees.
     accepts_loss_kwargs = False
     include_encoders = False
+    _auto_map: dict[str, str] = {}  # of config.json, beside what the library adds
     _custom_pipelines: dict | None = None  # how config.json names the pipeline of a head
-    _model_card: Callable[[SemanticMACConfig, str, str | None], str] | None = None
+    _model_card: Callable[[AffectConfig, str, str | None], str] | None = None
 
     @staticmethod
-    def register_model_card(write: Callable[[SemanticMACConfig, str, str | None], str]) -> None:
+    def register_model_card(write: Callable[[AffectConfig, str, str | None], str]) -> None:
         """Set the function that writes the card of a new repository.
 
         The package registers its own. Code beside a checkpoint has none: pushing then leaves the card to transformers.
@@ -54,21 +61,7 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
         Args:
             write: takes the configuration, the repository's name and where the model came from; returns the card.
         """
-        SemanticMACPreTrainedModel._model_card = staticmethod(write)
-
-    def _init_weights(self, module):
-        super()._init_weights(module)
-        std = self.config.initializer_range
-        if isinstance(module, GateProjection):
-            init.constant_(module.bias, 1.0)
-        elif isinstance(module, FrameEmbedding | AffectivePerceiver | SemanticInteraction):
-            for parameter in module.parameters(recurse=False):  # frame embeddings, latents, modality embeddings
-                init.normal_(parameter, mean=0.0, std=std)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of SemanticMAC's own weights; the language model's may differ."""
-        return self.base_model.audio_perceiver.latents.dtype
+        AffectPreTrainedModel._model_card = staticmethod(write)
 
     @classmethod
     def from_language_model(
@@ -86,7 +79,7 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
             revision: of a repository on the Hub.
             dtype: of the language model's weights; None: float32, also where they are stored in half precision.
             tokenizer: where tokens were added to it, the language model gets new embeddings for them.
-            config_fields: fields of [`SemanticMACConfig`], e.g. `**task.config_fields()`.
+            config_fields: fields of the configuration, e.g. `**task.config_fields()`.
 
         Raises:
             ValueError: no such language model, or a checkpoint that lacks weights.
@@ -94,7 +87,7 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
         text_config = language_model_config(name_or_path, revision).to_dict()
         if os.path.isdir(name_or_path):
             text_config.pop("_name_or_path", None)  # a folder of this machine has no place in a checkpoint
-        config = SemanticMACConfig(text_config=text_config, **config_fields)
+        config = cls.config_class(text_config=text_config, **config_fields)
         model = cls(config, load_language_model(name_or_path, config.get_text_config(), revision, dtype))
         if tokenizer is not None:
             add_embeddings(model, tokenizer)
@@ -144,7 +137,7 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
         config, text_dtype = self.config, self.base_model.language_model.dtype
         # The library adds what is saved. Entries of the checkpoint that this model came from may name files that are
         # not written here, or another repository.
-        config.auto_map = {"AutoModel": "modeling_semanticmac.SemanticMACModel"}
+        config.auto_map = dict(self._auto_map)
         config.text_dtype = None if text_dtype == self.dtype else str(text_dtype).removeprefix("torch.")
         before = {name: config.__dict__.pop(name) for name in ("custom_pipelines",) if name in config.__dict__}
         before |= {name: getattr(config, name) for name in ("vision_encoder", "audio_encoder")}
@@ -191,6 +184,92 @@ class SemanticMACPreTrainedModel(EncodersByReference, PreTrainedModel):
         finally:
             self.include_encoders = before
 
+    @classmethod
+    def _task_of(cls, name: str | os.PathLike | None, options: dict) -> TaskSpecification | None:
+        """Return the task that a checkpoint's own configuration states; None for weights given without a checkpoint."""
+        if name is None or isinstance(options.get("state_dict"), dict):
+            return None
+        hub = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+        found, _ = cls.config_class.get_config_dict(name, **{key: options[key] for key in hub if key in options})
+        return cls.config_class.from_dict(found).task
+
+    def _set_language_model(self, language_model: PreTrainedModel | None) -> None:
+        """Hold the language model, a new one where there is none yet; the towers come on first use."""
+        if language_model is None:
+            language_model = new_language_model(self.config.get_text_config(), self.config.text_dtype)
+        self.language_model = language_model
+        self.max_text_tokens = max_text_tokens(language_model)  # that the language model has positions for; None: any
+        self._reads_segments = reads_segments(language_model)
+        self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
+
+    def _read_text(self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool]):
+        """Return the language model's output for all tokens and the mask of valid ones (B, L); Nones without text.
+
+        Raises:
+            ValueError: tokens that the language model cannot read.
+        """
+        if input_ids is None and inputs_embeds is None:
+            return None, None
+        check_tokens(self.get_input_embeddings(), self.max_text_tokens, input_ids, inputs_embeds)
+        words = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+        given = next(iter(words.values()))
+        mask = attention_mask if attention_mask is not None else given.new_ones(given.shape[:2], dtype=torch.long)
+        # A sample without text still passes through the language model, where attention to nothing would be undefined:
+        # its first token is shown to the language model only, and stays masked for everything after it.
+        shown = mask.clone()
+        shown[:, 0] = torch.where(mask.bool().any(dim=1), mask[:, 0], torch.ones_like(mask[:, 0]))
+        if token_type_ids is not None and self._reads_segments:
+            words["token_type_ids"] = token_type_ids
+        return self.language_model(**words, attention_mask=shown, **outputs), mask.bool()
+
+    def _read_media(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return embeddings (B, T, D), given or of raw input, and the mask of valid ones (B, T); None where absent.
+
+        Raises:
+            ValueError: shapes that do not fit, or embeddings of another width than the configuration's.
+        """
+        name, given = (f"{modality}_embeds", embeds) if embeds is not None else (f"raw {modality} input", raw)
+        if given is None:
+            return None
+        mask = mask.bool() if mask is not None else torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
+        if mask.shape != given.shape[:2]:
+            raise ValueError(
+                f"{modality}_mask has shape {tuple(mask.shape)} and the {name} {tuple(given.shape)}: they must agree "
+                "in the first two."
+            )
+        if embeds is None:
+            embeds = self.encode_media(modality, raw, mask)
+        width = getattr(self.config, f"{modality}_width")
+        if embeds.shape[-1] != width:
+            raise ValueError(
+                f"{modality}_embeds have width {embeds.shape[-1]}, but config.{modality}_width is {width}."
+            )
+        return embeds, mask
+
+
+class SemanticMACPreTrainedModel(AffectPreTrainedModel):
+    """Weights, loading and saving shared by [`SemanticMACModel`] and its heads."""
+
+    config: SemanticMACConfig
+    config_class = SemanticMACConfig
+    base_model_prefix = "semanticmac"
+    _no_split_modules = ["AffectivePerceiver", "SemanticInteraction"]
+    _auto_map = {"AutoModel": "modeling_semanticmac.SemanticMACModel"}
+
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, GateProjection):
+            init.constant_(module.bias, 1.0)
+        elif isinstance(module, FrameEmbedding | AffectivePerceiver | SemanticInteraction):
+            for parameter in module.parameters(recurse=False):  # frame embeddings, latents, modality embeddings
+                init.normal_(parameter, mean=0.0, std=std)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of SemanticMAC's own weights; the language model's may differ."""
+        return self.base_model.audio_perceiver.latents.dtype
+
 
 class SemanticMACModel(SemanticMACPreTrainedModel):
     """The representations of SemanticMAC (section III-A to III-D), without predictors.
@@ -208,18 +287,13 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
 
     def __init__(self, config: SemanticMACConfig, language_model: PreTrainedModel | None = None):
         super().__init__(config)
-        if language_model is None:
-            language_model = new_language_model(config.get_text_config(), config.text_dtype)
-        self.language_model = language_model
-        self.max_text_tokens = max_text_tokens(language_model)  # that the language model has positions for; None: any
-        self._reads_segments = reads_segments(language_model)
+        self._set_language_model(language_model)
         text_width = config.get_text_config().hidden_size
         same_width = text_width == config.hidden_size
         self.text_projection = nn.Identity() if same_width else nn.Linear(text_width, config.hidden_size)
         self.audio_perceiver = AffectivePerceiver(config, config.audio_width)
         self.vision_perceiver = AffectivePerceiver(config, config.vision_width, config.num_crops)
         self.interaction = SemanticInteraction(config)
-        self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
         self.post_init()
 
     def get_input_embeddings(self):
@@ -235,41 +309,19 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
 
         Also returns the language model's whole output; Nones without text.
         """
-        if input_ids is None and inputs_embeds is None:
+        output, mask = self._read_text(input_ids, attention_mask, token_type_ids, inputs_embeds, outputs)
+        if output is None:
             return None, None
-        check_tokens(self.get_input_embeddings(), self.max_text_tokens, input_ids, inputs_embeds)
-        words = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-        given = next(iter(words.values()))
-        mask = attention_mask if attention_mask is not None else given.new_ones(given.shape[:2], dtype=torch.long)
-        # A sample without text still passes through the language model, where attention to nothing would be undefined:
-        # its first token is shown to the language model only, and stays masked for everything after it.
-        shown = mask.clone()
-        shown[:, 0] = torch.where(mask.bool().any(dim=1), mask[:, 0], torch.ones_like(mask[:, 0]))
-        if token_type_ids is not None and self._reads_segments:
-            words["token_type_ids"] = token_type_ids
-        output = self.language_model(**words, attention_mask=shown, **outputs)
         # The language model may have another dtype than the rest; quantised weights have another than their bias.
         own = self.text_projection.bias.dtype if isinstance(self.text_projection, nn.Linear) else self.dtype
-        return (self.text_projection(output.last_hidden_state.to(own)), mask.bool()), output  # (B, L, d), (B, L)
+        return (self.text_projection(output.last_hidden_state.to(own)), mask), output  # (B, L, d), (B, L)
 
     def _media_tokens(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Compute F_m of eq. (2)-(4) from embeddings or raw input: (B, N, d), and the mask of valid tokens (B, N)."""
-        name, given = (f"{modality}_embeds", embeds) if embeds is not None else (f"raw {modality} input", raw)
-        if given is None:
+        found = self._read_media(modality, embeds, raw, mask)
+        if found is None:
             return None
-        mask = mask.bool() if mask is not None else torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
-        if mask.shape != given.shape[:2]:
-            raise ValueError(
-                f"{modality}_mask has shape {tuple(mask.shape)} and the {name} {tuple(given.shape)}: they must agree "
-                "in the first two."
-            )
-        if embeds is None:
-            embeds = self.encode_media(modality, raw, mask)
-        width = getattr(self.config, f"{modality}_width")
-        if embeds.shape[-1] != width:
-            raise ValueError(
-                f"{modality}_embeds have width {embeds.shape[-1]}, but config.{modality}_width is {width}."
-            )
+        embeds, mask = found
         perceiver = self.audio_perceiver if modality == "audio" else self.vision_perceiver
         # The latent tokens exist for every sample; those of a sample without a single valid frame are masked.
         return perceiver(embeds, mask), mask.any(dim=1, keepdim=True).expand(-1, self.config.num_latents)
@@ -350,4 +402,4 @@ def refuse_unknown(arguments: dict) -> None:
         raise TypeError(f"forward() has no argument {unknown[0]!r}; SemanticMACModel.forward documents its arguments.")
 
 
-__all__ = ["SemanticMACModel", "SemanticMACOutput", "SemanticMACPreTrainedModel"]
+__all__ = ["AffectPreTrainedModel", "SemanticMACModel", "SemanticMACOutput", "SemanticMACPreTrainedModel"]
