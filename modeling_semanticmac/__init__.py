@@ -25,6 +25,7 @@ from .affect_heads import (
     SemanticMACForSarcasmDetection,
     SemanticMACForSentimentAnalysis,
 )
+from .baselines import FusionConfig, FusionForAffect
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from .configuration_semanticmac import SemanticMACConfig, TaskSpecification
 from .feature_extraction_imagebind import ImageBindFeatureExtractor
@@ -39,16 +40,19 @@ __version__ = "0.1.0"  # the one place: setup.cfg and `semanticmac --version` re
 AutoConfig.register("imagebind_vision", ImageBindVisionConfig)
 AutoConfig.register("imagebind_audio", ImageBindAudioConfig)
 AutoConfig.register("semanticmac", SemanticMACConfig)
+AutoConfig.register("affect_fusion", FusionConfig)
 AutoModel.register(ImageBindVisionConfig, ImageBindVisionModel)
 AutoModel.register(ImageBindAudioConfig, ImageBindAudioModel)
 AutoModel.register(SemanticMACConfig, SemanticMACModel)
 AutoModelForVideoClassification.register(SemanticMACConfig, SemanticMACForAffect)
+AutoModelForVideoClassification.register(FusionConfig, FusionForAffect)
 AutoImageProcessor.register(
     ImageBindVisionConfig,
     image_processor_classes={"pil": ImageBindImageProcessor, "torchvision": ImageBindImageProcessor},
 )
 AutoFeatureExtractor.register(ImageBindAudioConfig, ImageBindFeatureExtractor)
 AutoProcessor.register(SemanticMACConfig, SemanticMACProcessor)
+AutoProcessor.register(FusionConfig, SemanticMACProcessor)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=SemanticMACPipeline, pt_model=AutoModelForVideoClassification, type="multimodal"
 )
@@ -97,6 +101,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "EmbeddingStore",
+    "FusionConfig",
+    "FusionForAffect",
     "ImageBindAudioConfig",
     "ImageBindAudioModel",
     "ImageBindFeatureExtractor",

@@ -137,7 +137,9 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         config, text_dtype = self.config, self.base_model.language_model.dtype
         # The library adds what is saved. Entries of the checkpoint that this model came from may name files that are
         # not written here, or another repository.
-        config.auto_map = dict(self._auto_map)
+        config.__dict__.pop("auto_map", None)
+        if self._auto_map:
+            config.auto_map = dict(self._auto_map)
         config.text_dtype = None if text_dtype == self.dtype else str(text_dtype).removeprefix("torch.")
         before = {name: config.__dict__.pop(name) for name in ("custom_pipelines",) if name in config.__dict__}
         before |= {name: getattr(config, name) for name in ("vision_encoder", "audio_encoder")}

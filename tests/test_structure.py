@@ -24,6 +24,7 @@ ORDER = (
     "runs",
     "report",
     "hub",
+    "baselines",
     "training",
     "search",
     "analyses",

@@ -1,0 +1,10 @@
+"""Comparison systems of the field as fusion modules on SemanticMAC's batch: one model, one file a system."""
+
+from .configuration_fusion import FusionConfig
+from .modeling_fusion import Fused, Fusion, FusionForAffect, FusionOutput, Streams
+from .registry import SYSTEMS, find_system, load_system
+
+__all__ = [
+    "SYSTEMS", "Fused", "Fusion", "FusionConfig", "FusionForAffect", "FusionOutput", "Streams", "find_system",
+    "load_system",
+]  # fmt: skip

@@ -1,0 +1,103 @@
+"""Configuration of the comparison systems."""
+
+import difflib
+from dataclasses import asdict, fields
+from typing import Any, get_type_hints
+
+from huggingface_hub.dataclasses import strict, type_validator
+
+from ..configuration_semanticmac import AffectConfig
+from .registry import load_system
+
+LANGUAGE_MODEL_USES = ("frozen", "tuned")
+TEXT_SUMMARIES = ("first", "mean", "last")
+
+
+@strict
+class FusionConfig(AffectConfig):
+    r"""Configuration of [`FusionForAffect`]: a comparison system, the language model, the towers and the task.
+
+    Args:
+        architecture: name of the system, a key of `registry.SYSTEMS`.
+        options: options of the system, by the fields of its `Options`; those that are left out get their defaults, and
+            all are saved.
+        language_model: "frozen" (in evaluation mode, without gradient) or "tuned"; None: as the system was published.
+        text_summary: which vector stands for the whole text where a system needs one: "first" token (BERT, RoBERTa),
+            "mean" of the words (sentence-transformers), or "last" token (XLNet). None: "last" for XLNet, else "first".
+        special_tokens: ids of the tokens that are no words ([CLS], [SEP], padding); set by `from_language_model`.
+        bounded: whether scores are mapped into the range of the task, low + (high - low) sigmoid(x).
+        others: language model, towers and task, as in [`AffectConfig`].
+
+    Raises:
+        ValueError: an unknown architecture, option or field (with the nearest known name), or a value of a wrong type.
+    """
+
+    model_type = "affect_fusion"
+    keys_to_ignore_at_inference = ["losses", "embeds", "modality_mask"]
+
+    architecture: str = "mean_pooling"
+    options: dict | None = None
+    language_model: str | None = None
+    text_summary: str | None = None
+    special_tokens: list | tuple | None = None
+    bounded: bool = False
+
+    def _check(self):
+        super()._check()
+        system = load_system(self.architecture)
+        found = read_options(system.Options, self.options or {}, f"options of {self.architecture}")
+        self.options = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        if self.language_model is None:
+            self.language_model = system.language_model
+        if self.text_summary is None:
+            self.text_summary = "last" if self.get_text_config().model_type == "xlnet" else "first"
+        for name, allowed in (("language_model", LANGUAGE_MODEL_USES), ("text_summary", TEXT_SUMMARIES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(allowed)}.")
+        if self.bounded and not self.task.is_regression:
+            raise ValueError(f"bounded is for scores; task {self.task.name!r} has classes. Leave it out.")
+
+    @property
+    def system_options(self) -> Any:
+        """The options of the system, as an object of its `Options`."""
+        options = load_system(self.architecture).Options
+        return options(**read_options(options, self.options or {}, f"options of {self.architecture}"))
+
+
+def read_options(options: type, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the complete options of a system by name, checked.
+
+    Args:
+        options: a dataclass with defaults for all fields.
+        given: some of its fields; a whole number serves as a float, a list as a tuple.
+        where: how messages name the options.
+
+    Raises:
+        ValueError: an unknown name (with the nearest known one), a value of another type, or what the dataclass itself
+            refuses.
+    """
+    hints = get_type_hints(options)
+    known = [field.name for field in fields(options)]
+    values = {}
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{where} have no {name!r}.{hint} Known are {', '.join(known) or 'none'}.")
+        if hints[name] is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if isinstance(value, list):
+            value = tuple(value)
+        try:
+            type_validator(name, value, hints[name])
+        except TypeError as error:
+            raise ValueError(f"{where}: {name} is {value!r}; expected {_type_name(hints[name])}.") from error
+        values[name] = value
+    return asdict(options(**values))
+
+
+def _type_name(hint) -> str:
+    return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
+
+
+__all__ = ["LANGUAGE_MODEL_USES", "TEXT_SUMMARIES", "FusionConfig", "read_options"]

@@ -1,0 +1,380 @@
+"""Comparison systems as fusion modules: a `Fusion` is the system, `FusionForAffect` the model around it, with language
+model, towers, loss and checkpoints.
+
+Legend: B batch, L tokens, T_a and T_v frames, D_m width of a stream, C outputs. Triples are in the order text, audio,
+vision.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
+
+from ..affect_heads import check_labels, on_task_scale, task_loss
+from ..configuration_semanticmac import MODALITIES
+from ..modeling_semanticmac import AffectPreTrainedModel, refuse_unknown
+from ..task_specification import TaskSpecification
+from .configuration_fusion import FusionConfig
+from .fusion_layers import text_summary
+from .registry import load_system
+from .training_state import TrainingState
+
+
+def _own_rows(rows: torch.Tensor) -> torch.Tensor:
+    return rows
+
+
+@dataclass
+class Streams:
+    """The streams of a batch: never None, without NaN, 0 at masked positions.
+
+    A modality that the whole batch lacks is zeros (B, 1, D) with a mask of zeros.
+
+    Args:
+        text: last hidden states of the language model (B, L, D_t).
+        text_mask: valid tokens (B, L), bool.
+        content_mask: those of them that are words, not [CLS], [SEP] or padding (B, L), bool.
+        audio, audio_mask: (B, T_a, D_a), (B, T_a) bool.
+        vision, vision_mask: (B, T_v, D_v), (B, T_v) bool.
+        modality_mask: which modalities each clip has (B, 3), bool.
+        summary: how the text is summed up, see `text_vector`.
+        labels: in training, the labels on the scale of the logits: (B,) scores or class ids, or (B, C) multi-hot; else
+            None, and no loss that needs them is made.
+        targets: in training, what the `TrainingState` of the system returned for the batch; else None.
+        gather: returns the rows (B, ...) of all processes, (G, ...), with gradient, for losses between samples.
+    """
+
+    text: torch.Tensor
+    text_mask: torch.Tensor
+    content_mask: torch.Tensor
+    audio: torch.Tensor
+    audio_mask: torch.Tensor
+    vision: torch.Tensor
+    vision_mask: torch.Tensor
+    modality_mask: torch.Tensor
+    summary: str = "first"
+    labels: torch.Tensor | None = None
+    targets: dict[str, torch.Tensor] | None = None
+    gather: Callable[[torch.Tensor], torch.Tensor] = _own_rows
+
+    @property
+    def text_vector(self) -> torch.Tensor:
+        """One vector for the whole text (B, D_t), as `FusionConfig.text_summary` says."""
+        return text_summary(self.text, self.text_mask, self.content_mask, self.summary)
+
+    def has(self, modality: str) -> torch.Tensor:
+        """Return which clips have a modality, (B, 1) in the dtype of the streams, to multiply its vector with."""
+        return self.modality_mask[:, MODALITIES.index(modality), None].to(self.text.dtype)
+
+
+@dataclass
+class Fused:
+    """What a system returns for a batch.
+
+    Args:
+        logits: (B, C).
+        modality_logits: predictions from text, audio and vision alone (B, 3, C), where the system has them.
+        embeds: representations by name (B, d), which its `TrainingState` or an analysis reads.
+        losses: further terms of the training loss by name, scalars with their weights applied; made in training only.
+    """
+
+    logits: torch.Tensor
+    modality_logits: torch.Tensor | None = None
+    embeds: dict[str, torch.Tensor] | None = None
+    losses: dict[str, torch.Tensor] | None = None
+
+
+class Fusion(nn.Module):
+    """Base of the systems.
+
+    A system draws its own weights when it is made (torch's initialisation, unless its publication has another), and has
+    no buffer that a checkpoint leaves out (`persistent=False`): loading would not fill it.
+
+    Attributes:
+        Options: a frozen dataclass with defaults, which are public settings for CMU-MOSI.
+        language_model: "frozen" or "tuned", unless the configuration says otherwise.
+        state: class of what the method keeps between training steps, see [`TrainingState`]; None: nothing.
+
+    Args:
+        options: of the class `Options`.
+        widths: modality -> width of its stream, D_t, D_a, D_v.
+        task: what is predicted.
+    """
+
+    Options: type
+    language_model = "frozen"
+    state: type[TrainingState] | None = None
+
+    def __init__(self, options: Any, widths: dict[str, int], task: TaskSpecification):
+        super().__init__()
+        self.options, self.widths, self.task = options, dict(widths), task
+
+    def attach(self, language_model: PreTrainedModel) -> None:
+        """Prepare the language model of a system that works inside it; called once, when the model is made."""
+
+    def before_text(self, streams: Streams) -> None:
+        """Take in the media before the language model reads the text, in a system that works inside it.
+
+        Args:
+            streams: complete but for `text`, which is zeros.
+        """
+
+    def forward(self, streams: Streams) -> Fused:
+        """Return the prediction of a batch."""
+        raise NotImplementedError
+
+
+@dataclass
+class FusionOutput(ModelOutput):
+    """Predictions of a batch.
+
+    Args:
+        loss: mean loss of the task against `labels`, in training mode with the terms of `losses` added.
+        logits: (B, C): the score in the task's range (C = 1), or one logit a class.
+        modality_logits: predictions from text, audio and vision alone (B, 3, C), where the system has them.
+        losses: further terms of the loss by name.
+        embeds: representations by name, (B, d).
+        modality_mask: (B, 3).
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    modality_logits: torch.Tensor | None = None
+    losses: dict[str, torch.Tensor] | None = field(default=None)
+    embeds: dict[str, torch.Tensor] | None = field(default=None)
+    modality_mask: torch.Tensor | None = None
+
+
+def learnt_labels(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
+    """Return labels on the scale of the logits before `on_task_scale`; class labels, and scores that are not scaled, as
+    they are.
+    """
+    return (labels - task.middle) / task.score_unit if task.scale_scores else labels
+
+
+class FusionForAffect(AffectPreTrainedModel):
+    """A comparison system with its language model, on the inputs of `SemanticMACForAffect`.
+
+    The system is the sub-module `fusion`; `config.architecture` names it.
+    """
+
+    config: FusionConfig
+    config_class = FusionConfig
+    base_model_prefix = ""
+
+    def __init__(self, config: FusionConfig, language_model: PreTrainedModel | None = None):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self._set_language_model(language_model)
+        widths = {
+            "text": config.get_text_config().hidden_size,
+            "audio": config.audio_width,
+            "vision": config.vision_width,
+        }
+        self.fusion = load_system(config.architecture)(config.system_options, widths, config.task)
+        self.fusion.attach(self.language_model)
+        self.gather_rows: Callable[[torch.Tensor], torch.Tensor] = _own_rows  # set by a trainer with several processes
+        for module in self.fusion.modules():
+            module._is_hf_initialized = True  # by its constructor; the library would draw other weights
+        self.post_init()
+        self._freeze()
+
+    @classmethod
+    def from_language_model(
+        cls, name_or_path: str, revision: str | None = None, dtype: torch.dtype | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None, **config_fields,
+    ):  # fmt: skip
+        """Build a new model as `SemanticMACModel.from_language_model` does.
+
+        Args:
+            name_or_path, revision, dtype: as there.
+            tokenizer: of the language model, which says what tokens are no words; None: loaded from the same place.
+            config_fields: fields of [`FusionConfig`], e.g. `architecture="ef_lstm", **task.config_fields()`.
+        """
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        config_fields.setdefault("special_tokens", special_tokens(tokenizer))
+        return super().from_language_model(name_or_path, revision, dtype, tokenizer, **config_fields)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """Load as `PreTrainedModel.from_pretrained` does.
+
+        Raises:
+            ValueError: the checkpoint lacks weights, or was made for another task than the one given.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        old = cls._task_of(pretrained_model_name_or_path, kwargs)
+        if old is not None and old != model.config.task:
+            raise ValueError(
+                f"the checkpoint {pretrained_model_name_or_path} predicts {old} and cannot answer {model.config.task}; "
+                "train a new one from a language model."
+            )
+        model._freeze()
+        return (model, info) if with_info else model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the system's own weights; the language model's may differ."""
+        return next(self.fusion.parameters()).dtype
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the language model is not trained."""
+        return self.config.language_model == "frozen"
+
+    def _freeze(self) -> None:
+        """Take the language model out of the training where it is frozen."""
+        if self.is_frozen:
+            self.language_model.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True):
+        """Set the mode of the system; a frozen language model stays in evaluation mode."""
+        super().train(mode)
+        if self.is_frozen:
+            self.language_model.eval()
+        return self
+
+    def get_input_embeddings(self):
+        """Return the token embeddings of the language model."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        """Replace the token embeddings of the language model."""
+        self.language_model.set_input_embeddings(value)
+
+    def encode(
+        self, input_ids=None, attention_mask=None, token_type_ids=None, audio_embeds=None, audio_mask=None,
+        vision_embeds=None, vision_mask=None, input_features=None, pixel_values=None, inputs_embeds=None,
+    ) -> Streams:  # fmt: skip
+        """Return the streams of a batch; arguments as in `forward`.
+
+        Raises:
+            ValueError: the batch has no modality at all, or shapes do not fit.
+        """
+        words = input_ids if input_ids is not None else inputs_embeds
+        media = {
+            "audio": self._read_media("audio", audio_embeds, input_features, audio_mask),
+            "vision": self._read_media("vision", vision_embeds, pixel_values, vision_mask),
+        }
+        given = words if words is not None else next((found[0] for found in media.values() if found is not None), None)
+        if given is None:
+            raise ValueError("The batch has neither text nor audio nor vision; give input_ids, audio_embeds or others.")
+        size, device = given.shape[0], given.device
+        fields: dict[str, torch.Tensor] = {}
+        for name, found in media.items():
+            width = getattr(self.config, f"{name}_width")
+            embeds, mask = found or (
+                torch.zeros(size, 1, width, device=device),
+                torch.zeros(size, 1, device=device).bool(),
+            )
+            fields[name], fields[f"{name}_mask"] = embeds.masked_fill(~mask[..., None], 0).to(self.dtype), mask
+        length = 1 if words is None else words.shape[1]
+        text_mask = torch.zeros(size, length, dtype=torch.bool, device=device)
+        if words is not None:
+            text_mask = ~text_mask if attention_mask is None else attention_mask.bool()
+        masks = [text_mask, fields["audio_mask"], fields["vision_mask"]]
+        streams = Streams(
+            text=torch.zeros(size, length, self.config.get_text_config().hidden_size, device=device, dtype=self.dtype),
+            text_mask=text_mask,
+            content_mask=self._content(text_mask, input_ids),
+            modality_mask=torch.stack([mask.any(dim=1) for mask in masks], dim=1),
+            summary=str(self.config.text_summary),
+            gather=self.gather_rows,
+            **fields,
+        )
+        if words is not None:
+            self.fusion.before_text(streams)
+            with torch.no_grad() if self.is_frozen else nullcontext():
+                output, _ = self._read_text(input_ids, attention_mask, token_type_ids, inputs_embeds, {})
+            hidden = output.last_hidden_state.to(self.dtype)
+            streams.text = hidden.masked_fill(~text_mask[..., None], 0)
+        return streams
+
+    def _content(self, text_mask: torch.Tensor, input_ids: torch.Tensor | None) -> torch.Tensor:
+        """Return which tokens are words (B, L)."""
+        special = self.config.special_tokens
+        if input_ids is None or not special:
+            return text_mask
+        return text_mask & ~torch.isin(input_ids, torch.tensor(list(special), device=input_ids.device))
+
+    def fuse(self, streams: Streams) -> Fused:
+        """Return the prediction of the system, on the scale of the task."""
+        fused, task = self.fusion(streams), self.config.task
+        for name in ("logits", "modality_logits"):
+            logits = getattr(fused, name)
+            if logits is not None:
+                if self.config.bounded:
+                    low, high = task.score_range
+                    logits = low + (high - low) * torch.sigmoid(logits)
+                else:
+                    logits = on_task_scale(logits, task)
+                setattr(fused, name, logits)
+        return fused
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        audio_embeds: torch.FloatTensor | None = None,
+        audio_mask: torch.Tensor | None = None,
+        vision_embeds: torch.FloatTensor | None = None,
+        vision_mask: torch.Tensor | None = None,
+        input_features: torch.FloatTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        targets: dict[str, torch.Tensor] | None = None,
+        **kwargs,
+    ) -> FusionOutput | tuple:
+        """Predict a batch; inputs as in `SemanticMACModel.forward`.
+
+        Args:
+            labels: (B,) scores, (B,) class ids or (B, C) multi-hot, as `config.task` says.
+            targets: what the `TrainingState` of the system returned for the batch.
+            kwargs: as in `SemanticMACModel.forward`.
+
+        Raises:
+            ValueError: labels that do not fit the task; a sample without any modality.
+        """
+        refuse_unknown(kwargs)
+        task = self.config.task
+        streams = self.encode(
+            input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
+            input_features, pixel_values, inputs_embeds,
+        )  # fmt: skip
+        if not torch.compiler.is_compiling() and not streams.modality_mask.any(dim=1).all():
+            rows = (~streams.modality_mask.any(dim=1)).nonzero().flatten().tolist()
+            raise ValueError(
+                f"Sample(s) {rows} of the batch have no modality: {', '.join(MODALITIES)} are all masked out or absent."
+            )
+        if labels is not None:
+            check_labels(labels, task, batch_size=len(streams.modality_mask))
+            if self.training:
+                streams.labels, streams.targets = learnt_labels(labels, task), targets
+        fused = self.fuse(streams)
+        loss = None
+        if labels is not None:
+            loss = task_loss(fused.logits, labels, task).mean() + sum((fused.losses or {}).values())
+        output = FusionOutput(
+            loss, fused.logits, fused.modality_logits, fused.losses, fused.embeds, streams.modality_mask
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of the tokens that are no words: those that a tokenizer puts around texts, and padding."""
+    names = ("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "pad_token_id")
+    return sorted({found for name in names if (found := getattr(tokenizer, name, None)) is not None})
+
+
+__all__ = ["Fused", "Fusion", "FusionForAffect", "FusionOutput", "Streams", "learnt_labels", "special_tokens"]

@@ -1,0 +1,52 @@
+"""The list of comparison systems: name, where the class lies, what it needs, which publication describes it."""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class System:
+    """One comparison system.
+
+    Args:
+        place: `module:Class` in this folder.
+        reference: the publication.
+        aligned: whether it needs one step for all modalities: audio and vision are then pooled to the words.
+        level: "clip", or "dialogue" for systems that read the utterances of a conversation together.
+    """
+
+    place: str
+    reference: str
+    aligned: bool = False
+    level: str = "clip"
+
+
+SYSTEMS: dict[str, System] = {
+    # One vector a modality, concatenated
+    "mean_pooling": System("mean_pooling:MeanPooling", "a linear layer on mean vectors; no publication"),
+    # One sequence of concatenated steps
+    "ef_lstm": System("early_fusion_lstm:EarlyFusionLSTM", "Williams et al. 2018", aligned=True),
+}
+
+
+def find_system(name: str) -> System:
+    """Return a system by its name.
+
+    Raises:
+        ValueError: there is none of that name; the message has the nearest.
+    """
+    if name not in SYSTEMS:
+        near = difflib.get_close_matches(name, SYSTEMS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no architecture {name!r}.{hint} Known are {', '.join(sorted(SYSTEMS))}.")
+    return SYSTEMS[name]
+
+
+def load_system(name: str) -> type:
+    """Import and return the class of a system, a `Fusion`; raises as `find_system`."""
+    module, class_name = find_system(name).place.split(":")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), class_name)
+
+
+__all__ = ["SYSTEMS", "System", "find_system", "load_system"]
