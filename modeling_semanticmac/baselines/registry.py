@@ -25,6 +25,10 @@ class System:
 SYSTEMS: dict[str, System] = {
     # One vector a modality, concatenated
     "mean_pooling": System("mean_pooling:MeanPooling", "a linear layer on mean vectors; no publication"),
+    "lf_dnn": System("late_fusion_dnn:LateFusionDnn", "Cambria et al. 2017"),
+    # Products of one vector a modality
+    "tfn": System("tensor_fusion:TensorFusion", "Zadeh et al. 2017"),
+    "lmf": System("low_rank_fusion:LowRankFusion", "Liu et al. 2018"),
     # One sequence of concatenated steps
     "ef_lstm": System("early_fusion_lstm:EarlyFusionLSTM", "Williams et al. 2018", aligned=True),
 }
