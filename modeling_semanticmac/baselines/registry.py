@@ -31,6 +31,9 @@ SYSTEMS: dict[str, System] = {
     "lmf": System("low_rank_fusion:LowRankFusion", "Liu et al. 2018"),
     # One sequence of concatenated steps
     "ef_lstm": System("early_fusion_lstm:EarlyFusionLSTM", "Williams et al. 2018", aligned=True),
+    # One vector a modality, with targets or bounds of their own
+    "self_mm": System("self_mm:SelfMM", "Yu et al. 2021"),
+    "mmim": System("mmim:MMIM", "Han, Chen, Poria 2021"),
 }
 
 
