@@ -1,5 +1,6 @@
 """Differences of metrics between runs with bootstrap intervals, paired over clips, seeds pooled."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,24 +98,46 @@ def compare_runs(
             f"{one.name} and {two.name} share {shared} of {len(one.ids)} and {len(two.ids)} clips, or their labels or "
             "tasks differ; only runs on the same test clips can be compared clip by clip."
         )
-    num_clips = len(one.ids)
-    first, second = (run.metrics(np.arange(num_clips)) for run in (one, two))
-    names = [name for name in first if name in second]
+    rows = np.arange(len(one.ids))
+    first, second = one.metrics(rows), two.metrics(rows)
+    draws = [metric_draws(run, seed, resamples) for run in (one, two)]
+    return {
+        name: metric_difference(first[name], second[name], draws[0][name], draws[1][name])
+        for name in first
+        if name in second
+    }
+
+
+def metric_draws(
+    run: RunPredictions, seed: int = 0, resamples: int = RESAMPLES, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the value of each metric, the mean over the seeds, in each bootstrap draw of the clips.
+
+    The drawn clips depend on `seed` and the number of clips alone: those of two runs on the same clips are paired.
+
+    Args:
+        names: metrics to return; None: all.
+
+    Returns:
+        Metric -> values (resamples,); NaN where a draw leaves the metric undefined.
+    """
     generator = np.random.default_rng(seed)
-    differences = np.empty((resamples, len(names)))
-    for draw in trange(resamples, unit="draw", desc=f"{two.name} against {one.name}", disable=None):
-        rows = generator.integers(0, num_clips, num_clips)
-        left, right = one.metrics(rows), two.metrics(rows)
-        differences[draw] = [right[name] - left[name] for name in names]
-    found = {}
-    for name, column in zip(names, differences.T):
-        low, high = _interval(column)
-        found[name] = {
-            "first": first[name], "second": second[name], "difference": second[name] - first[name],
-            "low": low, "high": high,
-            "significant": bool(low > 0 or high < 0),
-        }  # fmt: skip
+    num_clips = len(run.ids)
+    found: dict[str, np.ndarray] = {}
+    for draw in trange(resamples, unit="draw", desc=f"bootstrap of {run.name}", disable=None, leave=False):
+        for name, value in run.metrics(generator.integers(0, num_clips, num_clips)).items():
+            if names is None or name in names:
+                found.setdefault(name, np.full(resamples, np.nan))[draw] = value
     return found
+
+
+def metric_difference(first: float, second: float, first_draws: np.ndarray, second_draws: np.ndarray) -> dict:
+    """Return two values of a metric, their difference (second minus first) and its 95 % interval from paired draws."""
+    low, high = _interval(second_draws - first_draws)
+    return {
+        "first": first, "second": second, "difference": second - first, "low": low, "high": high,
+        "significant": bool(low > 0 or high < 0),
+    }  # fmt: skip
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
@@ -155,4 +178,4 @@ def _signed(value: float) -> str:
     return format_number(value) if np.isnan(value) else f"{value:+.4f}"
 
 
-__all__ = ["RunPredictions", "compare_runs", "comparison_table"]
+__all__ = ["RunPredictions", "compare_runs", "comparison_table", "metric_difference", "metric_draws"]

@@ -181,7 +181,7 @@ def write_predictions(
     task: TaskSpecification,
     clips,
     logits: np.ndarray,
-    subtask_logits: np.ndarray,
+    subtask_logits: np.ndarray | None = None,
     thresholds: Sequence[float] | None = None,
 ) -> None:
     """Write a CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, one probability a class.
@@ -189,7 +189,7 @@ def write_predictions(
     Args:
         clips: the dataset's split, with `id` and `label`.
         logits: (n, C) of the multimodal head M.
-        subtask_logits: (n, 4, C) of S, T, A, V.
+        subtask_logits: (n, 4, C) of S, T, A, V; None: the system has no sub-tasks, and their columns are left out.
         thresholds: of several labels, those that were tuned for M, (C,); None: 0.5. The sub-tasks use 0.5.
 
     Raises:
@@ -202,7 +202,7 @@ def write_predictions(
         "label": [_label_text(task, label) for label in clips["label"]],
         "prediction": predictions_in_words(task, logits, thresholds),
     }
-    for position, subtask in enumerate(SUBTASKS):
+    for position, subtask in enumerate(SUBTASKS if subtask_logits is not None else ()):
         columns[f"prediction_{subtask}"] = predictions_in_words(task, subtask_logits[:, position])
     if not task.is_regression:
         probabilities = _values(task, logits)  # (n, C)

@@ -126,10 +126,16 @@ def _file_arguments(path: Path, known: list[str]) -> list[str]:
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}; expected a mapping of argument names to values.")
-    arguments = []
-    for name, value in values.items():
+    for name in values:
         if name not in known:
             raise ValueError(unknown_name(str(name), f"in {path}", known))
+    return as_arguments(values)
+
+
+def as_arguments(values: dict) -> list[str]:
+    """Return a mapping of argument names to values as arguments of the command line; values of None are left out."""
+    arguments = []
+    for name, value in values.items():
         if value is None:
             continue
         if isinstance(value, dict):
@@ -150,6 +156,6 @@ def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
 
 
 __all__ = [
-    "DataArguments", "ModelArguments", "SearchArguments", "argument_readers", "find_recipe", "given_arguments",
-    "parse_arguments", "parse_command", "recipe_names", "unknown_name",
+    "DataArguments", "ModelArguments", "SearchArguments", "argument_readers", "as_arguments", "find_recipe",
+    "given_arguments", "parse_arguments", "parse_command", "recipe_names", "unknown_name",
 ]  # fmt: skip

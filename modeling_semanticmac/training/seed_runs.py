@@ -34,7 +34,7 @@ def run_seeds(argv: Sequence[str], model_args, data_args, training_args) -> None
     with folder.held() if training_args.process_index == 0 else nullcontext():
         if folder.state not in ("empty", "seeds") and not data_args.overwrite_output_dir:
             raise OutputFolderError(f"{folder.path} holds a run or a search; give --seeds another --output_dir.")
-        arguments = (*recorded_arguments(model_args, data_args, training_args), *_corpus_digests(data_args))
+        arguments = (*recorded_arguments(model_args, data_args, training_args), *corpus_digests(data_args))
         runs = [SeedRun(seed, folder.path / f"seed_{seed}", arguments) for seed in data_args.seeds]
         finished = [] if data_args.overwrite_output_dir else [run for run in runs if run.is_finished()]
         if data_args.overwrite_output_dir and training_args.should_save:
@@ -51,7 +51,7 @@ def run_seeds(argv: Sequence[str], model_args, data_args, training_args) -> None
                 push_best(folder.path, summary, training_args)
 
 
-def _corpus_digests(data_args) -> list[str]:
+def corpus_digests(data_args) -> list[str]:
     """Return a line for each split of the corpus that changes with its clips, texts and labels."""
     if data_args.corpus is None or data_args.data_dir is None:
         return []
@@ -96,4 +96,4 @@ def push_best(folder: Path, summary: dict, args) -> None:
     )
 
 
-__all__ = ["push_best", "run_seeds"]
+__all__ = ["corpus_digests", "push_best", "run_seeds"]
