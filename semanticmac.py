@@ -64,6 +64,9 @@ COMMANDS = {
         "encode the clips of a corpus or a folder once", "modeling_semanticmac.commands.embed:main", "train"
     ),
     "store": Command("verify an embedding store", "modeling_semanticmac.embedding_store.verification:main", None, True),
+    "benchmark": Command(
+        "compare systems over settings, folds and seeds", "modeling_semanticmac.commands.benchmark:main", "train"
+    ),
     "report": Command("write the report of a run again", "modeling_semanticmac.report.page:main", "train"),
     "compare": Command(
         "compare runs, with bootstrap intervals", "modeling_semanticmac.report.page:compare_main", "train"

@@ -27,6 +27,7 @@ ORDER = (
     "baselines",
     "training",
     "search",
+    "benchmark",
     "analyses",
     "timeline",
     "convert_imagebind",

@@ -60,16 +60,25 @@ class Execution:
 
     Args:
         runs: all that are planned.
+        wanted: those of them to do; the others are looked at: what they were made with must be the plan's too.
         jobs: training processes at once.
         replace_changed: whether runs that were made with other settings are run again.
         seconds: after which no run is started and those in progress are stopped, to continue from their last
             checkpoints the next time; None: no limit.
     """
 
-    def __init__(self, runs: list[PlannedRun], jobs: int = 1, replace_changed=False, seconds: float | None = None):
+    def __init__(
+        self,
+        runs: list[PlannedRun],
+        wanted: list[PlannedRun],
+        jobs: int = 1,
+        replace_changed: bool = False,
+        seconds: float | None = None,
+    ):
         if jobs < 1:
             raise ValueError(f"jobs is {jobs}; expected 1 or more.")
         self.runs, self.jobs, self.replace_changed = runs, jobs, replace_changed
+        self.wanted = {run.folder for run in wanted}
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.outcome = Outcome()
         self.running: list[Job] = []
@@ -78,7 +87,8 @@ class Execution:
     def run(self) -> Outcome:
         """Do the runs and return what became of them; processes in progress are stopped where this is interrupted."""
         waiting = self._unfinished()
-        with tqdm(total=len(self.runs), initial=len(self.runs) - len(waiting), desc="benchmark", unit="run") as bar:
+        done = len(self.wanted) - len(waiting)
+        with tqdm(total=len(self.wanted), initial=done, desc="benchmark", unit="run") as bar:
             try:
                 features = PooledFeatures()
                 for planned, purpose in [pair for pair in waiting if pair[0].row.simple]:
@@ -102,9 +112,10 @@ class Execution:
             except (ValueError, OSError) as error:
                 self._fail(planned, str(error))
                 continue
-            if state == CHANGED and not self.replace_changed:
+            wanted = planned.folder in self.wanted
+            if state == CHANGED and not (wanted and self.replace_changed):
                 self._fail(planned, reason)
-            elif state != DONE:
+            elif wanted and state != DONE:
                 if state == CHANGED:
                     OutputFolder(planned.folder).clear()
                     logger.warning("%s is run again: %s", planned.name, reason)

@@ -163,7 +163,9 @@ def _check_row(row: Row, plan: Plan, path: Path) -> None:
     if row.options and row.simple is None:
         raise ValueError(f"{path}: {row.name}: options are those of a simple system; give a recipe arguments.")
     if unknown := sorted(set(row.settings or ()) - set(plan.settings)):
-        raise ValueError(f"{path}: {row.name}: unknown settings {', '.join(unknown)}; the plan has {list(plan.settings)}.")
+        raise ValueError(
+            f"{path}: {row.name}: unknown settings {', '.join(unknown)}; the plan has {list(plan.settings)}."
+        )
     for name in OWN:
         if name in row.arguments or name in plan.arguments:
             raise ValueError(f"{path}: {row.name}: the benchmark sets {name} itself; seeds are a list of the plan.")
@@ -229,7 +231,11 @@ def planned_runs(
 def _corpus_options(recipe: Path | None) -> dict:
     """Return the corpus options of a recipe, which those of a fold are added to and do not replace."""
     values = read_yaml(recipe) if recipe else {}
-    return {"corpus_options": values["corpus_options"]} if isinstance(values, dict) and values.get("corpus_options") else {}
+    return (
+        {"corpus_options": values["corpus_options"]}
+        if isinstance(values, dict) and values.get("corpus_options")
+        else {}
+    )
 
 
 def _row_seeds(row: Row, plan: Plan) -> list[int]:

@@ -79,7 +79,11 @@ class Purpose:
         found = []
         for name in sorted(self.arguments.keys() | earlier.arguments.keys()):
             before, now = earlier.arguments.get(name), self.arguments.get(name)
-            if before != now and (before is not None or name in self.given) and (now is not None or name in earlier.given):
+            if (
+                before != now
+                and (before is not None or name in self.given)
+                and (now is not None or name in earlier.given)
+            ):
                 found.append(f"{name} was {before}, is {now}")
         store = store_digest(self.embeddings_dir)
         if None not in (store, earlier.store) and store != earlier.store:

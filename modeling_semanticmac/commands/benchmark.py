@@ -5,8 +5,9 @@ import logging
 import signal
 from pathlib import Path
 
-from ..benchmark.execution import Execution, Outcome
+from ..benchmark.execution import Execution
 from ..benchmark.plan import planned_runs, read_plan
+from ..benchmark.published import check_published
 from ..benchmark.tables import write_tables
 from ..runs.comparison import RESAMPLES
 from ..runs.output_folder import OutputFolder
@@ -56,12 +57,14 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     plan = read_plan(arguments.plan)
     runs = planned_runs(plan, arguments.output_dir, extra)
-    kept = planned_runs(plan, arguments.output_dir, extra, arguments.rows, arguments.settings)
-    outcome = Outcome()
+    wanted = planned_runs(plan, arguments.output_dir, extra, arguments.rows, arguments.settings)
+    check_published(plan, runs)
+    seconds = None if arguments.max_minutes is None else 60 * arguments.max_minutes
     with OutputFolder(arguments.output_dir).held():
-        if not arguments.tables_only:
-            seconds = None if arguments.max_minutes is None else 60 * arguments.max_minutes
-            outcome = Execution(kept, arguments.jobs, arguments.replace_changed, seconds).run()
+        execution = Execution(
+            runs, [] if arguments.tables_only else wanted, arguments.jobs, arguments.replace_changed, seconds
+        )
+        outcome = execution.run()
         print(write_tables(plan, runs, arguments.output_dir, outcome.failures, arguments.resamples))
     for name in outcome.pending:
         print(f"not finished: {name}")

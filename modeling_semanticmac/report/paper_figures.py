@@ -1,93 +1,114 @@
-"""Figures that the paper reports for its model, to compare with the metrics of a run.
+"""Figures that the paper reports, to compare with the metrics of a run: all rows of its tables III to IX.
 
-They come from the tables of arXiv 2408.07694, as fractions, and are means of five runs according to the paper. The list
-is incomplete.
+`paper_tables.json` holds them as printed in arXiv 2408.07694, as fractions but for `mae` and `pearson`, under the names
+of the functions in `metrics`. The figures of the paper's own model are means of five runs according to the paper.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
+FILE = Path(__file__).with_name("paper_tables.json")
 # The paper's name of a language model -> the last part of its name on the Hub.
 LANGUAGE_MODELS = {
     "BERT": "bert-base-uncased",
     "RoBERTa": "roberta-base",
     "sBERT": "paraphrase-distilroberta-base-v1",
+    "XLNet": "xlnet-base-cased",
+    "LLaMA": "llama",
 }
-NOTE_DROPPED_BATCH = (
-    "The reported figure is not a fraction of the stated number of test clips: it fits an evaluation that left out the "
-    "last incomplete batch. Here every test clip counts."
-)
+CHINESE = {"BERT": "bert-base-chinese"}  # of the Chinese corpora
+TITLES = {
+    "ch_sims": "CH-SIMS",
+    "ch_sims_v2": "CH-SIMS v2",
+    "iemocap": "IEMOCAP",
+    "meld": "MELD",
+    "mosei": "CMU-MOSEI",
+    "mosi": "CMU-MOSI",
+    "mustard": "MUStARD",
+    "ur_funny": "UR-FUNNY",
+}
+OWN_MODEL = "SemanticMAC"
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of a table of the paper.
+    """A row of a table of the paper, for one corpus.
 
     Args:
-        table: the table that holds it.
-        language_model: the paper's name of the language model.
-        metrics: figures by the names of the functions in `metrics`.
+        table: the number of the table that holds it, e.g. "III".
+        corpus, task: as the package names them.
+        model: the system, as printed.
+        language_model: the paper's name of the language model; None where the table does not name one.
+        metrics: figures by the names of the functions in `metrics`; empty where the table has none for this corpus.
         use_context: whether the figures were measured with earlier utterances; None for a corpus without context.
+        from_publication: whether the paper took the figures from the system's own publication (its dagger).
         note: what to consider before comparing.
     """
 
     table: str
-    language_model: str
+    corpus: str
+    task: str
+    model: str
+    language_model: str | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     use_context: bool | None = None
+    from_publication: bool = False
     note: str = ""
 
+    @property
+    def title(self) -> str:
+        """Return corpus and table in words."""
+        setting = {True: ", conversation", False: ", utterance"}.get(self.use_context) if self.task == "emotion" else ""
+        return f"{TITLES[self.corpus]}{setting or ''} (Table {self.table})"
 
-def _accuracy(share: float) -> dict[str, float]:
-    """Return an accuracy under both of its names."""
-    return {"w_recall": share, "w_acc": share}
-
-
-# (corpus, task) -> rows; the first row is shown where none has the language model of the run.
-ROWS: dict[tuple[str, str], tuple[PaperRow, ...]] = {
-    ("mosi", "sentiment"): (
-        PaperRow("CMU-MOSI", "BERT", {"acc7": 0.483, "f1_neg_pos": 0.864, "mae": 0.685, "pearson": 0.811}),
-    ),
-    ("mosei", "sentiment"): (
-        PaperRow(
-            "CMU-MOSEI sentiment",
-            "BERT",
-            {"acc7": 0.545, "acc2_neg_pos": 0.873, "f1_neg_pos": 0.872, "mae": 0.518, "pearson": 0.792},
-        ),
-    ),
-    ("iemocap", "emotion"): (
-        PaperRow("IEMOCAP, conversation (Table VIII)", "sBERT", {"w_acc": 0.704, "w_f1": 0.698}, use_context=True),
-    ),
-    ("meld", "emotion"): (
-        PaperRow("MELD, conversation (Table VIII)", "sBERT", {"w_acc": 0.622, "w_f1": 0.614}, use_context=True),
-    ),
-    ("ur_funny", "humor"): (
-        PaperRow("UR-FUNNY (Table IX)", "BERT", _accuracy(0.7448), True, NOTE_DROPPED_BATCH),
-        PaperRow("UR-FUNNY (Table IX)", "RoBERTa", _accuracy(0.7560), True, NOTE_DROPPED_BATCH),
-    ),
-    ("mustard", "sarcasm"): (
-        PaperRow("MUStARD (Table IX)", "BERT", _accuracy(0.7969), True, NOTE_DROPPED_BATCH),
-        PaperRow("MUStARD (Table IX)", "RoBERTa", _accuracy(0.8125), True, NOTE_DROPPED_BATCH),
-    ),
-}
+    def has_language_model(self, name: str | None) -> bool:
+        """Return whether a language model, by its name or folder, is the one of this row."""
+        known = LANGUAGE_MODELS | (CHINESE if self.corpus.startswith("ch_sims") else {})
+        last = (name or "").rstrip("/").rpartition("/")[2]
+        return self.language_model is not None and known[self.language_model] == last
 
 
-def paper_row(corpus: str, task: str, language_model: str | None) -> tuple[PaperRow | None, bool]:
-    """Return the row to compare a run with, and whether it has the language model of the run.
+@cache
+def all_paper_rows() -> tuple[PaperRow, ...]:
+    """Return every row of the tables III to IX, in their order."""
+    return tuple(PaperRow(**row) for row in json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def paper_rows(corpus: str, task: str) -> list[PaperRow]:
+    """Return the rows of a corpus and task, in the order of the tables."""
+    return [row for row in all_paper_rows() if (row.corpus, row.task) == (corpus, task)]
+
+
+def paper_row(
+    corpus: str,
+    task: str,
+    language_model: str | None,
+    use_context: bool | None = None,
+    measured: Collection[str] | None = None,
+) -> tuple[PaperRow | None, bool]:
+    """Return the row of the paper's model to compare a run with, and whether it has the language model of the run.
 
     Args:
         corpus, task: names of the corpus and its task.
         language_model: name or folder of the run's language model; None where it is unknown.
+        use_context: whether the run used earlier utterances: among rows with equally fitting language models, one
+            that did the same comes first.
+        measured: names of the run's metrics: rows without any of them are passed over; None: none is.
 
     Returns:
         The row with this language model, or the first row of the corpus and task; None where no row is known.
     """
-    rows = ROWS.get((corpus, task), ())
-    name = (language_model or "").rstrip("/").rpartition("/")[2]
-    for row in rows:
-        if LANGUAGE_MODELS[row.language_model] == name:
-            return row, True
-    return (rows[0] if rows else None), False
+    rows = [row for row in paper_rows(corpus, task) if row.model.startswith(OWN_MODEL)]
+    rows = [row for row in rows if measured is None or set(row.metrics) & set(measured)]
+    if not rows:
+        return None, False
+    best = min(
+        rows, key=lambda row: (not row.has_language_model(language_model), row.use_context not in (None, use_context))
+    )
+    return best, best.has_language_model(language_model)
 
 
-__all__ = ["LANGUAGE_MODELS", "ROWS", "PaperRow", "paper_row"]
+__all__ = ["LANGUAGE_MODELS", "OWN_MODEL", "PaperRow", "all_paper_rows", "paper_row", "paper_rows"]

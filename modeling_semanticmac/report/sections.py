@@ -88,9 +88,10 @@ def _count_cell(value: int | None) -> str:
 def metrics_section(run: RunFolder) -> Section:
     """Return validation and test metrics with their definitions, beside the figures of the paper."""
     validation, test = (split_results(run.results, split) for split in ("eval", "test"))
-    row, same_model = paper_row(run.record["data"]["corpus"], run.task.name, run.language_model)
-    printed = row.metrics if row else {}
     names = sorted((name for name in validation | test if definition(name) and not is_of_one_class(name)), key=_place)
+    data = run.record["data"]
+    row, same_model = paper_row(data["corpus"], run.task.name, run.language_model, data["use_context"], names or None)
+    printed = row.metrics if row else {}
     header = ["metric", "validation", "test", *(["the paper"] if row else []), "definition"]
     rows = [
         [
@@ -128,7 +129,7 @@ def _place(name: str) -> tuple[bool, int]:
 def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
     """Return which row of the paper is shown, and how the run differs from its experiment."""
     words = [
-        f"{row.table}, SemanticMAC with {row.language_model}, the mean of five runs according to the paper; this is "
+        f"{row.title}, SemanticMAC with {row.language_model}, the mean of five runs according to the paper; this is "
         "one run."
     ]
     if not same_model:

@@ -1,6 +1,6 @@
 """Differences of metrics between runs with bootstrap intervals, paired over clips, seeds pooled."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class RunPredictions:
         """
         folder = Path(folder)
         runs = [RunFolder(path) for path in sorted(folder.glob("seed_*/")) or [folder]]
+        return replace(cls.read_runs(runs), name=folder.resolve().name)
+
+    @classmethod
+    def read_runs(cls, runs: Sequence[RunFolder]) -> "RunPredictions":
+        """Read the predictions of several seeds of a run; errors are those of `read`."""
         found = [_by_clip(run) for run in runs]
         for run, clips in zip(runs, found):
             if clips.keys() != found[0].keys() or run.task != runs[0].task:
@@ -55,7 +60,7 @@ class RunPredictions:
         ids = sorted(found[0])
         labels = np.array([found[0][clip][1] for clip in ids])
         predictions = np.array([[clips[clip][0] for clip in ids] for clips in found])
-        return cls(folder.resolve().name, runs[0].task, ids, labels, predictions, [run.thresholds for run in runs])
+        return cls(runs[0].name, runs[0].task, ids, labels, predictions, [run.thresholds for run in runs])
 
     def seed_metrics(self, rows: np.ndarray) -> dict[str, list[float]]:
         """Return the value of each metric in each seed, on some clips; for several labels the means over them."""

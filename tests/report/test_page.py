@@ -9,12 +9,10 @@ import pytest
 from PIL import Image
 from sklearn.metrics import classification_report, confusion_matrix
 
-from datasets_scripts.loading import corpus_builder
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from modeling_semanticmac.files.atomic_files import write_json
 from modeling_semanticmac.metrics import prediction_metrics
 from modeling_semanticmac.report import main, write_report
-from modeling_semanticmac.report.paper_figures import LANGUAGE_MODELS, ROWS, paper_row
 from modeling_semanticmac.report.pictures import confusion_picture, label_picture
 from modeling_semanticmac.runs.folder import RunFolder, split_results
 from modeling_semanticmac.runs.record import prediction_arrays
@@ -265,19 +263,6 @@ def test_curves_of_classes_have_the_metric_that_chooses_and_no_modality_that_is_
         "epoch,weight_T,movement_T,differs_T",
         "2,0.9,0.1,0.2",
     ]
-
-
-def test_the_papers_row_is_that_of_the_language_model():
-    row, same = paper_row("mustard", "sarcasm", "FacebookAI/roberta-base")
-    assert (row.language_model, row.metrics["w_acc"], same) == ("RoBERTa", 0.8125, True)
-    row, same = paper_row("mustard", "sarcasm", "sentence-transformers/all-MiniLM-L6-v2")
-    assert (row.language_model, same) == ("BERT", False)
-    assert paper_row("meld", "emotion", "x/paraphrase-distilroberta-base-v1/")[1]  # is not roberta-base
-    assert paper_row("mosi", "sentiment", None)[1] is False and paper_row("ch_sims", "sentiment", "x") == (None, False)
-    for (corpus, task), rows in ROWS.items():
-        known = corpus_builder(corpus).task_config(task).task
-        family = set(prediction_metrics(known, [0, 1], [0, 1]))
-        assert all(set(row.metrics) <= family and row.language_model in LANGUAGE_MODELS for row in rows)
 
 
 def test_what_is_another_experiment_than_the_papers_is_told(tmp_path):
