@@ -75,7 +75,7 @@ def test_num_neighbors(tmp_path, count):
     distances, neighbors = distances.topk(min(count, len(rows) - 1), largest=False)
     weights = torch.exp(-distances.square() / rows.shape[1])[..., None]
     expected = truth + (weights * (truth[neighbors] - truth[:, None])).mean(dim=1)
-    state.advance(2)
+    state.begin_epoch(2)
     torch.testing.assert_close(state.labels[0].double(), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -10,7 +10,7 @@ class System:
     """One comparison system.
 
     Args:
-        place: `module:Class` in this folder.
+        place: `module:Class` of a module in this folder, or `package.module:Class` elsewhere.
         reference: the publication.
         aligned: whether it needs one step for all modalities: audio and vision are then pooled to the words.
         level: "clip", or "dialogue" for systems that read the utterances of a conversation together.
@@ -53,7 +53,7 @@ def find_system(name: str) -> System:
 def load_system(name: str) -> type:
     """Import and return the class of a system, a `Fusion`; raises as `find_system`."""
     module, class_name = find_system(name).place.split(":")
-    return getattr(importlib.import_module(f"{__package__}.{module}"), class_name)
+    return getattr(importlib.import_module(module if "." in module else f"{__package__}.{module}"), class_name)
 
 
 __all__ = ["SYSTEMS", "System", "find_system", "load_system"]

@@ -1,8 +1,43 @@
 """What a method keeps between the steps of a training: pseudo labels, memories, moving averages."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import torch
+
+
+@dataclass
+class Observed:
+    """What a model returned for a batch, without gradient: rows of all processes in order of their rank.
+
+    Args:
+        modality_mask: (B, 3), bool.
+        logits: (B, C); None where a method does not keep them.
+        modality_logits: (B, 3, C), where the system has them.
+        embeds: representations by name, (B, d), where the system has them.
+    """
+
+    modality_mask: torch.Tensor
+    logits: torch.Tensor | None = None
+    modality_logits: torch.Tensor | None = None
+    embeds: dict[str, torch.Tensor] | None = None
+
+    @classmethod
+    def of(cls, output: Any) -> "Observed":
+        """Return the fields of an output of `FusionForAffect`, detached."""
+        found = cls(*(getattr(output, field.name) for field in fields(cls)))
+        return found.map(torch.Tensor.detach)
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Observed":
+        """Return the same with a function applied to every tensor."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, dict):
+                values[name] = {key: function(rows) for key, rows in value.items()}
+            elif value is not None:
+                values[name] = function(value)
+        return Observed(**values)
 
 
 class TrainingState(Protocol):
@@ -24,14 +59,13 @@ class TrainingState(Protocol):
             clip_index: rows of the training set (B,).
         """
 
-    def observe(self, clip_index: torch.Tensor, labels: torch.Tensor, output: Any) -> None:
-        """Take in a batch: rows of all processes in order of their rank, without gradient, each clip once.
+    def observe(self, clip_index: torch.Tensor, labels: torch.Tensor, output: Observed) -> None:
+        """Take in a batch after its backward pass: rows of all processes in order of their rank, each clip once.
 
         Args:
             clip_index: rows of the training set (B,).
             labels: their labels, on the scale of the loss.
-            output: what the forward pass returned for them, with `logits`, `modality_logits`, `embeds` (name -> rows)
-                and `modality_mask`.
+            output: what the forward pass returned for them.
         """
 
     def after_step(self, model: torch.nn.Module) -> None:
@@ -48,4 +82,4 @@ class TrainingState(Protocol):
         """
 
 
-__all__ = ["TrainingState"]
+__all__ = ["Observed", "TrainingState"]

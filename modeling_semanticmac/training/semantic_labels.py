@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from ..baselines.training_state import Observed
 from ..configuration_semanticmac import MODALITIES, SUBTASK_NAMES, SUBTASKS, TaskSpecification
 from .nearest_neighbors import nearest_neighbors
 
@@ -70,7 +71,8 @@ def label_movement(
 
 
 class SemanticLabels:
-    """Pseudo labels of the training set for the sub-tasks S, T, A, V, and the feature bank that they come from.
+    """Pseudo labels of the training set for the sub-tasks S, T, A, V, and the feature bank that they come from: a
+    `TrainingState`.
 
         y_s^(n) = y_M                                                      n <= n_0
         y_s^(n) = (n - 1) / (n + 1) y_s^(n-1) + 2 / (n + 1) (y_M + Delta y_s^(n))    n > n_0
@@ -122,14 +124,16 @@ class SemanticLabels:
         self.distances = torch.full(shape, float("inf"), device=device)
         self.epoch = 1
 
-    def write(self, clip_index: torch.Tensor, embeds: dict[str, torch.Tensor], modality_mask: torch.Tensor) -> None:
+    def observe(self, clip_index: torch.Tensor, labels: torch.Tensor | None, output: Observed) -> None:
         """Write the representations of a batch into the bank.
 
         Args:
             clip_index: rows of the training set (B,).
-            embeds: sub-task -> pooled representation (B, d), as `subtask_embeds` returns.
-            modality_mask: bool (B, 3).
+            labels: not used; the ground truth is known.
+            output: `embeds`, sub-task -> pooled representation (B, d), as `subtask_embeds` returns; `modality_mask`,
+                bool (B, 3).
         """
+        embeds, modality_mask = output.embeds or {}, output.modality_mask
         for position, subtask in enumerate(SUBTASKS):
             needed = SUBTASK_MODALITY.get(subtask)
             has = modality_mask.any(dim=1) if needed is None else modality_mask[:, needed]
@@ -137,7 +141,7 @@ class SemanticLabels:
             self.features[position, rows] = embeds[subtask].detach()[has].to(self.features.dtype)
             self.present[position, rows] = True
 
-    def advance(self, epoch: int) -> dict[str, float]:
+    def begin_epoch(self, epoch: int) -> dict[str, float]:
         """Make the labels of an epoch; a second call for the same epoch does nothing.
 
         Args:
@@ -172,6 +176,9 @@ class SemanticLabels:
             report[f"movement_{subtask}"] = found.movement.abs().sum(dim=1).mean().item()
             report[f"differs_{subtask}"] = self._differs(target, truth).float().mean().item()
         return report
+
+    def after_step(self, model: torch.nn.Module) -> None:
+        """Do nothing: the labels follow the representations, not the weights."""
 
     def _differs(self, labels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Where polarity (scores), class, or the set of labels above one half is another than the ground truth's: bool

@@ -21,23 +21,32 @@ from .training_args import SemanticMACTrainingArguments
 
 logger = logging.getLogger(__name__)
 
+# By model_type: what a trainer expects, in words, and a class of that kind.
+EXPECTED = {
+    "semanticmac": ("a SemanticMAC with a head", "SemanticMACForAffect"),
+    "affect_fusion": ("a comparison system", "FusionForAffect"),
+}
 COLUMNS = ("id", "text", "context", "label")  # of every clip; `media` too where embeddings are computed
 
 
-def check_model(model) -> TaskSpecification:
+def check_model(model, model_type: str = "semanticmac") -> TaskSpecification:
     """Return the task of a model.
 
+    Args:
+        model: the model.
+        model_type: that of the configuration that the trainer is for.
+
     Raises:
-        TypeError: the model is not a SemanticMAC with a head.
+        TypeError: the model is not one of this kind with a head.
     """
     config = getattr(model, "config", None)
-    if config is None or getattr(config, "model_type", None) != "semanticmac":
+    if config is None or getattr(config, "model_type", None) != model_type:
+        kind, name = EXPECTED[model_type]
         raise TypeError(
-            f"model is {type(model).__name__}; expected a SemanticMAC with a head, e.g. "
-            "SemanticMACForAffect.from_pretrained(...) or "
-            "SemanticMACForAffect.from_language_model(...)."
+            f"model is {type(model).__name__}; expected {kind}, e.g. {name}.from_pretrained(...) or "
+            f"{name}.from_language_model(...)."
         )
-    if not hasattr(model, "predictors"):
+    if model_type == "semanticmac" and not hasattr(model, "predictors"):
         raise TypeError(
             f"model is {type(model).__name__}, which has no head to train; load it with "
             "SemanticMACForAffect.from_pretrained(...)."
@@ -195,7 +204,7 @@ def encode_media(clips, model, processor, folder: Path) -> EmbeddingStore:
         ValueError: a clip could not be encoded.
     """
     encoders: dict[str, torch.nn.Module | None] = {
-        modality: model.semanticmac.get_encoder(modality) for modality in used_modalities(model.config)[1:]
+        modality: model.get_encoder(modality) for modality in used_modalities(model.config)[1:]
     }
     extract_embeddings(clips, processor, encoders, folder)
     store = EmbeddingStore.open(folder)

@@ -25,6 +25,7 @@ from modeling_semanticmac.analyses.case_study import (
     rows_of_largest,
     value_text,
 )
+from modeling_semanticmac.baselines.training_state import Observed
 from modeling_semanticmac.configuration_semanticmac import SUBTASKS
 from modeling_semanticmac.media_decoding import open_media
 from modeling_semanticmac.training.collator import SemanticMACCollator
@@ -62,8 +63,8 @@ def kept(request, tmp_path_factory):
         features = torch.randn(4, 30, 8, generator=generator)
         mask = torch.ones(30, 3, dtype=torch.bool)
         mask[3, 1] = False
-        state.write(torch.arange(30), dict(zip(SUBTASKS, features)), mask)
-        state.advance(epoch)
+        state.observe(torch.arange(30), None, Observed(mask, embeds=dict(zip(SUBTASKS, features))))
+        state.begin_epoch(epoch)
         writer.keep()
     return clips, features.double().numpy(), read_label_history(folder), task
 

@@ -83,7 +83,7 @@ def test_generation_against_faiss_and_scikit_learn(capsys):
     own, other = [], []
     for number in range(4):
         state.epoch = 1
-        times = seconds(lambda: state.advance(2)), seconds(lambda: by_faiss(banks))
+        times = seconds(lambda: state.begin_epoch(2)), seconds(lambda: by_faiss(banks))
         if number:  # the first one warms up
             own.append(times[0])
             other.append(times[1])
@@ -118,7 +118,7 @@ def _peak(pipe) -> None:
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the mark falls to what is resident now
     before = _highest_mib()
-    state.advance(2)
+    state.begin_epoch(2)
     pipe.send(_highest_mib() - before)
 
 
@@ -141,7 +141,7 @@ def test_curve(capsys):
         print()
         for count in CURVE:
             state = label_state(count, subtasks=1)
-            print(f"  N = {count:>7,}{seconds(lambda: state.advance(2)):>10.2f} s", flush=True)  # noqa: B023
+            print(f"  N = {count:>7,}{seconds(lambda: state.begin_epoch(2)):>10.2f} s", flush=True)  # noqa: B023
 
 
 def training_batch(size: int, tokens: int, steps: int) -> dict[str, torch.Tensor]:
@@ -182,6 +182,7 @@ def test_share_of_a_training_step(capsys, tmp_path, width, size):
 
     def whole_step() -> None:
         trainer.compute_loss(model, batch).backward()
+        trainer.observe()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -198,10 +199,15 @@ def test_share_of_a_training_step(capsys, tmp_path, width, size):
 
     output = model(**inputs)
     finished = Finished()
+
+    def losses_and_bank() -> None:
+        trainer.compute_loss(finished, batch).backward()
+        trainer.observe()
+
     whole = statistics.median(seconds(whole_step) for _ in range(8))
-    semantic = statistics.median(seconds(lambda: trainer.compute_loss(finished, batch).backward()) for _ in range(20))
+    semantic = statistics.median(seconds(losses_and_bank) for _ in range(20))
     state = label_state(MOSEI)
-    generation = seconds(lambda: state.advance(2)) / -(-MOSEI // size)
+    generation = seconds(lambda: state.begin_epoch(2)) / -(-MOSEI // size)
     share = (semantic + generation) / (whole + generation)
     with capsys.disabled():
         print(

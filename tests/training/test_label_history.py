@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from modeling_semanticmac.baselines.training_state import Observed
 from modeling_semanticmac.training.label_history import LabelHistoryWriter, read_label_history
 from modeling_semanticmac.training.semantic_labels import SemanticLabels
 from tests.helpers.tiny import EMOTIONS, SENTIMENT
@@ -26,14 +27,14 @@ def run(folder, epochs: int = 4, kept_from: int = 1, task=SENTIMENT, **options) 
     state = SemanticLabels(labels, task, WIDTH, num_neighbors=NEIGHBORS, **options)
     writer = LabelHistoryWriter(folder, IDS, state)
     for epoch in range(1, epochs + 1):
-        state.advance(epoch)
+        state.begin_epoch(epoch)
         if epoch == kept_from - 1:
             writer.resume()
         if epoch >= kept_from:
             writer.keep()
             writer.keep()
         embeds = {subtask: torch.randn(COUNT, WIDTH, generator=generator) for subtask in "STAV"}
-        state.write(torch.arange(COUNT), embeds, mask)
+        state.observe(torch.arange(COUNT), None, Observed(mask, embeds=embeds))
     return state
 
 
@@ -68,7 +69,7 @@ def test_neighbours_equal_those_of_scikit_learn(tmp_path):
     """The bank of the epoch before, searched by brute force; D is the distance over sqrt(d)."""
     state = run(tmp_path, epochs=4)
     bank = state.features.clone()
-    state.advance(5)
+    state.begin_epoch(5)
     writer = LabelHistoryWriter(tmp_path, IDS, state)
     writer.keep()
     history = read_label_history(tmp_path)
@@ -81,8 +82,12 @@ def test_neighbours_equal_those_of_scikit_learn(tmp_path):
 
 def test_fewer_clips_than_neighbours_leave_places_empty(tmp_path):
     state = SemanticLabels(torch.tensor([0.0, 1.0]), SENTIMENT, 1, num_neighbors=3, start_epoch=1)
-    state.write(torch.arange(2), dict.fromkeys("STAV", torch.tensor([[0.0], [1.0]])), torch.ones(2, 3).bool())
-    state.advance(2)
+    state.observe(
+        torch.arange(2),
+        None,
+        Observed(torch.ones(2, 3).bool(), embeds=dict.fromkeys("STAV", torch.tensor([[0.0], [1.0]]))),
+    )
+    state.begin_epoch(2)
     LabelHistoryWriter(tmp_path, ["a", "b"], state).keep()
     assert read_label_history(tmp_path).neighbors(2)[1].tolist() == [[1, -1, -1], [0, -1, -1]]
 

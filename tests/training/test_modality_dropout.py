@@ -89,6 +89,7 @@ def test_a_training_step_takes_what_is_dropped_for_missing(tmp_path):
         torch.manual_seed(7)
         given = batch if trainer is run else drop_modalities(batch, 0.5)
         losses.append(trainer.compute_loss(trainer.model.train(), given))
+        trainer.observe()
     assert losses[0].equal(losses[1])
     torch.manual_seed(7)
     left = kept(drop_modalities(batch, 0.5))

@@ -10,6 +10,7 @@ from transformers import pipeline
 from examples.tiny_models import save_tiny_language_model
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect, TaskSpecification
 from modeling_semanticmac.affect_heads import on_task_scale, task_loss
+from modeling_semanticmac.baselines.training_state import Observed
 from modeling_semanticmac.commands import train
 from modeling_semanticmac.files.atomic_files import write_csv
 from modeling_semanticmac.runs.record import read_predictions
@@ -140,8 +141,12 @@ def test_pairs_share_a_label_by_the_middle_of_the_scale():
 def test_labels_differ_where_their_side_of_the_middle_does():
     """Two clips of stars, 1 and 5, at one place: each label moves to the other's, across the middle, not 0."""
     state = SemanticLabels(torch.tensor([1.0, 5.0]), STARS, 2, num_neighbors=1, start_epoch=1, momentum=False)
-    state.write(torch.arange(2), dict.fromkeys("STAV", torch.zeros(2, 2)), torch.ones(2, 3, dtype=torch.bool))
-    report = state.advance(2)
+    state.observe(
+        torch.arange(2),
+        None,
+        Observed(torch.ones(2, 3, dtype=torch.bool), embeds=dict.fromkeys("STAV", torch.zeros(2, 2))),
+    )
+    report = state.begin_epoch(2)
     assert state.targets(torch.arange(2))["T"].tolist() == [5.0, 1.0]
     assert report["differs_T"] == 1.0 and report["movement_T"] == 4.0
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsRegressor
 
 from modeling_semanticmac import TaskSpecification
+from modeling_semanticmac.baselines.training_state import Observed
 from modeling_semanticmac.training.semantic_labels import SemanticLabels, label_movement
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
@@ -24,7 +25,7 @@ def filled(labels, task, features, mask=None, **options) -> SemanticLabels:
 
 def write(state, features, mask=None):
     mask = torch.ones(len(features), 3, dtype=torch.bool) if mask is None else mask
-    state.write(torch.arange(len(features)), dict.fromkeys("STAV", features), mask)
+    state.observe(torch.arange(len(features)), None, Observed(mask, embeds=dict.fromkeys("STAV", features)))
 
 
 def test_scores_by_hand_over_three_epochs():
@@ -41,16 +42,16 @@ def test_scores_by_hand_over_three_epochs():
     features = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0]]) * STEP
     state = filled(labels, SENTIMENT, features, num_neighbors=2, start_epoch=1)
     clips = torch.arange(5)
-    assert state.advance(1) == {}
+    assert state.begin_epoch(1) == {}
     assert all(target.equal(labels) for target in state.targets(clips).values())
-    report = state.advance(2)
+    report = state.begin_epoch(2)
     second = [0.3125, 7 / 6, -0.4791667, 8 / 3, 4 / 3]
     for target in state.targets(clips).values():
         assert target.tolist() == pytest.approx(second, abs=1e-6)
     assert report["weight_T"] == pytest.approx((9 / 32 + 1 / 2 + 9 / 32 + 1 / 4 + 1 / 4) / 5, abs=1e-6)
     assert report["movement_T"] == pytest.approx((0.46875 + 1.25 + 0.78125 + 0.5 + 0.5) / 5, abs=1e-6)
     assert report["differs_T"] == pytest.approx(1 / 5)  # the zero of clip 0 became positive
-    state.advance(3)
+    state.begin_epoch(3)
     third = [0.390625, 0.9583333, -0.3489583, 2.5833333, 1.4166667]
     for target in state.targets(clips).values():
         assert target.tolist() == pytest.approx(third, abs=1e-6)
@@ -62,10 +63,10 @@ def test_classes_by_hand_over_three_epochs():
     """
     features = torch.tensor([[0.0], [1.0], [9.0], [10.0]]) * STEP
     state = filled(torch.tensor([0, 1, 2, 2]), THREE, features, num_neighbors=1, start_epoch=1)
-    state.advance(2)
+    state.begin_epoch(2)
     expected = [[2 / 3, 1 / 3, 0], [1 / 3, 2 / 3, 0], [0, 0, 1], [0, 0, 1]]
     torch.testing.assert_close(state.targets(torch.arange(4))["V"], torch.tensor(expected))
-    state.advance(3)
+    state.begin_epoch(3)
     expected = [[7 / 12, 5 / 12, 0], [5 / 12, 7 / 12, 0], [0, 0, 1], [0, 0, 1]]
     torch.testing.assert_close(state.targets(torch.arange(4))["S"], torch.tensor(expected))
 
@@ -74,7 +75,7 @@ def test_without_momentum_the_history_does_not_count():
     features = torch.tensor([[0.0], [1.0]]) * STEP
     state = filled(torch.tensor([0.0, 2.0]), SENTIMENT, features, num_neighbors=1, start_epoch=1, momentum=False)
     for epoch in (2, 3):
-        state.advance(epoch)
+        state.begin_epoch(epoch)
         assert state.targets(torch.arange(2))["A"].tolist() == pytest.approx([1.0, 1.0])
 
 
@@ -122,7 +123,7 @@ def test_labels_stay_in_range_and_on_the_simplex(drawn):
     task, labels, features, options = drawn
     state = SemanticLabels(labels, task, features.shape[2], **options)
     for epoch, bank in enumerate(features, start=1):
-        state.advance(epoch)
+        state.begin_epoch(epoch)
         if epoch <= options["start_epoch"]:
             assert state.labels.equal(state.ground_truth.expand(4, -1, -1))
         low, high = state.ground_truth.min(), state.ground_truth.max()
@@ -141,8 +142,8 @@ def test_permuting_the_clips_permutes_the_labels(drawn, seed):
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed + 1))
     plain, permuted = (filled(y, task, x, **options) for y, x in ((labels, bank), (labels[order], bank[order])))
     for epoch in (2, 3, 4, 5):
-        plain.advance(epoch)
-        permuted.advance(epoch)
+        plain.begin_epoch(epoch)
+        permuted.begin_epoch(epoch)
     torch.testing.assert_close(permuted.labels, plain.labels[:, order], atol=1e-6, rtol=1e-5)
 
 
@@ -152,7 +153,7 @@ def test_a_missing_modality_has_no_row_and_is_nobodys_neighbour():
     state = filled(
         torch.tensor([0.0, 3.0, -2.0]), SENTIMENT, features, mask, num_neighbors=1, start_epoch=1, momentum=False
     )
-    state.advance(2)
+    state.begin_epoch(2)
     assert state.targets(torch.arange(3))["A"].tolist() == pytest.approx(
         [-1.0, 3.0, -1.0]
     )  # clips 0 and 2 meet half way
@@ -162,25 +163,29 @@ def test_a_missing_modality_has_no_row_and_is_nobodys_neighbour():
 
 def test_an_unseen_clip_keeps_its_label():
     state = SemanticLabels(torch.tensor([0.0, 2.0, 3.0]), SENTIMENT, 1, num_neighbors=5, start_epoch=1)
-    state.write(torch.tensor([0, 1]), dict.fromkeys("STAV", torch.zeros(2, 1)), torch.ones(2, 3, dtype=torch.bool))
-    state.advance(2)
+    state.observe(
+        torch.tensor([0, 1]),
+        None,
+        Observed(torch.ones(2, 3, dtype=torch.bool), embeds=dict.fromkeys("STAV", torch.zeros(2, 1))),
+    )
+    state.begin_epoch(2)
     assert state.targets(torch.tensor([2]))["S"].item() == 3.0
     empty = SemanticLabels(torch.tensor([1.0]), SENTIMENT, 1, start_epoch=1)
-    assert empty.advance(2) == {} and empty.targets(torch.tensor([0]))["S"].item() == 1.0
+    assert empty.begin_epoch(2) == {} and empty.targets(torch.tensor([0]))["S"].item() == 1.0
 
 
 def test_state_is_restored_and_an_epoch_is_not_made_twice():
     torch.manual_seed(0)
     labels, features = torch.randn(20).clamp(-3, 3), torch.randn(20, 4)
     state = filled(labels, SENTIMENT, features, start_epoch=1)
-    state.advance(2)
+    state.begin_epoch(2)
     again = SemanticLabels(labels, SENTIMENT, 4, start_epoch=1)
     again.load_state_dict({name: value.clone() for name, value in state.state_dict().items()})
-    assert again.advance(2) == {}  # resumed within epoch 2
+    assert again.begin_epoch(2) == {}  # resumed within epoch 2
     write(state, features * 2)
     write(again, features * 2)
-    state.advance(3)
-    again.advance(3)
+    state.begin_epoch(3)
+    again.begin_epoch(3)
     assert again.labels.equal(state.labels) and again.epoch == 3
     with pytest.raises(ValueError, match="shape"):
         SemanticLabels(labels[:5], SENTIMENT, 4).load_state_dict(state.state_dict())
