@@ -2,6 +2,8 @@
 III-E, eq. 13-15).
 """
 
+import logging
+import time
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,9 @@ from ..baselines.training_state import Observed
 from ..configuration_semanticmac import MODALITIES, SUBTASK_NAMES, SUBTASKS, TaskSpecification
 from .nearest_neighbors import nearest_neighbors
 
+logger = logging.getLogger(__name__)
+
+LONG_SECONDS = 60  # label generation that takes longer is mentioned in the log
 # Column of the modality mask that a semantic-specific sub-task needs; M and S answer from whatever is present.
 SUBTASK_MODALITY = {subtask: MODALITIES.index(name) for subtask, name in SUBTASK_NAMES.items() if name in MODALITIES}
 
@@ -157,7 +162,7 @@ class SemanticLabels:
         self.epoch = epoch
         if epoch <= self.start_epoch:
             return {}
-        report = {}
+        report, start = {}, time.perf_counter()
         for position, subtask in enumerate(SUBTASKS):
             rows = self.present[position].nonzero().flatten()
             if len(rows) == 0:
@@ -175,6 +180,10 @@ class SemanticLabels:
             report[f"weight_{subtask}"] = found.weight.mean().item()
             report[f"movement_{subtask}"] = found.movement.abs().sum(dim=1).mean().item()
             report[f"differs_{subtask}"] = self._differs(target, truth).float().mean().item()
+        seconds = time.perf_counter() - start
+        if seconds > LONG_SECONDS:
+            count = len(self.ground_truth)
+            logger.info("The pseudo labels of epoch %d took %.0f s for %d clips.", epoch, seconds, count)
         return report
 
     def after_step(self, model: torch.nn.Module) -> None:

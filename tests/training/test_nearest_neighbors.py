@@ -4,8 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
+from modeling_semanticmac.training import nearest_neighbors as module
+from modeling_semanticmac.training.nearest_neighbors import SPARE, nearest_neighbors
 
 
 def by_scikit_learn(features: torch.Tensor, k: int):
@@ -22,6 +24,88 @@ def by_definition(features: torch.Tensor, k: int):
     squared.fill_diagonal_(float("inf"))
     found = squared.sort(dim=1, stable=True)
     return found.values[:, :k].sqrt(), found.indices[:, :k]
+
+
+def bank(count: int, width: int, spread: float, centres: int, seed: int = 0) -> torch.Tensor:
+    """Return rows around centres, normalised as a LayerNorm leaves them."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(centres, width, generator=generator)[torch.randint(centres, (count,), generator=generator)]
+    rows = rows + spread * torch.randn(count, width, generator=generator)
+    return torch.nn.functional.layer_norm(rows, (width,))
+
+
+def heap(count: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Return rows of which every second one is zero, nearer to all others than these are to each other."""
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    rows[::2] = 0
+    return rows
+
+
+class Differences(TorchDispatchMode):
+    """The number of differences that are computed, and the bytes of the largest tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = self.largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if torch.is_tensor(found):
+            self.largest = max(self.largest, found.untyped_storage().nbytes())
+            if function.overloadpacket in (torch.ops.aten.sub, torch.ops.aten.sub_) and found.is_floating_point():
+                self.count += found.numel()
+        return found
+
+
+HARD = {
+    "spread": bank(400, 24, 1.0, 20),
+    "clustered": bank(400, 24, 0.03, 3),
+    "tightly clustered": bank(400, 24, 1e-3, 3),
+    "clusters as wide as their rounding": bank(400, 24, 1e-6, 4),
+    "clusters of equal rows": bank(400, 24, 0.0, 4),
+    "one cluster of equal rows": bank(400, 24, 0.0, 1),
+    "a heap of equal rows": heap(400, 24),
+    "pairs of equal rows": bank(200, 24, 1.0, 20).repeat(2, 1),
+    "one distance everywhere": torch.eye(200),
+    "a line of equal steps": torch.arange(300.0)[:, None] * torch.tensor([[0.1, 0.0]]),
+    "tiny": 1e-19 * bank(300, 24, 1.0, 20),
+    "below the range of squares": 1e-25 * bank(300, 24, 1.0, 20),
+    "above the range of squares": 1e25 * bank(300, 24, 1.0, 20),
+    "half precision": bank(400, 24, 0.1, 3).half(),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("memory", [2**27, 2**15])
+def test_hard_features(name, memory):
+    """Neighbours and distances are those of the definition, to the last bit, for all rows or for some."""
+    features, some = HARD[name], torch.arange(1, len(HARD[name]), 3)
+    expected = by_definition(features, 10)
+    for found, value in zip(nearest_neighbors(features, 10, memory), expected):
+        assert found.equal(value)
+    for found, value in zip(nearest_neighbors(features, 10, memory, some), expected):
+        assert found.equal(value[some])
+
+
+@pytest.mark.parametrize(("name", "most"), [("clustered", 2.1), ("clusters as wide as their rounding", 8)])
+def test_clustered_features_cost_little_more(name, most):
+    """Differences are computed for a few candidates of each row, never for all pairs, and pieces stay small."""
+    features = HARD[name]
+    memory = 2**16
+    with Differences() as differences:
+        nearest_neighbors(features, 10, memory)
+    count, width = features.shape
+    assert differences.count <= most * count * (10 + SPARE) * width < 0.35 * count**2 * width
+    assert differences.largest <= max(memory, 8 * count * (width + 2))
+
+
+def test_devices_without_float64_search_on_the_cpu(monkeypatch):
+    """As on MPS: the same neighbours, distances rounded to float32."""
+    features = HARD["clustered"]
+    distances, indices = nearest_neighbors(features, 10)
+    monkeypatch.setattr(module, "NO_FLOAT64", ("cpu",))
+    rounded, same = nearest_neighbors(features, 10)
+    assert same.equal(indices) and rounded.equal(distances.float())
 
 
 @pytest.mark.parametrize(("count", "width", "k"), [(500, 8, 10), (333, 64, 1), (40, 3, 20), (12, 4, 10)])
@@ -73,6 +157,8 @@ def test_too_few_rows_and_bad_input():
     assert nearest_neighbors(torch.randn(3, 3), 5)[1].shape == (3, 2)
     with pytest.raises(ValueError, match="diverged"):
         nearest_neighbors(torch.tensor([[float("nan")], [0.0]]), 1)
+    with pytest.raises(ValueError, match="too large"):
+        nearest_neighbors(1e200 * torch.randn(40, 3, dtype=torch.float64), 2)
     with pytest.raises(ValueError, match="at least 1"):
         nearest_neighbors(torch.randn(3, 3), 0)
 

@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from modeling_semanticmac import TaskSpecification
 from modeling_semanticmac.baselines.training_state import Observed
+from modeling_semanticmac.training import semantic_labels
 from modeling_semanticmac.training.semantic_labels import SemanticLabels, label_movement
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
@@ -55,6 +56,16 @@ def test_scores_by_hand_over_three_epochs():
     third = [0.390625, 0.9583333, -0.3489583, 2.5833333, 1.4166667]
     for target in state.targets(clips).values():
         assert target.tolist() == pytest.approx(third, abs=1e-6)
+
+
+def test_long_label_generation_is_logged(monkeypatch, caplog):
+    labels, features = torch.tensor([0.0, 2.0]), torch.tensor([[0.0], [1.0]])
+    with caplog.at_level("INFO", semantic_labels.__name__):
+        filled(labels, SENTIMENT, features, start_epoch=1).begin_epoch(2)
+        assert not caplog.messages
+        monkeypatch.setattr(semantic_labels, "LONG_SECONDS", 0)
+        filled(labels, SENTIMENT, features, start_epoch=1).begin_epoch(2)
+    assert caplog.messages == ["The pseudo labels of epoch 2 took 0 s for 2 clips."]
 
 
 def test_classes_by_hand_over_three_epochs():
