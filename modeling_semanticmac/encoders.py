@@ -1,4 +1,4 @@
-"""The frozen towers by reference: which encoder, its front end, its embeddings of a batch (eq. 2).
+"""The frozen towers by reference: which encoder, its front end, the embeddings of a model's raw media (eq. 2).
 
 ImageBind's towers are the default. Any vision or audio encoder of transformers can take their place, pooled to one
 vector a frame or window.
@@ -25,8 +25,9 @@ from transformers import (
 
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
 from .configuration_semanticmac import MEDIA_MODALITIES
-from .feature_extraction_imagebind import ImageBindFeatureExtractor, sound_inputs
-from .image_processing_imagebind import ImageBindImageProcessor, picture_inputs
+from .encoder_outputs import choose_layers, chosen_layers, embed_batch, embedding_width
+from .feature_extraction_imagebind import ImageBindFeatureExtractor
+from .image_processing_imagebind import ImageBindImageProcessor
 from .modeling_imagebind import (
     ImageBindAudioModel,
     ImageBindPreTrainedModel,
@@ -54,13 +55,17 @@ IMAGEBIND = {
 
 
 def encoder_reference(name_or_path: str | os.PathLike, encoder: nn.Module, revision: str | None = None) -> dict:
-    """Return how a checkpoint names a tower: repository or absolute folder, revision, hash of the weights."""
+    """Return how a checkpoint names a tower: repository or absolute folder, revision, hash of the weights, and the
+    hidden layers where they were chosen.
+    """
+    layers = chosen_layers(encoder)
     return {
         # A relative folder would be looked for where the checkpoint is used, and then taken for a repository.
         "name_or_path": os.path.abspath(name_or_path) if os.path.isdir(name_or_path) else str(name_or_path),
         "revision": revision,
         "subfolder": None,
         "weights_hash": weights_hash(encoder),
+        **({} if layers is None else {"layers": f"{layers[0]}-{layers[-1]}"}),
     }
 
 
@@ -92,19 +97,21 @@ def load_encoder(reference: Mapping[str, Any], modality: str) -> PreTrainedModel
     """Load a frozen tower in single precision, in evaluation mode, without gradients.
 
     Args:
-        reference: `name_or_path` and, where needed, `revision`, `subfolder`, `weights_hash`.
-        modality: "vision" or "audio"; of a model with several towers (CLIP, SigLIP, CLAP) this one is taken.
+        reference: `name_or_path` and, where needed, `revision`, `subfolder`, `weights_hash`, and `layers` as
+            `parse_layers` takes them.
+        modality: "vision" or "audio"; of a model with several towers (CLIP, SigLIP, CLAP) this one is taken, of an
+            encoder-decoder (Whisper) the encoder.
 
     Raises:
-        ValueError: the weights are not those that the reference names, or the checkpoint lacks some.
+        ValueError: the weights are not those that the reference names, the checkpoint lacks some, or the tower has no
+            such layers.
     """
     reference = _pinned(reference)
     name, where = reference["name_or_path"], _where(reference)
-    config = _load_config(reference)
-    model_class = IMAGEBIND[config.model_type].model if config.model_type in IMAGEBIND else AutoModel
+    model_class = _model_class(_load_config(reference))
     model, info = model_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **where)
     missing = sorted(info["missing_keys"])
-    encoder = getattr(model, f"{modality}_model", model)
+    encoder = _tower(model, modality)
     if missing and all(key.startswith("pooler.") for key in missing):
         encoder.pooler = None  # trained without one: its random weights would say nothing
     elif missing:
@@ -120,7 +127,33 @@ def load_encoder(reference: Mapping[str, Any], modality: str) -> PreTrainedModel
             f"the {modality} encoder at {name} has weights of hash {found}; this model was made with {expected}. Use "
             "the revision that it names, or extract the embeddings and train again."
         )
+    choose_layers(encoder, reference.get("layers"))
     return encoder.eval().requires_grad_(False)
+
+
+def _model_class(config: PreTrainedConfig) -> type:
+    """Return the class that loads a tower.
+
+    A tower of an encoder-decoder that was saved beside a model is the encoder alone, which AutoModel does not know.
+    """
+    if config.model_type in IMAGEBIND:
+        return IMAGEBIND[config.model_type].model
+    saved = (config.architectures or [""])[0]
+    if config.is_encoder_decoder and saved.endswith("Encoder"):
+        with torch.device("meta"):
+            encoder = AutoModel.from_config(config).get_encoder()
+        if type(encoder).__name__ == saved:
+            return type(encoder)
+    return AutoModel
+
+
+def _tower(model: PreTrainedModel, modality: str) -> PreTrainedModel:
+    """Return the tower of a modality within a model; the model where it is the tower."""
+    if hasattr(model, f"{modality}_model"):
+        return getattr(model, f"{modality}_model")
+    if model.config.is_encoder_decoder and hasattr(model, "decoder"):
+        return model.get_encoder()
+    return model
 
 
 def load_front_end(reference: Mapping[str, Any], modality: str):
@@ -134,21 +167,26 @@ def load_front_end(reference: Mapping[str, Any], modality: str):
 
 
 def load_towers(
-    references: Mapping[str, Mapping[str, Any]], num_crops: int | None = None
+    references: Mapping[str, Mapping[str, Any]], num_crops: int | None = None, audio_layers: str | None = None
 ) -> tuple[dict[str, PreTrainedModel], dict]:
     """Load towers and front ends by reference.
 
     Args:
         references: "vision" and "audio", each as `load_encoder` takes it; one or both may be absent.
         num_crops: crops a frame; None: as the front end does by default.
+        audio_layers: hidden layers of the audio tower whose mean is its embedding, as `parse_layers` takes them.
 
     Returns:
         The named towers, and the front ends of both modalities, ImageBind's where no tower is named.
 
     Raises:
-        ValueError: num_crops for a front end that crops in its own way.
+        ValueError: num_crops for a front end that crops in its own way; layers that no tower has.
     """
     pinned = {modality: _pinned(reference) for modality, reference in references.items()}
+    if audio_layers is not None:
+        if "audio" not in pinned:
+            raise ValueError("--audio_layers needs an audio encoder, whose layers they are; leave it out, or name one.")
+        pinned["audio"]["layers"] = audio_layers
     encoders = {modality: load_encoder(reference, modality) for modality, reference in pinned.items()}
     front_ends: dict[str, Any] = {"vision": ImageBindImageProcessor(), "audio": ImageBindFeatureExtractor()}
     front_ends |= {modality: load_front_end(reference, modality) for modality, reference in pinned.items()}
@@ -178,43 +216,6 @@ def _load_config(reference: Mapping[str, Any]) -> PreTrainedConfig:
     name, where = reference["name_or_path"], _where(reference)
     kind = PreTrainedConfig.get_config_dict(name, **where)[0].get("model_type")
     return (IMAGEBIND[kind].config if kind in IMAGEBIND else AutoConfig).from_pretrained(name, **where)
-
-
-@torch.no_grad()
-def embed_batch(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
-    """Compute one embedding a frame or window: (n, ...) -> float32 (n, D).
-
-    ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model has
-    one, else the mean of the last hidden states over tokens or time. Pairs of frames, (n, 3, 2, H, W), are one input
-    for ImageBind; an image encoder sees each frame, and the mean of the two embeddings is taken.
-    """
-    if inputs.ndim == 5 and encoder.config.model_type not in IMAGEBIND:
-        frames = inputs.transpose(1, 2)  # (n, 2, 3, H, W)
-        return embed_batch(encoder, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(dim=1)  # (n, D)
-    output = encoder(inputs)
-    for name in ("embeds", "image_embeds", "audio_embeds", "pooler_output"):
-        found = getattr(output, name, None)
-        if found is not None:
-            return found.flatten(1).float()  # convolutional encoders pool to (n, D, 1, 1)
-    hidden = output.last_hidden_state  # (n, L, D), or (n, D, H, W) of convolutional encoders
-    return (hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)).float()  # (n, D)
-
-
-def embedding_width(encoder: PreTrainedModel) -> int:
-    """Return D of `embed_batch`, from the configuration.
-
-    Raises:
-        ValueError: the configuration does not state it.
-    """
-    config: Any = encoder.config  # each kind of tower has fields of its own
-    # projection_dim is the width only where the model projects; a CLIP tower's configuration has it without using it.
-    projects = config.model_type in IMAGEBIND or type(encoder).__name__.endswith("WithProjection")
-    width = config.projection_dim if projects else getattr(config, "hidden_size", None)
-    if width is None:
-        width = (getattr(config, "hidden_sizes", None) or [None])[-1]
-    if width is None:
-        raise ValueError(f"the configuration of {type(encoder).__name__} has no hidden_size; use another encoder.")
-    return width
 
 
 class SharedEncoders(dict[str, PreTrainedModel]):
@@ -293,4 +294,4 @@ class EncodersByReference:
         return any(reference is not None and os.path.isdir(reference["name_or_path"] or "") for reference in references)
 
 
-__all__ = ["picture_inputs", "sound_inputs"]
+__all__ = ["embed_batch", "embedding_width", "encoder_reference", "load_encoder", "load_front_end", "load_towers"]

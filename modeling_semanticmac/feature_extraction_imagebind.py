@@ -8,7 +8,6 @@ import functools
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,8 @@ HOP_SECONDS = 0.010
 PREEMPHASIS = 0.97
 LOWEST_FREQUENCY = 20.0  # Hz; the highest is half the sampling rate
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
+STEP_SECONDS = 0.020  # one time step of encoders of speech
+SHORTEST_STEPS = 2  # of a sound window: their convolutions need 25 ms
 WINDOWS_AT_A_TIME = 4  # bounds the memory of the framed signal; more at a time is slower: it leaves the cache
 
 # Shares of the channels in the mono mix before they are scaled to a sum of one: ITU-R BS.775. The centre carries the
@@ -266,12 +267,17 @@ def sound_inputs(
 ) -> torch.Tensor:
     """Turn sound windows into the inputs of an audio tower.
 
+    Waveforms and Whisper's spectrograms are as long as the window, not as long as the front end would pad them (30 s
+    for Whisper). A shorter window ends with its own sound, in steps of 20 ms; behind its end, where others of the same
+    call go on, there is NaN, which `embed_batch` cuts off. Front ends of a fixed size (ImageBind, AST) pad with
+    silence.
+
     Args:
         feature_extractor: ImageBindFeatureExtractor, or one of transformers for waveforms (HuBERT, WavLM) or
-            spectrograms (AST).
+            spectrograms (Whisper, AST).
         windows: mono sound, float32 (samples,) each.
         sampling_rate: Hz of the windows; must be the feature extractor's.
-        num_samples: of a full window; shorter ones are padded with silence, so that all inputs have one shape.
+        num_samples: of a full window; longer ones are cut.
 
     Returns:
         float32 (n, ...), as the tower takes it.
@@ -281,19 +287,35 @@ def sound_inputs(
         return feature_extractor(windows, sampling_rate=sampling_rate)["input_features"]
     name = feature_extractor.model_input_names[0]
     windows = [torch.as_tensor(window, dtype=torch.float32)[:num_samples] for window in windows]
-    options: dict[str, Any] = {}
-    if "padding" in parameters and parameters["padding"].default is False:
-        # A waveform extractor: with a mask requested it normalises the sound and then pads; without one it pads first.
-        options = {
-            "padding": "max_length",
-            "max_length": num_samples,
-            "truncation": True,
-            "return_attention_mask": True,
-        }
-    else:
-        windows = [F.pad(window, (0, num_samples - len(window))) for window in windows]
-    sounds = [window.numpy() for window in windows]
-    return feature_extractor(sounds, sampling_rate=sampling_rate, return_tensors="pt", **options)[name]
+    padding = parameters["padding"].default if "padding" in parameters else None
+    if padding is not False and padding != "max_length":
+        sounds = [F.pad(window, (0, num_samples - len(window))).numpy() for window in windows]
+        return feature_extractor(sounds, sampling_rate=sampling_rate, return_tensors="pt")[name]
+    # A waveform extractor normalises the sound and then pads where a mask is requested; without one it pads first.
+    step, hop = _steps_of(feature_extractor, sampling_rate)
+    full = num_samples if hop == 1 else math.ceil(num_samples / step) * step
+    made = feature_extractor(
+        [window.numpy() if len(window) else np.zeros(1, dtype=np.float32) for window in windows],
+        sampling_rate=sampling_rate,
+        return_tensors="pt",
+        padding="max_length",
+        max_length=full,
+        truncation=True,
+        return_attention_mask=True,
+    )[name]  # (n, samples), or (n, mel, frames)
+    own = [min(full, max(SHORTEST_STEPS, math.ceil(len(window) / step)) * step) // hop for window in windows]
+    for row, length in zip(made, own):
+        row[..., length:] = torch.nan
+    return made[..., : max(own, default=0)]
+
+
+def _steps_of(feature_extractor, sampling_rate: int) -> tuple[int, int]:
+    """Return the samples of a step in which windows are measured, and the samples of one value of the inputs.
+
+    Whisper's encoder makes one step of two spectrogram frames; encoders of waveforms mostly make one of 20 ms.
+    """
+    hop = getattr(feature_extractor, "hop_length", None)
+    return (2 * hop, hop) if hop else (round(STEP_SECONDS * sampling_rate), 1)
 
 
 __all__ = [

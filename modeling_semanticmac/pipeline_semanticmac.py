@@ -17,6 +17,7 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from .clip_input import media_files, source_name, table_rows
 from .clip_reading import read_clip
 from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecification
+from .encoder_outputs import join_inputs
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
 
@@ -296,7 +297,7 @@ class SemanticMACPipeline(Pipeline):
         present = [stream for stream in streams if stream is not None]
         if not present:
             return {}
-        frames = torch.cat(present)[None]  # (1, sum T, ...)
+        frames = join_inputs(present)[None]  # (1, sum T, ...)
         mask = torch.ones(frames.shape[:2], dtype=torch.long, device=frames.device)
         dtype = self.model.dtype
         with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):

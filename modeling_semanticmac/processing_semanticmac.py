@@ -15,8 +15,9 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from .clip_sampling import MediaClip, frame_times, pad_streams, waveform_windows, window_starts
-from .encoders import picture_inputs, sound_inputs
-from .image_processing_imagebind import frame_groups, is_one_colour
+from .encoder_outputs import fill_up, join_inputs
+from .feature_extraction_imagebind import sound_inputs
+from .image_processing_imagebind import frame_groups, is_one_colour, picture_inputs
 from .media_decoding import Media, MediaError, check_audio_stream
 from .media_info import BLANK
 from .text_encoding import encode_text, is_missing
@@ -116,7 +117,8 @@ class SemanticMACProcessor(ProcessorMixin):
             `input_ids`, `attention_mask` (B, L), and `token_type_ids` where the tokenizer has them;
             `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with vision_window "clip", the crops of one time
             next to each other; `vision_mask` (B, T_v);
-            `input_features` (B, T_a, 1, M, F); `audio_mask` (B, T_a).
+            `input_features` (B, T_a, 1, M, F), or what another feature extractor returns, with NaN behind the end of
+            a window that is shorter than others of the batch; `audio_mask` (B, T_a).
             A modality that a clip lacks is an all-zero row of its mask; one that the whole batch lacks is left out. A
             picture of one colour throughout and silent sound count as lacking.
 
@@ -140,7 +142,7 @@ class SemanticMACProcessor(ProcessorMixin):
         if not all(map(is_missing, texts)):
             batch.update(self.encode_text(texts, contexts, max_length, padding))
         for (name, mask), streams in zip(STREAMS, zip(*encoded)):
-            batch.update(pad_streams(name, mask, streams))
+            batch.update(pad_streams(name, mask, fill_up(streams)))
         if return_tensors == "np":
             batch = {name: value.numpy() for name, value in batch.items()}
         return BatchFeature(batch)
@@ -180,7 +182,7 @@ class SemanticMACProcessor(ProcessorMixin):
                 if modality not in modalities:
                     continue
                 try:
-                    encoded[name] = torch.cat(list(reader(clip)))
+                    encoded[name] = join_inputs(list(reader(clip)))
                 except MediaError as error:
                     missing[modality] = error.reason
                     errors.append(error)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from modeling_semanticmac.encoders import picture_inputs, sound_inputs
-from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor
-from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor
+from modeling_semanticmac.feature_extraction_imagebind import ImageBindFeatureExtractor, sound_inputs
+from modeling_semanticmac.image_processing_imagebind import ImageBindImageProcessor, picture_inputs
 
 SIZE = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
 
@@ -61,13 +60,35 @@ def test_imagebind_sounds(windows):
 
 
 def test_waveforms_are_normalised_before_silence_is_added(windows):
+    """Silence fills the last 20 ms of a window (500 samples: 640); behind it there is nothing."""
     found = sound_inputs(Wav2Vec2FeatureExtractor(), windows, 16000, 16000)
     assert found.shape == (3, 16000)
-    for row, window in zip(found, windows):
+    for row, window, end in zip(found, windows, (8000, 16000, 640)):
         sound = window.numpy()
         expected = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
         np.testing.assert_allclose(row[: len(sound)].numpy(), expected, rtol=1e-5, atol=1e-5)
-        assert not row[len(sound) :].any()
+        assert not row[len(sound) : end].any() and row[end:].isnan().all()
+
+
+def test_windows_that_are_all_short_are_not_padded(windows):
+    assert sound_inputs(Wav2Vec2FeatureExtractor(), [windows[0], windows[2]], 16000, 16000).shape == (2, 8000)
+    assert sound_inputs(Wav2Vec2FeatureExtractor(), [torch.zeros(0)], 16000, 16000).shape == (1, 640)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.999, 30.0])
+def test_whisper_gets_windows_as_long_as_asked(windows, seconds):
+    """The spectrogram is the one that transformers makes of the padded 30 s, cut where the window ends.
+
+    It is floored 80 dB below its loudest value, which is the same in both. A pair of frames is one step.
+    """
+    extractor = WhisperFeatureExtractor(feature_size=20)
+    found = sound_inputs(extractor, windows, 16000, round(seconds * 16000))
+    assert found.shape == (3, 20, 100)
+    for row, window, frames in zip(found, windows, (50, 100, 4)):
+        whole = extractor(window.numpy(), sampling_rate=16000, return_tensors="pt")["input_features"]
+        assert whole.shape == (1, 20, 3000)
+        torch.testing.assert_close(row[:, : frames - 2], whole[0, :, : frames - 2], rtol=1e-4, atol=1e-4)
+        assert row[:, :frames].isfinite().all() and row[:, frames:].isnan().all()
 
 
 @pytest.mark.parametrize("long", [16000, 20000])

@@ -51,6 +51,9 @@ class ExtractionArguments:
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
     audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+    audio_layers: str | None = _option(
+        "Hidden layers of the audio tower whose mean is used: last (default), last4, 6-12 or all."
+    )
 
     frames_per_second: float | None = _option("Frames and audio windows a second (default 2).")
     num_frames: int | None = _option("A fixed number of frames and windows a clip, instead of frames_per_second.")
@@ -78,9 +81,11 @@ class ExtractionArguments:
         unknown = set(self.splits) - set(SPLITS)
         if unknown:
             raise ValueError(f"unknown split(s) {', '.join(sorted(unknown))}; expected {', '.join(SPLITS)}.")
-        given = [name for name in SAMPLING if getattr(self, name) is not None]
+        given = [name for name in (*SAMPLING, "audio_layers") if getattr(self, name) is not None]
         if self.model is not None and given:
             raise ValueError(f"--{given[0]} is set by the model; leave it out, or name towers instead of --model.")
+        if self.audio_layers is not None and self.audio_encoder is None:
+            raise ValueError("--audio_layers needs --audio_encoder, the tower whose layers they are.")
 
 
 SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "num_crops")
@@ -136,7 +141,7 @@ def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
         name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
         if name is not None:
             references[modality] = {"name_or_path": name, "revision": revision}
-    encoders, front_ends = load_towers(references, args.num_crops)
+    encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
     }

@@ -7,7 +7,7 @@ from collections import deque
 import torch
 from torch import nn
 
-from ..encoders import embed_batch
+from ..encoder_outputs import embed_batch, join_inputs
 
 IN_FLIGHT = 2  # batches that a GPU may compute while the next one is prepared
 
@@ -105,8 +105,8 @@ class FramePacker:
 
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """Return one tensor on the device; a GPU receives it through pinned memory, asynchronously."""
-        if self.device.type != "cuda":
-            return torch.cat(inputs).to(self.device)
+        if self.device.type != "cuda" or len({part.shape[1:] for part in inputs}) > 1:
+            return join_inputs(inputs).to(self.device)
         shape = (sum(map(len, inputs)), *inputs[0].shape[1:])
         pinned = torch.empty(shape, dtype=inputs[0].dtype, pin_memory=True)
         return torch.cat(inputs, out=pinned).to(self.device, non_blocking=True)

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..embedding_store import ClipRecord
 from ..embedding_store.writer import StoreWriter
-from ..encoders import picture_inputs
+from ..image_processing_imagebind import picture_inputs
 from .clip_decoding import ClipReader, ClipTask
 from .frame_packing import Clip, FramePacker
 from .report import Outcome

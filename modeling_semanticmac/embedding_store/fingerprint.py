@@ -10,7 +10,7 @@ import xxhash
 from torch import nn
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
-from ..encoders import embedding_width
+from ..encoder_outputs import IMAGEBIND_TYPES, embedding_width
 from ..modeling_imagebind import weights_hash
 
 FINGERPRINT = "fingerprint.json"
@@ -51,6 +51,9 @@ def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: st
             fingerprint[modality]["window"] = getattr(processor, WINDOWS[modality])
     if fingerprint["audio"] is not None:
         fingerprint["audio"]["audio_stream"] = processor.audio_stream
+        if encoders["audio"].config.model_type not in IMAGEBIND_TYPES:
+            # Earlier versions padded short windows with silence and let it count.
+            fingerprint["audio"]["short_windows"] = "own length"
     return _plain(fingerprint)
 
 

@@ -26,6 +26,9 @@ class ModelArguments:
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
     audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+    audio_layers: str | None = _option(
+        "Hidden layers of the audio tower whose mean is used: last (default), last4, 6-12 or all."
+    )
     include_encoders: bool | None = _option(
         "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can "
         "load."

@@ -112,6 +112,8 @@ class Run:
             name, reference = getattr(args, f"{modality}_encoder"), getattr(config, f"{modality}_encoder") or {}
             if name is not None:
                 given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
+            if modality == "audio" and args.audio_layers is not None:
+                given["audio_layers"] = (args.audio_layers, reference.get("layers") or "its own")
         for name in ("language_model_revision", "vision_encoder_revision", "audio_encoder_revision"):
             if getattr(args, name) is not None:
                 given[name] = (getattr(args, name), "its own")
@@ -140,7 +142,7 @@ class Run:
                     "out of --modalities."
                 )
             references[modality] = {"name_or_path": name, "revision": revision}
-        encoders, front_ends = load_towers(references, args.num_crops)
+        encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
         fields = args.config_fields()
         for modality, encoder in encoders.items():
             fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
