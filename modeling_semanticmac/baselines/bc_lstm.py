@@ -44,7 +44,6 @@ class BcLSTM(Fusion):
     """
 
     Options = BcLSTMOptions
-    level = "dialogue"
 
     def __init__(self, options: BcLSTMOptions, widths: dict[str, int], task):
         super().__init__(options, widths, task)

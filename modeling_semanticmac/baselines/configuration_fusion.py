@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from huggingface_hub.dataclasses import strict, type_validator
 
 from ..configuration_semanticmac import AffectConfig
-from .registry import load_system
+from .registry import find_system, load_system
 
 LANGUAGE_MODEL_USES = ("frozen", "tuned")
 TEXT_SUMMARIES = ("first", "mean", "last")
@@ -49,6 +49,11 @@ class FusionConfig(AffectConfig):
         self.options = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
         if self.language_model is None:
             self.language_model = system.language_model
+        if self.language_model == "tuned" and find_system(self.architecture).level == "dialogue":
+            raise ValueError(
+                f"language_model is 'tuned'; {self.architecture} reads whole dialogues, for which the language model "
+                "is frozen. Leave it out."
+            )
         if self.text_summary is None:
             self.text_summary = "last" if self.get_text_config().model_type == "xlnet" else "first"
         for name, allowed in (("language_model", LANGUAGE_MODEL_USES), ("text_summary", TEXT_SUMMARIES)):

@@ -14,6 +14,7 @@ from ..task_specification import TaskSpecification
 
 IGNORED = -100  # label of a padded utterance; the library pads with it too
 MAX_UTTERANCES = 110  # of a dialogue; longer ones are split
+OF_UTTERANCES = ("text", "speaker", "label", "media")  # columns of a clip that are lists in a dialogue
 
 
 @dataclass
@@ -63,7 +64,7 @@ def dialogues_of(clips: datasets.Dataset, max_utterances: int = MAX_UTTERANCES) 
     """Return the dialogues of clips, one row each: the clips with one `video_id`, in the order of the clips.
 
     A dialogue of more than `max_utterances` is split into consecutive parts. The columns are those of a clip, with
-    lists in `text`, `speaker` and `label`, and `clip_ids` and `clip_rows` (row numbers in `clips`).
+    lists in `text`, `speaker`, `label` and `media`, and `clip_ids` and `clip_rows` (row numbers in `clips`).
 
     Args:
         clips: in the clip schema.
@@ -77,7 +78,7 @@ def dialogues_of(clips: datasets.Dataset, max_utterances: int = MAX_UTTERANCES) 
     members: dict[str, list[int]] = {}
     for row, video in enumerate(clips["video_id"]):
         members.setdefault(video, []).append(row)
-    columns = {name: clips[name][:] for name in ("id", "text", "speaker", "label")}
+    columns = {name: clips[name][:] for name in ("id", *OF_UTTERANCES)}
     rows = []
     for video, numbers in members.items():
         for start in range(0, len(numbers), max_utterances):
@@ -88,6 +89,15 @@ def dialogues_of(clips: datasets.Dataset, max_utterances: int = MAX_UTTERANCES) 
             rows.append(
                 {"id": name, "video_id": video, "clip_ids": clip_ids, "clip_rows": part, "context": []} | values
             )
+    return datasets.Dataset.from_list(rows)
+
+
+def clips_of(dialogues: datasets.Dataset) -> datasets.Dataset:
+    """Return the clips of dialogues, one row an utterance, with `id` and the columns that dialogues keep of clips."""
+    rows = []
+    for dialogue in dialogues:
+        columns = (dialogue[name] for name in ("clip_ids", *OF_UTTERANCES))
+        rows += [dict(zip(("id", *OF_UTTERANCES), values)) for values in zip(*columns)]
     return datasets.Dataset.from_list(rows)
 
 
@@ -113,8 +123,8 @@ class DialogueCollator:
         store: embeddings by clip id; None for text alone.
         modalities: which of "text", "audio", "vision" to use.
         max_length: longest text in tokens; None: the processor's.
-        text_vectors: summaries of texts (D_t,) by clip id, of a frozen language model. Dialogues of which all
-            utterances are here get `text_embeds`; the others tokens.
+        text_vectors: summaries (D_t,) by the text, of a frozen language model. A batch of which all texts are here has
+            `text_embeds`, another one tokens.
     """
 
     def __init__(
@@ -153,11 +163,13 @@ class DialogueCollator:
 
     def _text(self, rows: Sequence[dict], mask: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the text of the utterances, as vectors where all of them have one, else as tokens."""
-        clips = [row["clip_ids"] for row in rows]
-        if all(clip in self.text_vectors for ids in clips for clip in ids):
-            vectors = [torch.stack([self.text_vectors[clip] for clip in ids]) for ids in clips]
+        texts = [row["text"] for row in rows]
+        if all(text in self.text_vectors for utterances in texts for text in utterances):
+            vectors = [torch.stack([self.text_vectors[text] for text in utterances]) for utterances in texts]
             return {"text_embeds": pad_sequence(vectors, batch_first=True)}
-        encoded = self.processor.encode_text([text for row in rows for text in row["text"]], None, self.max_length)
+        encoded = self.processor.encode_text(
+            [text for utterances in texts for text in utterances], None, self.max_length
+        )
         tokens = {}
         for name, values in encoded.items():  # (sum of U, L)
             tokens[name] = values.new_zeros(*mask.shape, values.shape[1])
@@ -187,6 +199,7 @@ __all__ = [
     "MAX_UTTERANCES",
     "DialogueCollator",
     "DialogueStreams",
+    "clips_of",
     "dialogues_of",
     "party_numbers",
     "utterance_vectors",

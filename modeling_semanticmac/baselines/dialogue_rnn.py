@@ -122,7 +122,6 @@ class DialogueRNN(Fusion):
     """
 
     Options = DialogueRNNOptions
-    level = "dialogue"
 
     def __init__(self, options: DialogueRNNOptions, widths: dict[str, int], task):
         super().__init__(options, widths, task)

@@ -174,19 +174,17 @@ class MMIM(Fusion):
 
     def _losses(self, streams: Streams, vectors: dict[str, torch.Tensor], fused: torch.Tensor) -> dict:
         """Return the terms of the loss beside the task, with their weights applied."""
-        options = self.options
-        has = streams.modality_mask  # (B, 3)
-        everyone = streams.gather(has.to(fused.dtype)) > 0  # (G, 3)
+        options, has = self.options, streams.modality_mask  # (B, 3)
+        counted = has if streams.counts is None else has & streams.counts[:, None]
+        everyone = streams.gather(counted.to(fused.dtype)) > 0  # (G, 3)
         likelihood = entropy = estimator = fused.new_zeros(())
-        for name in MEDIA_MODALITIES:
-            both = has[:, 0] & has[:, MODALITIES.index(name)]
-            all_both = everyone[:, 0] & everyone[:, MODALITIES.index(name)]
+        for position, name in enumerate(MEDIA_MODALITIES, start=1):
+            both = has[:, 0] & has[:, position]
             module, given = self.likelihoods[name], (vectors["text"], vectors[name])
             constants = {key: value.detach() for key, value in module.named_parameters()}
-            likelihood = likelihood + mean_of_all(functional_call(module, constants, given), both, all_both)
-            free = tuple(value.detach() for value in given)
-            estimator = estimator - mean_of_all(module(*free), both, all_both)
-            entropy = entropy + self._entropy(streams, name, vectors[name], everyone)
+            likelihood = likelihood + streams.mean(functional_call(module, constants, given), both)
+            estimator = estimator - streams.mean(module(*(value.detach() for value in given)), both)
+            entropy = entropy + self._entropy(streams, name, vectors[name], everyone[:, position])
         return {
             "contrast": options.contrast_weight * self._contrast(streams, vectors, fused, everyone),
             "likelihood": -options.information_weight * likelihood,
@@ -198,15 +196,14 @@ class MMIM(Fusion):
         """Return the sum of NCE over the modalities."""
         candidates, total = streams.gather(fused), fused.new_zeros(())  # (G, d)
         for position, name in enumerate(MODALITIES):
-            predict, has = self.predictions[name], everyone[:, position]
-            each = contrast_losses(vectors[name], predict(fused), predict(candidates), has)
-            total = total + mean_of_all(each, streams.modality_mask[:, position], has)
+            predict = self.predictions[name]
+            each = contrast_losses(vectors[name], predict(fused), predict(candidates), everyone[:, position])
+            total = total + streams.mean(each, streams.modality_mask[:, position])
         return total
 
-    def _entropy(self, streams: Streams, name: str, vectors: torch.Tensor, everyone: torch.Tensor) -> torch.Tensor:
+    def _entropy(self, streams: Streams, name: str, vectors: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
         """Return H of a modality over the clips of all processes and the memory."""
         signs = streams.gather(label_signs(streams.labels, self.task).to(vectors.dtype))  # (G,)
-        has = everyone[:, MODALITIES.index(name)]
         rows, signs = streams.gather(vectors)[has], signs[has]
         memory = streams.targets or {}
         if f"{name}_memory" in memory:
@@ -216,21 +213,6 @@ class MMIM(Fusion):
         return sum(covariance_log_determinant(projected[signs == sign]) for sign in (1, -1)) / 4
 
 
-def mean_of_all(values: torch.Tensor, has: torch.Tensor, everyone: torch.Tensor) -> torch.Tensor:
-    """Return the mean of values over the clips of all processes that have them, as this process's share.
-
-    The mean of the shares over the processes, which distributed training takes, is the mean over the clips.
-
-    Args:
-        values: of this process's clips (B,).
-        has: which of them have one (B,), bool.
-        everyone: the same of the clips of all processes (G,).
-    """
-    processes = len(everyone) / len(has)
-    return values.masked_fill(~has, 0.0).sum() * processes / everyone.sum().clamp(min=1)
-
-
 __all__ = [
     "MMIM", "Likelihood", "MMIMOptions", "contrast_losses", "covariance_log_determinant", "log_likelihood",
-    "mean_of_all",
 ]  # fmt: skip

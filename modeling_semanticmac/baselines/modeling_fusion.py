@@ -20,8 +20,10 @@ from ..configuration_semanticmac import MODALITIES
 from ..modeling_semanticmac import AffectPreTrainedModel, refuse_unknown
 from ..task_specification import TaskSpecification
 from .configuration_fusion import FusionConfig
+from .dialogue_data import DialogueStreams
+from .dialogue_encoding import encode_dialogues, labelled, single_utterances
 from .fusion_layers import text_summary
-from .registry import load_system
+from .registry import find_system, load_system
 from .training_state import TrainingState
 
 
@@ -47,6 +49,8 @@ class Streams:
             None, and no loss that needs them is made.
         targets: in training, what the `TrainingState` of the system returned for the batch; else None.
         gather: returns the rows (B, ...) of all processes, (G, ...), with gradient, for losses between samples.
+        counts: in training, which clips count (B,), bool: all but those that only fill up the last batch of several
+            processes. None: all.
     """
 
     text: torch.Tensor
@@ -61,11 +65,27 @@ class Streams:
     labels: torch.Tensor | None = None
     targets: dict[str, torch.Tensor] | None = None
     gather: Callable[[torch.Tensor], torch.Tensor] = _own_rows
+    counts: torch.Tensor | None = None
 
     @property
     def text_vector(self) -> torch.Tensor:
         """One vector for the whole text (B, D_t), as `FusionConfig.text_summary` says."""
         return text_summary(self.text, self.text_mask, self.content_mask, self.summary)
+
+    def mean(self, values: torch.Tensor, has: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the mean of a loss over the clips of all processes, as this process's share of it.
+
+        The mean of the shares over the processes, which distributed training takes, is the mean over the clips. It is 0
+        where no clip has the loss.
+
+        Args:
+            values: loss of each clip (B,).
+            has: which clips have it (B,), bool; None: all.
+        """
+        has = torch.ones_like(values, dtype=torch.bool) if has is None else has
+        has = has if self.counts is None else has & self.counts
+        everyone = self.gather(has.to(values.dtype))  # (G,)
+        return values.masked_fill(~has, 0).sum() * (len(everyone) / len(has)) / everyone.sum().clamp(min=1)
 
     def has(self, modality: str) -> torch.Tensor:
         """Return which clips have a modality, (B, 1) in the dtype of the streams, to multiply its vector with."""
@@ -124,8 +144,12 @@ class Fusion(nn.Module):
             streams: complete but for `text`, which is zeros.
         """
 
-    def forward(self, streams: Streams) -> Fused:
-        """Return the prediction of a batch."""
+    def forward(self, streams: Any) -> Fused:
+        """Return the prediction of a batch.
+
+        Args:
+            streams: [`Streams`], or `DialogueStreams` for a system that reads dialogues.
+        """
         raise NotImplementedError
 
 
@@ -305,7 +329,7 @@ class FusionForAffect(AffectPreTrainedModel):
             return text_mask
         return text_mask & ~torch.isin(input_ids, torch.tensor(list(special), device=input_ids.device))
 
-    def fuse(self, streams: Streams) -> Fused:
+    def fuse(self, streams: Streams | DialogueStreams) -> Fused:
         """Return the prediction of the system, on the scale of the task."""
         fused, task = self.fusion(streams), self.config.task
         for name in ("logits", "modality_logits"):
@@ -334,19 +358,34 @@ class FusionForAffect(AffectPreTrainedModel):
         return_dict: bool | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         targets: dict[str, torch.Tensor] | None = None,
+        counts: torch.Tensor | None = None,
+        dialogue_mask: torch.Tensor | None = None,
+        speaker: torch.LongTensor | None = None,
+        modality_mask: torch.Tensor | None = None,
+        text_embeds: torch.FloatTensor | None = None,
         **kwargs,
     ) -> FusionOutput | tuple:
-        """Predict a batch; inputs as in `SemanticMACModel.forward`.
+        """Predict a batch; inputs as in `SemanticMACModel.forward`, or for a system that reads dialogues those of
+        `encode_dialogues`. To such a system clips are dialogues of one utterance.
 
         Args:
-            labels: (B,) scores, (B,) class ids or (B, C) multi-hot, as `config.task` says.
+            labels: (B,) scores, (B,) class ids or (B, C) multi-hot, as `config.task` says; of dialogues (D, U) or
+                (D, U, C), with -100 for utterances that have none.
             targets: what the `TrainingState` of the system returned for the batch.
+            counts: which clips count in the losses of the system (B,), see [`Streams`].
+            dialogue_mask, speaker, modality_mask, text_embeds: of dialogues, see `encode_dialogues`.
             kwargs: as in `SemanticMACModel.forward`.
 
         Raises:
             ValueError: labels that do not fit the task; a sample without any modality.
         """
         refuse_unknown(kwargs)
+        if dialogue_mask is not None:
+            tokens = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return self._forward_dialogues(
+                labels, return_dict, dialogue_mask=dialogue_mask, speaker=speaker, modality_mask=modality_mask,
+                text_embeds=text_embeds, tokens=tokens, audio_embeds=audio_embeds, vision_embeds=vision_embeds,
+            )  # fmt: skip
         task = self.config.task
         streams = self.encode(
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
@@ -360,14 +399,36 @@ class FusionForAffect(AffectPreTrainedModel):
         if labels is not None:
             check_labels(labels, task, batch_size=len(streams.modality_mask))
             if self.training:
-                streams.labels, streams.targets = learnt_labels(labels, task), targets
-        fused = self.fuse(streams)
+                streams.labels, streams.targets, streams.counts = learnt_labels(labels, task), targets, counts
+        if self.reads_dialogues:
+            fused = self.fuse(single_utterances(streams))
+            fused.logits = fused.logits[:, 0]  # (B, 1, C) -> (B, C)
+        else:
+            fused = self.fuse(streams)
         loss = None
         if labels is not None:
             loss = task_loss(fused.logits, labels, task).mean() + sum((fused.losses or {}).values())
         output = FusionOutput(
             loss, fused.logits, fused.modality_logits, fused.losses, fused.embeds, streams.modality_mask
         )
+        return output if return_dict is not False else output.to_tuple()
+
+    @property
+    def reads_dialogues(self) -> bool:
+        """Whether the system reads the utterances of a dialogue together."""
+        return find_system(self.config.architecture).level == "dialogue"
+
+    def _forward_dialogues(self, labels, return_dict, **inputs) -> FusionOutput | tuple:
+        """Predict a batch of dialogues: logits (D, U, C), a loss over the utterances that have a label."""
+        if not self.reads_dialogues:
+            raise ValueError(f"{self.config.architecture} reads clips, not dialogues; leave out dialogue_mask.")
+        streams, loss = encode_dialogues(self, **inputs), None
+        fused = self.fuse(streams)
+        if labels is not None:
+            counted = labelled(labels)
+            losses = task_loss(fused.logits[counted], labels[counted], self.config.task)  # (utterances,)
+            loss = losses.sum() / max(len(losses), 1)
+        output = FusionOutput(loss, fused.logits, modality_mask=streams.modality_mask)
         return output if return_dict is not False else output.to_tuple()
 
 

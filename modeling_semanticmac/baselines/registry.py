@@ -34,6 +34,9 @@ SYSTEMS: dict[str, System] = {
     # One vector a modality, with targets or bounds of their own
     "self_mm": System("self_mm:SelfMM", "Yu et al. 2021"),
     "mmim": System("mmim:MMIM", "Han, Chen, Poria 2021"),
+    # The utterances of a dialogue, one after the other
+    "bc_lstm": System("bc_lstm:BcLSTM", "Poria et al. 2017", level="dialogue"),
+    "dialogue_rnn": System("dialogue_rnn:DialogueRNN", "Majumder et al. 2019", level="dialogue"),
 }
 
 

@@ -108,7 +108,7 @@ class SelfMM(Fusion):
         losses = None
         if self.training and streams.labels is not None and streams.targets:
             each = unimodal_losses(modality_logits, streams.targets, streams.labels, streams.modality_mask)
-            losses = {name: value.mean() for name, value in each.items()}
+            losses = {name: streams.mean(value) for name, value in each.items()}
         return Fused(logits["multimodal"], modality_logits, features, losses)
 
 

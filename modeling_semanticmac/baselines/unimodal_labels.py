@@ -67,7 +67,7 @@ class UnimodalLabels:
         self.middle = 0.0 if task.scale_scores else task.middle  # on the scale of the loss
         self.ground_truth = labels.float().reshape(-1).to(device) - self.middle  # (N,)
         self.labels = self.ground_truth.expand(len(MODALITIES), -1).clone()  # (3, N)
-        self.seen = torch.zeros(len(BRANCHES), len(labels), dtype=torch.bool, device=device)  # (4, N)
+        self.stored = torch.zeros(len(BRANCHES), len(labels), dtype=torch.bool, device=device)  # (4, N)
         self.features: dict[str, torch.Tensor] = {}  # branch -> (N, d), made when the widths are known
         self.centres: dict[str, torch.Tensor] = {}  # branch -> (2, d), of scores above and below the middle
         self.guarded = torch.zeros((), dtype=torch.long, device=device)
@@ -109,13 +109,13 @@ class UnimodalLabels:
         if self.epoch >= 2:
             self._move(clip_index, features, present)
         for position, name in enumerate(BRANCHES):
-            stored = self._stored(name, features[name].shape[1])
+            stored = self._bank(name, features[name].shape[1])
             rows = clip_index[present[:, position]]
             stored[rows] = features[name][present[:, position]]
-            self.seen[position, rows] = True
+            self.stored[position, rows] = True
         self._renew_centres()
 
-    def _stored(self, name: str, width: int) -> torch.Tensor:
+    def _bank(self, name: str, width: int) -> torch.Tensor:
         """Return the stored features of a branch (N, d)."""
         if name not in self.features:
             size = len(self.ground_truth)
@@ -146,7 +146,7 @@ class UnimodalLabels:
         """Compute the mean feature of the clips above and of those below the middle; NaN where there are none."""
         signs = torch.stack([self.ground_truth > 0, self.ground_truth < 0])  # (2, N)
         for position, name in enumerate(BRANCHES):
-            members = (signs & self.seen[position]).float()  # (2, N)
+            members = (signs & self.stored[position]).float()  # (2, N)
             self.centres[name] = members @ self.features[name] / members.sum(dim=1, keepdim=True)
 
     def after_step(self, model: torch.nn.Module) -> None:
@@ -155,7 +155,7 @@ class UnimodalLabels:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return everything that the labels of the next batch depend on, as tensors."""
         state = {
-            "labels": self.labels, "seen": self.seen, "ground_truth": self.ground_truth, "guarded": self.guarded,
+            "labels": self.labels, "stored": self.stored, "ground_truth": self.ground_truth, "guarded": self.guarded,
             "epoch": torch.tensor(self.epoch),
         }  # fmt: skip
         state |= {f"features.{name}": value for name, value in self.features.items()}
@@ -174,7 +174,7 @@ class UnimodalLabels:
                 f"training state: its labels of {len(truth)} clips are not those of this training set of "
                 f"{len(self.ground_truth)} clips; resume with the same clips in the same order."
             )
-        for name in ("labels", "seen", "guarded"):
+        for name in ("labels", "stored", "guarded"):
             getattr(self, name).copy_(state[name])
         for field in ("features", "centres"):
             prefix = f"{field}."

@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import datasets
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import EvalPrediction, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..affect_heads import task_loss
 from ..baselines.modeling_fusion import learnt_labels
@@ -141,8 +142,8 @@ class AffectTrainer(CheckpointingTrainer):
         self.class_weight: torch.Tensor | None = None
         self.training_state: TrainingState | None = None
         if clips is not None:
-            labels = torch.as_tensor(np.asarray(clips["label"]))
-            self.seen_clips = SeenClips(len(labels), args.device)
+            labels = self.training_labels()
+            self.seen_clips = SeenClips(len(clips), args.device)
             if args.class_weight == "balanced":
                 self.class_weight = balanced_class_weight(labels, self.task).to(args.device)
             if args.class_weights:
@@ -151,11 +152,15 @@ class AffectTrainer(CheckpointingTrainer):
         self._loss_parts = LossParts()
         self._observation: tuple[torch.Tensor, torch.Tensor, Observed] | None = None
 
+    def training_labels(self) -> torch.Tensor:
+        """Return the labels of the training set as the corpus stores them, (N,) or (N, C)."""
+        return torch.as_tensor(np.asarray(cast(datasets.Dataset, self.train_dataset)["label"]))
+
     def make_state(self, labels: torch.Tensor) -> TrainingState | None:
         """Return what the method keeps between the steps of a training, None where it keeps nothing.
 
         Args:
-            labels: of the whole training set, as the corpus stores them: (N,) or (N, C).
+            labels: of `training_labels`.
         """
         fusion = self.model.fusion
         if fusion.state is None:
@@ -206,8 +211,9 @@ class AffectTrainer(CheckpointingTrainer):
         """
         labels = batch["labels"]
         targets = None if self.training_state is None else self.training_state.targets(clip_index)
-        output = model(**drop_modalities(batch, self.args.modality_dropout), targets=targets)
         everyone, counts, weight = self.count_clips(clip_index)
+        own = None if weight is None else weight > 0
+        output = model(**drop_modalities(batch, self.args.modality_dropout), targets=targets, counts=own)
         each = task_loss(output.logits, labels, self.task, self.args.regression_loss, self.class_weight)  # (B,)
         parts = {"M": weighted_sum(each, weight), **(output.losses or {})}
         if self.training_state is not None:
@@ -253,13 +259,18 @@ class AffectTrainer(CheckpointingTrainer):
         """
         found = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         if found.predictions is not None and found.label_ids is not None:
-            losses = task_loss(_main_logits(found.predictions), torch.as_tensor(found.label_ids), self.task)  # (N,)
+            found = self.per_clip(found, dataloader.dataset)
+            losses = task_loss(main_logits(found.predictions), torch.as_tensor(found.label_ids), self.task)  # (N,)
             loss = {f"{metric_key_prefix}_loss": losses.mean().item()}
             return found._replace(metrics={**(found.metrics or {}), **loss})
         return found
 
+    def per_clip(self, found: EvalLoopOutput, rows) -> EvalLoopOutput:
+        """Return predictions and labels with one row a clip: those of the rows of a dataset, which are clips here."""
+        return found
+
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        return compute_metrics(self.task, _main_logits(prediction.predictions).numpy(), prediction.label_ids)
+        return compute_metrics(self.task, main_logits(prediction.predictions).numpy(), prediction.label_ids)
 
     def _get_eval_sampler(self, eval_dataset):
         # Also where training groups by length: the library would return predictions in that order, and callers pair
@@ -320,9 +331,9 @@ class _AfterStep(TrainerCallback):
             self.trainer.training_state.after_step(self.trainer.model)
 
 
-def _main_logits(predictions) -> torch.Tensor:
+def main_logits(predictions) -> torch.Tensor:
     """Return the logits of the head (N, C) from the outputs that the library gathered."""
     return torch.as_tensor(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
-__all__ = ["AffectTrainer", "Loss"]
+__all__ = ["AffectTrainer", "Loss", "main_logits"]

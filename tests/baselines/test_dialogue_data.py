@@ -6,6 +6,7 @@ import torch
 from modeling_semanticmac.baselines.dialogue_data import (
     DialogueCollator,
     DialogueStreams,
+    clips_of,
     dialogues_of,
     party_numbers,
     utterance_vectors,
@@ -25,6 +26,13 @@ def test_clips_with_one_video_are_a_dialogue_in_their_order():
     assert first["clip_rows"] == [0, 2, 3] and second["clip_rows"] == [1]
     assert first["speaker"] == ["a", "b", "a"] and first["label"] == clips.select([0, 2, 3])["label"][:]
     assert first["text"] == clips.select([0, 2, 3])["text"][:]
+
+
+def test_the_clips_of_dialogues_are_those_they_were_made_of():
+    clips = conversation_clips([3, 1])
+    again = clips_of(dialogues_of(clips))
+    for name in ("id", "text", "speaker", "label", "media"):
+        assert again[name][:] == clips[name][:], name
 
 
 def test_long_dialogues_are_split_into_consecutive_parts():
@@ -74,12 +82,12 @@ def test_several_labels_are_padded_too():
 
 def test_texts_that_were_read_before_are_given_as_vectors():
     clips = conversation_clips([2, 1])
-    vectors = {clip: torch.full((6,), float(number)) for number, clip in enumerate(clips["id"])}
+    vectors = {text: torch.full((6,), float(number)) for number, text in enumerate(clips["text"])}
     collator = DialogueCollator(WordProcessor(), SENTIMENT, modalities=["text"], text_vectors=vectors)
     batch = collator(list(dialogues_of(clips)))
     assert "input_ids" not in batch
     assert batch["text_embeds"][..., 0].tolist() == [[0, 1], [2, 0]]
-    del vectors["dialogue_1_0"]
+    del vectors[clips[2]["text"]]
     assert "input_ids" in collator(list(dialogues_of(clips)))
 
 

@@ -14,7 +14,6 @@ from modeling_semanticmac.baselines.mmim import (
     contrast_losses,
     covariance_log_determinant,
     log_likelihood,
-    mean_of_all,
 )
 from modeling_semanticmac.baselines.sign_memory import SignMemory, label_signs
 from modeling_semanticmac.task_specification import TaskSpecification
@@ -84,10 +83,15 @@ def test_the_entropy_is_finite_for_any_number_of_clips(count):
         assert found.item() == pytest.approx(covariance.logdet().item(), rel=1e-4)
 
 
-def test_shares_of_the_processes_average_to_the_mean_over_the_clips():
-    values, has = torch.arange(6.0), torch.tensor([True, False, True, True, False, False])
-    shares = [mean_of_all(values[part], has[part], has) for part in (slice(0, 3), slice(3, 6))]
+def test_shares_of_the_processes_average_to_the_mean_over_the_clips_that_count():
+    values, has = torch.arange(6.0), torch.tensor([True, False, True, True, True, False])
+    counts = torch.tensor([True, True, True, True, False, False])
+    shares = []
+    for part in (slice(0, 3), slice(3, 6)):
+        streams = random_streams(3, counts=counts[part], gather=lambda rows: (has & counts).float())
+        shares.append(streams.mean(values[part], has[part]))
     assert sum(shares).item() / 2 == pytest.approx((0 + 2 + 3) / 3)
+    assert random_streams(6).mean(values).item() == 2.5
 
 
 def test_signs_of_scores_and_of_two_classes():

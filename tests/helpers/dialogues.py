@@ -12,6 +12,9 @@ WIDTHS = {"text": 4, "audio": 3, "vision": 2}
 def conversation_clips(sizes: list[int], task=SENTIMENT, speakers: str = "ab", seed: int = 0) -> datasets.Dataset:
     """Clips of dialogues with the given numbers of utterances; the speakers take turns in the order of `speakers`."""
     rows = list(word_corpus(sum(sizes), task, seed))
+    if task.num_labels == 3 and not task.is_multi_label:  # below, at and above the middle
+        scores = word_corpus(sum(sizes), SENTIMENT, seed)["label"]
+        rows = [row | {"label": 1 + (score > 0) - (score < 0)} for row, score in zip(rows, scores)]
     places = [(dialogue, place) for dialogue, size in enumerate(sizes) for place in range(size)]
     for number, (row, (dialogue, place)) in enumerate(zip(rows, places)):
         row |= {"id": f"dialogue_{dialogue}_{place}", "video_id": f"dialogue_{dialogue}"}
