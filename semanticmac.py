@@ -63,6 +63,9 @@ COMMANDS = {
     "embed": Command(
         "encode the clips of a corpus or a folder once", "modeling_semanticmac.commands.embed:main", "train"
     ),
+    "features": Command(
+        "import or describe files of precomputed features", "modeling_semanticmac.commands.features:main", None, True
+    ),
     "store": Command("verify an embedding store", "modeling_semanticmac.embedding_store.verification:main", None, True),
     "benchmark": Command(
         "compare systems over settings, folds and seeds", "modeling_semanticmac.commands.benchmark:main", "train"

@@ -203,6 +203,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return super().as_dataset(split, **options)
 
     @classmethod
+    def segments(cls, data_dir: str | os.PathLike, task: str | None = None, **options) -> dict:
+        """Return the places of clips in whole videos, for features of videos: clip id -> (video id, start, end) in
+        seconds. A dict without those that the annotation files do not give.
+        """
+        return {}
+
+    @classmethod
     def facts(cls) -> dict:
         """Return what the card of a model trained on the corpus says about the corpus."""
         names = ("title", "language", "people", "terms", "citation")

@@ -55,7 +55,8 @@ def load_corpus(
         task: e.g. "sentiment", "emotion"; None: the corpus's first.
         cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
         media: "optional": clips without a media file keep their text; "required": they are an error, except those whose
-            media are known to be missing or damaged in the release.
+            media are known to be missing or damaged in the release; "features": as "optional", for streams that come
+            from feature files.
         options: options of the corpus; see the configuration class in its module, and `CorpusConfig` for those that all
             corpora share.
 
@@ -66,14 +67,15 @@ def load_corpus(
         ValueError: an unknown corpus, task or option, or annotation files that contradict themselves.
         FileNotFoundError: files are missing.
     """
-    if media not in ("optional", "required"):
-        raise ValueError(f'media is {media!r}; expected "optional" or "required".')
+    if media not in ("optional", "required", "features"):
+        raise ValueError(f'media is {media!r}; expected "optional", "required" or "features".')
     builder = corpus_builder(name)(task, data_dir, cache_dir, **options)
     corpus = builder.build()
     if media == "required" and not builder.TEXT_ALONE_IS_MEANT:
         _require_media(builder, corpus)
     counts = ", ".join(f"{split} {len(clips)}" for split, clips in corpus.items())
-    logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus))
+    rest = "their text and features" if media == "features" else "only their text"
+    logger.info("%s %s: %s clips%s", name, builder.config.name, counts, _media_note(builder, corpus, rest))
     return corpus
 
 
@@ -108,8 +110,8 @@ def _require_media(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> None
         )
 
 
-def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
-    """Say how many clips have no media file, and list them where they are few."""
+def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict, rest: str) -> str:
+    """Say how many clips have no media file and what `rest` of them can be used; list them where they are few."""
     silent = clips_without_media(corpus)
     if not silent:
         return ""
@@ -117,7 +119,7 @@ def _media_note(builder: CorpusBuilder, corpus: datasets.DatasetDict) -> str:
     which = "" if len(silent) > 10 else f" ({', '.join(silent)})"
     known = sum(clip in builder.KNOWN_BAD_MEDIA for clip in silent) if len(silent) < total else 0
     reason = f", {known} of them known to be missing or bad in the release" if known else ""
-    return f"; {len(silent)} of {total} have no media file{which}{reason}: only their text can be used"
+    return f"; {len(silent)} of {total} have no media file{which}{reason}: {rest} can be used"
 
 
 __all__ = ["BUILDERS", "clips_without_media", "corpus_builder", "load_corpus", "task_specification"]

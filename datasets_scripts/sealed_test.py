@@ -53,6 +53,10 @@ class SealedCorpus(Mapping):
         """Return the number of clips of a split, also of the sealed one; 0 for an absent split."""
         return len(self._corpus.get(split, ()))
 
+    def ids(self, split: str) -> list[str]:
+        """Return the ids of the clips of a split, also of the sealed one: they say nothing of texts and labels."""
+        return list(self._corpus[split]["id"][:])
+
     def digests(self) -> dict[str, str]:
         """Return a digest of ids, order, labels and texts of each split, also of the sealed one."""
         found = {}

@@ -31,6 +31,7 @@ def read_clip(
     modalities: Sequence[str] = MODALITIES,
     allow_download: bool = False,
     max_seconds: float | None = MAX_SECONDS,
+    why_unread: Mapping[str, str] | None = None,
 ) -> dict:
     """Read the words and streams of one clip.
 
@@ -41,6 +42,7 @@ def read_clip(
         modalities: those of them to use.
         allow_download: let an address be downloaded.
         max_seconds: longer clips are an error; None: any length.
+        why_unread: modality -> why the model does not read it.
 
     Returns:
         `text` or None, `context`, `pixel_values` (T, 3, H, W) or None, `input_features` (T, 1, M, F) or None, and
@@ -52,7 +54,8 @@ def read_clip(
         ValueError: an input that cannot be understood, or nothing in it to predict from.
     """
     clip = as_clip(given)
-    unread = {modality: "not read by this model" for modality in MODALITIES if modality not in readable}
+    why = why_unread or {}
+    unread = {m: why.get(m, "not read by this model") for m in MODALITIES if m not in readable}
     unread |= {modality: "left out as asked" for modality in MODALITIES if modality not in modalities}
     text = None if "text" in unread else clip["text"]
     found = {"pixel_values": None, "input_features": None, "report": None}
@@ -67,7 +70,10 @@ def read_clip(
             found = part if found["report"] is None else _joined(found, part)
     if is_missing(text) and found["pixel_values"] is None and found["input_features"] is None:
         used = " and ".join(modality for modality in MODALITIES if modality not in unread)
-        raise ValueError(f"{source_name(given)}: the clip holds nothing to predict from; the model reads {used} here.")
+        told = "".join(f" {why[m][0].upper()}{why[m][1:]}." for m in MODALITIES if m in why and m not in readable)
+        raise ValueError(
+            f"{source_name(given)}: the clip holds nothing to predict from; the model reads {used} here.{told}"
+        )
     return {**found, "text": text, "context": clip["context"]}
 
 

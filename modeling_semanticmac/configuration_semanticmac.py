@@ -61,6 +61,9 @@ class AffectConfig(PreTrainedConfig):
         vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the
             checkpoint's own repository), `revision`, `subfolder`, `weights_hash`. They are loaded when raw media first
             comes in.
+        vision_features, audio_features: where the model was trained on a file of precomputed features in place of a
+            tower, a dict with the `file`, its `sha256` and `form`, and how it was normalised
+            (docs/how_to/feature_files.md).
         vision_width, audio_width: width of the towers' embeddings, D_v and D_a (ImageBind: 1024).
         num_crops: vision tokens of one time step (spatial crops); they share one frame embedding.
         task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
@@ -77,6 +80,8 @@ class AffectConfig(PreTrainedConfig):
     text_dtype: str | None = None
     vision_encoder: dict | None = None
     audio_encoder: dict | None = None
+    vision_features: dict | None = None
+    audio_features: dict | None = None
     vision_width: int = 1024
     audio_width: int = 1024
     num_crops: int = 1
@@ -146,6 +151,12 @@ class AffectConfig(PreTrainedConfig):
         for name in ("vision_width", "audio_width", "num_crops"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for modality in MEDIA_MODALITIES:
+            if getattr(self, f"{modality}_encoder") is not None and getattr(self, f"{modality}_features") is not None:
+                raise ValueError(
+                    f"the configuration names both {modality}_encoder and {modality}_features; a model reads one of "
+                    "them."
+                )
         if self.label_thresholds is not None and (
             not self.task.is_multi_label
             or len(self.label_thresholds) != self.task.num_labels
@@ -159,6 +170,16 @@ class AffectConfig(PreTrainedConfig):
             raise ValueError(f"text_dtype is {self.text_dtype!r}; expected None or one of {', '.join(DTYPES)}.")
         task = self.task  # a task that contradicts itself raises here
         self.metrics, self.scale_scores = task.metrics, task.scale_scores
+
+    @property
+    def feature_notes(self) -> dict[str, str]:
+        """Why media give nothing for a modality that the model was trained on feature files for, by modality."""
+        named = {modality: getattr(self, f"{modality}_features") for modality in MEDIA_MODALITIES}
+        return {
+            modality: f"this model was trained on {modality} features of {found['file']}, which media do not give"
+            for modality, found in named.items()
+            if found is not None
+        }
 
     @property
     def num_frames(self) -> int:

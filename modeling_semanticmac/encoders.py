@@ -240,6 +240,7 @@ class EncodersByReference:
         """Use these frozen towers for raw media instead of those that the configuration names."""
         for modality, encoder in (("vision", vision), ("audio", audio)):
             if encoder is not None:
+                self._refuse_features(modality)
                 self.base_model._encoders[modality] = encoder.eval().requires_grad_(False)
 
     def get_encoder(self, modality: str | None = None):
@@ -248,6 +249,7 @@ class EncodersByReference:
             return self.base_model.language_model
         encoders = self.base_model._encoders
         if modality not in encoders:
+            self._refuse_features(modality)
             reference = self.encoder_reference(modality)
             if reference is None:
                 raise ValueError(
@@ -257,6 +259,12 @@ class EncodersByReference:
                 )
             encoders[modality] = load_encoder(reference, modality)
         return encoders[modality]
+
+    def _refuse_features(self, modality: str) -> None:
+        """Raise ValueError for media, or a tower, of a modality that the model was trained on a feature file for."""
+        note = self.config.feature_notes.get(modality)
+        if note is not None:
+            raise ValueError(f"{note}; give {modality}_embeds made from such features, normalised as in training.")
 
     def encode_media(self, modality: str, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed the valid frames or windows, eq. (2), zeros elsewhere: (B, T, ...), mask (B, T) -> (B, T, D)."""

@@ -250,7 +250,8 @@ class SemanticMACPipeline(Pipeline):
             processor = copy.copy(processor)
             processor.audio_stream = audio_stream
         try:
-            clip = read_clip(given, processor, ("text", *self.readable), **parameters)
+            notes = self.model.config.feature_notes
+            clip = read_clip(given, processor, ("text", *self.readable), why_unread=notes, **parameters)
         except Exception as error:
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}

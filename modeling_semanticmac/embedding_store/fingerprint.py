@@ -6,6 +6,7 @@ Stores of different fingerprints never mix.
 import json
 from pathlib import Path
 
+import torch
 import xxhash
 from torch import nn
 
@@ -18,9 +19,10 @@ EXTRACTION = 2  # raise it when the same settings give other embeddings, so that
 FRONT_ENDS = {"audio": "feature_extractor", "vision": "image_processor"}
 WINDOWS = {"audio": "audio_window", "vision": "vision_window"}
 SAMPLING = ("frames_per_second", "num_frames")
-# Where the weights came from: written down and shown, but the hash of the weights decides. A tower that was moved is
-# the same tower.
-ORIGIN = ("name_or_path", "revision")
+# Where weights and features came from, and what follows from other entries: written down and shown, but hashes decide.
+# A tower or a file that was moved is the same one.
+ORIGIN = ("name_or_path", "revision", "known_as", "column_means", "column_deviations")
+STORAGE_DTYPE = "float16"  # of embeddings on disk, where the fingerprint says nothing else
 # Fields of configurations that change no output of a tower.
 VOLATILE = {"architectures", "auto_map", "dtype", "initializer_range", "source", "transformers_version"}
 
@@ -61,6 +63,11 @@ def fingerprint_digest(fingerprint: dict) -> str:
     """Return a checksum of all that decides what embeddings are; where the weights came from does not count."""
     decisive = {name: value for name, value in _flatten(fingerprint, "").items() if not _is_origin(name)}
     return xxhash.xxh3_64_hexdigest(json.dumps(decisive, sort_keys=True).encode())
+
+
+def storage_dtype(fingerprint: dict) -> torch.dtype:
+    """Return the number format of a store's embeddings on disk: that of the fingerprint, else half precision."""
+    return getattr(torch, fingerprint.get("storage_dtype") or STORAGE_DTYPE)
 
 
 def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
@@ -158,4 +165,5 @@ __all__ = [
     "lacking_message",
     "lacking_modalities",
     "make_fingerprint",
+    "storage_dtype",
 ]

@@ -80,8 +80,8 @@ class Index:
 
 
 def clip_checksum(clip_id: str, audio: torch.Tensor, vision: torch.Tensor) -> str:
-    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) in half
-    precision.
+    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) as
+    they are stored.
     """
     seed = xxhash.xxh3_64_intdigest(clip_id.encode())
     seed = xxhash.xxh3_64_intdigest(audio.numpy(), seed)  # each is the seed of the next: their order and lengths count

@@ -1,7 +1,8 @@
 """Embeddings on disk: each clip is encoded once, identified by its content and by what made the embeddings.
 
-    store/fingerprint.json        what made them: encoders, weights, sampling, dtype
-    store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v) in half precision, offsets of the clips
+    store/fingerprint.json        what made them: encoders, weights, sampling, dtype; or feature files
+    store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v), offsets of the clips; in half
+                                  precision, or the `storage_dtype` of the fingerprint
     store/index/NAME.*.parquet    one row a clip of that shard: id, content hash, status, reason, checksum, ...
 
 A shard is written first and its index after it, each under a temporary name that is then renamed: a shard without an
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from transformers.utils import logging
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
-from .fingerprint import FINGERPRINT, check_fingerprint, fingerprint_digest
+from .fingerprint import FINGERPRINT, check_fingerprint, fingerprint_digest, storage_dtype
 from .index_files import ClipRecord, clip_checksum, read_index
 
 logger = logging.get_logger(__name__)
@@ -41,7 +42,7 @@ class DamagedClipError(OSError):
 
 
 class EmbeddingStore:
-    """Read embeddings by clip id: `audio, vision = store[clip_id]`, half-precision (T_a, D_a) and (T_v, D_v).
+    """Read embeddings by clip id: `audio, vision = store[clip_id]`, (T_a, D_a) and (T_v, D_v).
 
     T = 0 for a modality that the clip lacks; a clip that failed has neither. The store holds what its index says when
     it is opened. Each process maps a shard into memory when it first reads it, and reading copies nothing. The tensors
@@ -163,7 +164,7 @@ class EmbeddingStore:
                 streams = []
                 for modality in MEDIA_MODALITIES:
                     embeds, offsets = file.get_tensor(modality), file.get_tensor(f"{modality}_offsets")
-                    if embeds.dtype != torch.float16:
+                    if embeds.dtype != storage_dtype(self.fingerprint):
                         raise ValueError(f"{modality} embeddings are {embeds.dtype}")
                     # All slices are made at once: one by one they would cost more than the reading itself.
                     streams.append(embeds.split(offsets.diff().tolist()))

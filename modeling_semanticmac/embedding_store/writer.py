@@ -18,6 +18,7 @@ from .fingerprint import (
     fingerprint_digest,
     lacking_message,
     lacking_modalities,
+    storage_dtype,
 )
 from .index_files import (
     FILE_NAME,
@@ -77,7 +78,7 @@ class StoreWriter:
         if found is None or self.is_writable:
             found = self._prepare()
         self.lacking = lacking_modalities(found, fingerprint)
-        self._digest = fingerprint_digest(found)
+        self._digest, self._dtype = fingerprint_digest(found), storage_dtype(found)
         self._widths = {m: fingerprint[m]["width"] if fingerprint.get(m) else 0 for m in MEDIA_MODALITIES}
         self._start_shard()
 
@@ -96,7 +97,7 @@ class StoreWriter:
         """Keep a clip's embeddings, (T, D) each or None, and its record; they are written with their shard.
 
         Raises:
-            ValueError: another width than the fingerprint's, or values that half precision cannot hold.
+            ValueError: another width than the fingerprint's, or values that the store's number format cannot hold.
             FingerprintError: the store holds modalities that this clip was not encoded in.
         """
         if self.lacking:
@@ -109,12 +110,12 @@ class StoreWriter:
                     f"clip {record.id!r}: {modality} embeddings of shape {tuple(given.shape)}; expected (T, "
                     f"{self._widths[modality]})."
                 )
-            embeds[modality] = given.to("cpu", torch.float16).contiguous()
+            embeds[modality] = given.to("cpu", self._dtype).contiguous()
             if not embeds[modality].isfinite().all():
+                beyond = f" or values beyond {torch.finfo(self._dtype).max:g}, which {_name(self._dtype)} cannot hold"
                 raise ValueError(
-                    f"clip {record.id!r}: {modality} embeddings hold NaN, infinity or values beyond 65504, which half "
-                    "precision cannot hold; expected "
-                    "finite values. The clip is not stored."
+                    f"clip {record.id!r}: {modality} embeddings hold NaN, infinity{beyond}; expected finite values. "
+                    "The clip is not stored."
                 )
         for modality, rows in embeds.items():
             setattr(record, modality, len(rows))
@@ -213,6 +214,11 @@ class StoreWriter:
             _remove_stale(self.folder)
         self._ready = True
         return found
+
+
+def _name(dtype: torch.dtype) -> str:
+    """Return how a message calls a number format."""
+    return "half precision" if dtype == torch.float16 else str(dtype).removeprefix("torch.")
 
 
 def is_writable(folder: Path) -> bool:

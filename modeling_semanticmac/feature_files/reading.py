@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets_scripts.restricted_pickle import load_restricted
 
 from . import arrays, conversations, split_dicts, tables, word_level
+from .known_files import known_as
 from .streams import FeatureClip, FeatureFile
 
 # Pickles, tried in this order: (name, test of the content, reader).
@@ -30,7 +31,6 @@ FORMS = {
     "hdf5": "datasets of HDF5 by clip id (MUStARD ResNet)",
     "table": "a CSV or Parquet table with an id column",
 }
-# SHA-256 of published files, from the README of thuiar/MMSA, begin and end.
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 PICKLE_STARTS = (b"\x80", b"(", b"c", b"}", b"]")
 
@@ -62,7 +62,7 @@ def read_feature_file(path: str | os.PathLike) -> FeatureFile:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     form, read = _told(path, start)
-    return FeatureFile(path, form, read, digest)
+    return FeatureFile(path, form, read, digest, known_as(digest))
 
 
 def _told(path: Path, start: bytes):

@@ -18,7 +18,8 @@ from .record import FINISHED, SEARCH
 LOCK, OWNER = ".run.lock", ".run.lock.json"
 # What a run writes. Other files in the folder, embeddings among them, are not touched.
 RESULTS = (
-    "run.json", "finished.json", "splits.json", "media_*.json", "modalities.json", "corpus.json", "costs.json",
+    "run.json", "finished.json", "splits.json", "media_*.json", "features_*.json", "modalities.json", "corpus.json",
+    "costs.json",
     "all_results.json", "train_results.json", "eval_results.json", "test_results.json", "trainer_state.json",
     "predictions_test.csv", "report.md", "report.json", "report", "analysis", "README.md", "seeds.json", "seeds.md",
     "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.json",

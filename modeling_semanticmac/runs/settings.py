@@ -15,6 +15,7 @@ SHOWN = 5  # clips named in a message
 # Arguments that change no number, or whose effect is seen in the clips, the embeddings or the weights.
 WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
     "data_dir", "corpus_options", "extraction_workers", "extraction_batch_size", "media", "on_error", "max_seconds",
+    "features",
     "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path", "language_model",
     "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder", "audio_encoder_revision",
     "audio_layers",
@@ -92,7 +93,9 @@ def setting_differences(made: dict, now: dict) -> list[Difference]:
     for split, clips in now.get("clips", {}).items():
         found += [Difference(split, text) for text in _clip_differences(split, made.get("clips", {}).get(split), clips)]
     if "store" in now and made.get("store") != now["store"]:
-        found.append(Difference("store", "the embeddings were made by other encoders or with another sampling"))
+        found.append(
+            Difference("store", "the embeddings were made by other encoders or feature files, or with another sampling")
+        )
     for split, clips in now.get("media", {}).items():
         known = made.get("media", {}).get(split, {})
         if changed := [clip for clip, value in clips.items() if known.get(clip, value) != value]:

@@ -85,6 +85,10 @@ class DataArguments:
     modalities: list[str] = field(
         default_factory=lambda: list(MODALITIES), metadata={"help": "Modalities to use: text audio vision."}
     )
+    features: list[str] | None = _option(
+        "Files of precomputed features in place of towers: FILE, audio=FILE or vision=FILE (how_to/feature_files.md)."
+    )
+    normalize: str = _option("Features: train (standard scores by the training split) or none.", "train")
     use_context: bool = _option("Put the earlier utterances of the dialogue before the text.", True)
     max_length: int = _option("Longest text in tokens, context included.", 128)
     embeddings_dir: str | None = _option("Folder of the embedding store (default: <output_dir>/embeddings).")
@@ -124,6 +128,8 @@ class DataArguments:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
         if unknown or not self.modalities:
             raise ValueError(f"modalities is {self.modalities}; expected one or more of {', '.join(MODALITIES)}.")
+        if self.normalize not in ("train", "none"):
+            raise ValueError(f"normalize is {self.normalize!r}; expected train or none.")
         if self.media not in ("required", "optional"):
             raise ValueError(f"media is {self.media!r}; expected required or optional.")
         if self.media == "optional" and self.on_error == "raise":

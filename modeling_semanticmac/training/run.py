@@ -5,14 +5,16 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
 
-from datasets_scripts import load_corpus, task_specification
-from datasets_scripts.sealed_test import SealedCorpus
+from datasets_scripts import task_specification
 
 from ..affect_heads import SemanticMACForAffect
+from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
 from ..embedding_store import EmbeddingStore
+from ..embedding_store.joined import JoinedStore
 from ..encoders import commit_of, embedding_width, encoder_reference, load_towers
+from ..feature_files.importing import FeatureReport
 from ..files.atomic_files import write_json
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
@@ -20,6 +22,7 @@ from ..text_encoding import language_model_config
 from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
+from .run_features import RunFeatures, load_run_corpus, require_features
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
@@ -54,14 +57,14 @@ class Run:
             check_best_metric(self.task, training_args)
         self.used: dict[str, list[str]] = {}  # split -> ids of the clips that were used
         self.media_reports: dict[str, ExtractionReport] = {}  # split -> what became of the media of its clips
+        self.feature_reports: dict[str, FeatureReport] = {}  # split -> what became of the features of its clips
+        self.features: RunFeatures | None = None
         # split -> `clips`, and how many of them have each modality
         self.modality_counts: dict[str, dict[str, int]] = {}
         self.has_begun = False
         self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
         self.uses_media = set(data_args.modalities) != {"text"}
-        self.corpus = SealedCorpus(
-            load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
-        )
+        self.corpus = load_run_corpus(data_args)
         self._check_splits()
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         self._limit_length()
@@ -97,6 +100,10 @@ class Run:
             raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus needs {self.task}.")
         processor = SemanticMACProcessor.from_pretrained(name)
         self._check_fixed_arguments(model.config, processor)
+        if self.data_args.features:
+            towers = [modality for modality in MEDIA_MODALITIES if getattr(model.config, f"{modality}_encoder")]
+            self.features = RunFeatures(self.data_args, self.corpus, towers, model.config)
+        require_features(model.config, self.data_args.modalities, self.feature_modalities)
         return model, processor
 
     def _check_fixed_arguments(self, config, processor) -> None:
@@ -131,19 +138,14 @@ class Run:
         language_model_revision = self.language_model_commit or args.language_model_revision
         language_model_config(args.language_model, language_model_revision)  # refuses what is not a language model
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=language_model_revision)
-        references = {}
-        for modality in ("vision", "audio"):
-            if modality not in self.data_args.modalities:
-                continue
-            name, revision = getattr(args, f"{modality}_encoder"), getattr(args, f"{modality}_encoder_revision")
-            if name is None:
-                raise ValueError(
-                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder); or leave it "
-                    "out of --modalities."
-                )
-            references[modality] = {"name_or_path": name, "revision": revision}
+        if self.data_args.features:
+            named = [modality for modality in MEDIA_MODALITIES if getattr(args, f"{modality}_encoder") is not None]
+            self.features = RunFeatures(self.data_args, self.corpus, named)
+        references = self._tower_references()
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
         fields = args.config_fields()
+        if self.features is not None:
+            fields |= self.features.config_fields(args.max_frames)
         for modality, encoder in encoders.items():
             fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
             fields[f"{modality}_width"] = embedding_width(encoder)
@@ -160,6 +162,26 @@ class Run:
         model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
+
+    def _tower_references(self) -> dict[str, dict]:
+        """Return the towers of the modalities in use that no feature file gives."""
+        references = {}
+        for modality in ("vision", "audio"):
+            if modality not in self.data_args.modalities or modality in self.feature_modalities:
+                continue
+            name, revision = (getattr(self.model_args, f"{modality}_encoder{part}") for part in ("", "_revision"))
+            if name is None:
+                raise ValueError(
+                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder) or --features "
+                    f"{modality}=FILE; or leave it out of --modalities."
+                )
+            references[modality] = {"name_or_path": name, "revision": revision}
+        return references
+
+    @property
+    def feature_modalities(self) -> tuple[str, ...]:
+        """The modalities that come from feature files."""
+        return () if self.features is None else self.features.modalities
 
     def _limit_length(self) -> None:
         """Set max_length, which run.json records, to at most what language model and tokenizer take."""
@@ -185,8 +207,7 @@ class Run:
             ValueError: no clip is left, or none has a modality that is requested.
         """
         clips = self.rows(name, limit)
-        store = None
-        if self.uses_media:
+        if self.encoders:
             report = extract_embeddings(
                 clips,
                 self.processor,
@@ -197,7 +218,12 @@ class Run:
                 max_seconds=self.data_args.max_seconds,
             )
             logger.info("embeddings of %s:\n%s", name, report)
-            self.media_reports[name], store = report, EmbeddingStore.open(self.embeddings_dir)
+            self.media_reports[name] = report
+        if self.features is not None:
+            self.feature_reports[name] = self.features.report(clips["id"][:])
+            logger.info("features of %s:\n%s", name, self.feature_reports[name])
+        store = self.store
+        if store is not None:
             clips = usable_clips(clips, store, self.data_args.on_error)
         self._count_modalities(name, clips, store)
         self.used[name] = clips["id"][:]
@@ -205,7 +231,7 @@ class Run:
             self._write_clips()
         return clips
 
-    def _count_modalities(self, name: str, clips, store: EmbeddingStore | None) -> None:
+    def _count_modalities(self, name: str, clips, store: EmbeddingStore | JoinedStore | None) -> None:
         """Count the clips that have each requested modality; refuse a split in which one is absent throughout."""
         if not len(clips):
             raise ValueError(
@@ -246,17 +272,25 @@ class Run:
         write_json(folder / "modalities.json", self.modality_counts)
         for split, report in self.media_reports.items():
             report.save(folder / f"media_{split}.json")
+        for split, found in self.feature_reports.items():
+            found.save(folder / f"features_{split}.json")
 
     @property
     def encoders(self) -> dict:
-        """Return the frozen towers of the modalities in use."""
+        """Return the frozen towers of the modalities in use that no feature file gives."""
         used = [modality for modality in ("vision", "audio") if modality in self.data_args.modalities]
-        return {modality: self.model.semanticmac.get_encoder(modality) for modality in used}
+        towers = [modality for modality in used if modality not in self.feature_modalities]
+        return {modality: self.model.semanticmac.get_encoder(modality) for modality in towers}
 
     @property
-    def store(self) -> EmbeddingStore | None:
-        """Return the embeddings of the splits that were made so far; None where only text is used."""
-        return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
+    def store(self) -> EmbeddingStore | JoinedStore | None:
+        """Return the embeddings of the splits that were made so far, and the features; None where only text is used."""
+        if self.features is None:
+            return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
+        stores = dict.fromkeys(self.feature_modalities, self.features.store(self.embeddings_dir))
+        if self.encoders:
+            stores |= dict.fromkeys(self.encoders, EmbeddingStore.open(self.embeddings_dir))
+        return JoinedStore(stores)
 
     def trainer(self, train, validation, make=SemanticMACTrainer) -> SemanticMACTrainer:
         """Return a trainer of the model on two splits, either of which may be None."""

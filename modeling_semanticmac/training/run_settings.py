@@ -30,8 +30,9 @@ def media_settings(run: Run, splits: Iterable[str]) -> dict:
     if store is None:
         return {}
     records = {split: {clip: store.status(clip) for clip in run.used[split]} for split in splits}
-    parts = {name: store.fingerprint[name] for name in (*run.encoders, "sampling", "extraction")}
-    for modality in run.encoders:  # a tower that was moved is the same tower
+    modalities = (*run.encoders, *run.feature_modalities)
+    parts = {name: store.fingerprint.get(name) for name in (*modalities, "sampling", "extraction")}
+    for modality in modalities:  # a tower or a file that was moved is the same one
         parts[modality] = {name: value for name, value in parts[modality].items() if name not in ORIGIN}
     return {
         "store": digest(parts),

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from datasets_scripts import load_corpus
-from datasets_scripts.sealed_test import SealedCorpus
-
 from ..hub.upload import push_run
 from ..runs.output_folder import OutputFolder, OutputFolderError
 from ..runs.record import recorded_arguments
@@ -15,6 +12,7 @@ from ..runs.seeds import SeedRun, summarize
 from .checkpoints import newest_whole_checkpoint
 from .main import run_once
 from .run_arguments import parse_arguments
+from .run_features import load_run_corpus
 from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
@@ -55,8 +53,8 @@ def corpus_digests(data_args) -> list[str]:
     """Return a line for each split of the corpus that changes with its clips, texts and labels."""
     if data_args.corpus is None or data_args.data_dir is None:
         return []
-    corpus = SealedCorpus(load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options))
-    return [f"clips of {split}={found}" for split, found in sorted(corpus.digests().items())]
+    digests = load_run_corpus(data_args).digests()
+    return [f"clips of {split}={found}" for split, found in sorted(digests.items())]
 
 
 def _run_seed(run: SeedRun, argv: Sequence[str], embeddings_dir: str) -> None:

@@ -213,5 +213,14 @@ def encode_media(clips, model, processor, folder: Path) -> EmbeddingStore:
 
 
 def used_modalities(config) -> tuple[str, ...]:
-    """Return text and the modalities for which a model refers to a tower."""
+    """Return text and the modalities for which a model refers to a tower.
+
+    Raises:
+        ValueError: the model was trained on feature files, which it cannot find by itself.
+    """
+    for modality, note in config.feature_notes.items():
+        raise ValueError(
+            f"{note}, so the Trainer cannot make its {modality} stream; give data_collator=SemanticMACCollator(...) "
+            "with a store of the features, or use `semanticmac train --features`."
+        )
     return ("text", *(modality for modality in MEDIA_MODALITIES if getattr(config, f"{modality}_encoder") is not None))

@@ -104,3 +104,13 @@ def write_hkt(path: Path) -> None:
             rows.append(((f"punch line {row}", *features), (sentences, [], [], []), f"{split}{row}", row))
         content[split] = rows
     path.write_bytes(pickle.dumps(content))
+
+
+def write_csd(path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write a computational sequence: video -> features (n, C), and where each row begins (n,), one second long."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for video, (features, begins) in videos.items():
+            group = file.create_group(f"COVAREP/data/{video}")
+            group["features"], group["intervals"] = features, np.stack([begins, begins + 1], axis=1)
