@@ -130,6 +130,11 @@ def tower_parts(config: SemanticMACConfig, home: str | None = None) -> list[Part
         reference = getattr(config, f"{modality}_encoder")
         if reference is not None:
             parts.append(_tower(f"{modality} tower", reference, home))
+        features = getattr(config, f"{modality}_features")
+        if features is not None:
+            known = features["known_as"] or "no released file that is known here"
+            note = f"precomputed, of the file `{features['file']}` ({known}); media give none"
+            parts.append(Part(f"{modality} features", None, note=note))
     return parts
 
 

@@ -14,6 +14,7 @@ from ..files.atomic_files import write_json, write_text
 from ..files.markdown_tables import format_number
 from ..runs.comparison import RESAMPLES, comparison_table
 from ..runs.folder import RunFolder, split_results
+from .feature_section import features_section
 from .glance import glance_section
 from .predictions import covered_clips, predictions_section
 from .section import PICTURES, Section
@@ -33,6 +34,7 @@ SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     glance_section,
     predictions_section,
     clips_section,
+    features_section,
     training_section,
     pseudo_label_section,
     cost_section,

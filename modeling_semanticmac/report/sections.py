@@ -53,11 +53,9 @@ def clips_section(run: RunFolder) -> Section:
         if "expected" in names
         else "No public count is known for these splits. "
     )
-    media = (
-        f"; a clip whose media cannot be read {ON_ERROR[run.record['data']['on_error']]}."
-        if run.uses_media
-        else ", only their text."
-    )
+    kinds = {"media_*.json": "whose media cannot be read", "features_*.json": "without features"}
+    which = " or ".join(words for name, words in kinds.items() if any(run.path.glob(name)))
+    media = f"; a clip {which} {ON_ERROR[run.record['data']['on_error']]}." if which else ", only their text."
     text += f"Found: what the files here hold. Used: what the run read{media}\n"
     reasons = [
         [split, kind, reason, count]
