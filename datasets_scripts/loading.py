@@ -28,13 +28,18 @@ BUILDERS = {
     "ur_funny": "UrFunny",
     "video_folder": "VideoFolder",
 }
+# Corpora of the package, which this folder must not import: name -> module:class.
+PACKAGE_BUILDERS = {"features": "modeling_semanticmac.feature_files.corpus:FeatureCorpus"}
 NAMED = 5  # clips that a message lists
 
 
 def corpus_builder(name: str) -> type[CorpusBuilder]:
     """Return the builder class of a corpus."""
+    if name in PACKAGE_BUILDERS:
+        module, _, builder = PACKAGE_BUILDERS[name].partition(":")
+        return getattr(importlib.import_module(module), builder)
     if name not in BUILDERS:
-        raise ValueError(unknown_name("corpus", name, BUILDERS))
+        raise ValueError(unknown_name("corpus", name, [*BUILDERS, *PACKAGE_BUILDERS]))
     # Imported on first use, because the builders import this module.
     return getattr(importlib.import_module(f".{name}", __package__), BUILDERS[name])
 
@@ -50,7 +55,7 @@ def load_corpus(
     """Load the clips of a corpus on disk, in the splits "train", "validation" and "test".
 
     Args:
-        name: one of `BUILDERS`.
+        name: one of `BUILDERS`, or `features`.
         data_dir: folder of the corpus as its authors released it.
         task: e.g. "sentiment", "emotion"; None: the corpus's first.
         cache_dir: where the rows are cached; None: the cache of Hugging Face datasets.
@@ -80,8 +85,8 @@ def load_corpus(
 
 
 def task_specification(name: str, task: str | None = None, **options) -> TaskSpecification:
-    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`, with
-    `data_dir` and its options).
+    """Return what a task of a corpus predicts. No files are read, except for your own clips (`video_folder`) and
+    feature files (`features`), with `data_dir` and their options.
 
     Raises:
         ValueError: unknown corpus or task.

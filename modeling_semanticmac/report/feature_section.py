@@ -1,5 +1,7 @@
 """The section of a report about streams that come from feature files."""
 
+from pathlib import Path
+
 from datasets_scripts.split_list import SPLITS
 
 from ..files.markdown_tables import markdown_table
@@ -28,6 +30,11 @@ def features_section(run: RunFolder) -> Section | None:
         "\nThese streams are numbers that somebody computed from the media, in place of the embeddings of a tower: the "
         "model cannot predict a video from them. Released as: by the checksum of the file; unknown is any other.\n"
     )
+    if run.record["data"]["corpus"] == "features":
+        text += (
+            f"\nClips, texts, labels and splits are those of the file `{Path(run.record['data']['data_dir']).name}` "
+            "itself; where it has no validation split, a tenth of the training dialogues is drawn for it.\n"
+        )
     repaired = [
         [split, modality, count, found["repaired_clips"][modality]]
         for split, found in reports.items()

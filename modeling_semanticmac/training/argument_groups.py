@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass, field, fields
 
 from ..configuration_semanticmac import MODALITIES, SemanticMACConfig
@@ -140,6 +141,15 @@ class DataArguments:
                 f"corpus_options is {hide_secrets(self.corpus_options)!r}; "
                 'expected a JSON mapping such as {"fold": 0}.'
             )
+        if self.features and self.data_dir is None:
+            self._use_the_file_as_corpus()
+
+    def _use_the_file_as_corpus(self) -> None:
+        """Take clips, texts, labels and splits from the first feature file; a corpus that is named gives the task."""
+        if self.corpus not in (None, "features"):
+            self.options = {"like": self.corpus, **self.options}
+            self.corpus_options = json.dumps(self.options)
+        self.corpus, self.data_dir = "features", re.sub("^(audio|vision)=", "", self.features[0])
 
 
 @dataclass

@@ -63,13 +63,12 @@ class RunFeatures:
         """Return the fields of the configuration of a model that is trained on these features.
 
         Args:
-            max_frames: as requested; None: the default, raised to the longest sequence.
+            max_frames: as requested, None for the default; raised to the longest sequence.
         """
-        longest = max(self.longest.values())
-        default = SemanticMACConfig.max_frames
-        if max_frames is not None and max_frames < longest:
-            logger.warning("--max_frames %d: later steps of sequences of up to %d share a row.", max_frames, longest)
-        fields: dict = {} if max_frames is not None or longest <= default else {"max_frames": longest}
+        longest, requested = max(self.longest.values()), max_frames or SemanticMACConfig.max_frames
+        if longest > requested:
+            logger.info("max_frames is raised from %d to %d, the longest sequence.", requested, longest)
+        fields: dict = {"max_frames": max(longest, requested)}
         for modality in self.modalities:
             fields[f"{modality}_features"] = self._import.reference(modality)
             fields[f"{modality}_width"] = self._import.streams[modality].width

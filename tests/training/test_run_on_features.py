@@ -36,7 +36,9 @@ def setting(world, tmp_path_factory) -> dict:
     """Files of features for the synthetic clips: MMSA's form, and a table of one vector a clip, where a clip lacks."""
     folder, ids = tmp_path_factory.mktemp("features"), ids_of(world)
     names = {"train": "train", "validation": "valid", "test": "test"}
-    written = write_mmsa(folder / "mmsa.pkl", {names[split]: clips for split, clips in ids.items()})
+    by_name = {names[split]: clips for split, clips in ids.items()}
+    written = write_mmsa(folder / "mmsa.pkl", by_name)
+    write_mmsa(folder / "other.pkl", by_name, extra={"config": {}})
     generator = np.random.default_rng(0)
     table = {clip: generator.normal(size=3) * 1000 for clips in ids.values() for clip in clips[1:]}
     with open(folder / "vectors.csv", "w", newline="") as file:
@@ -96,13 +98,11 @@ def test_a_video_gives_such_a_model_words_alone_and_says_so(alone, world, capsys
 def test_a_resumed_run_equals_an_uninterrupted_one(alone, setting, tmp_path):
     command = [*setting["start"], "--features", str(setting["folder"] / "mmsa.pkl")]
     interrupt(command, tmp_path / "run", 4)
-    resumed = [*command, "--output_dir", str(tmp_path / "run"), "--resume_from_checkpoint", "last"]
-    moved = tmp_path / "moved.pkl"  # the same file elsewhere is the same
-    shutil.copy(setting["folder"] / "mmsa.pkl", moved)
-    resumed[resumed.index(str(setting["folder"] / "mmsa.pkl"))] = str(moved)
+    resume = ["--output_dir", str(tmp_path / "run"), "--resume_from_checkpoint", "last"]
     with pytest.raises(ChangedSettingsError, match="by other encoders or feature files"):
-        train.main([*resumed, "--features", f"audio={moved}", str(setting["folder"] / "other.pkl")])
-    train.main(resumed)
+        train.main([*setting["start"], "--features", str(setting["folder"] / "other.pkl"), *resume])
+    shutil.copy(setting["folder"] / "mmsa.pkl", tmp_path / "moved.pkl")  # the same file elsewhere is the same
+    train.main([*setting["start"], "--features", str(tmp_path / "moved.pkl"), *resume])
     weights = [load_file(folder / "model.safetensors") for folder in (alone, tmp_path / "run")]
     assert all((weights[0][name] == tensor).all() for name, tensor in weights[1].items())
 
