@@ -133,6 +133,13 @@ class Mosei(CorpusBuilder):
         _check_join_option(getattr(config, "join", None), annotations)
         return CorpusFiles(annotations, _media(folder, root, annotations))
 
+    @classmethod
+    def segments(cls, data_dir, task=None, join=None, **options):
+        config = replace(cls.task_config("sentiment"), join=join)
+        files = cls.find_files(Path(data_dir).expanduser(), config).annotations
+        clips = read_clips(files, read_lines(files))
+        return {clip.id: (clip.video, clip.start, clip.end) for clip in clips if clip.start is not None}
+
     @cached_property
     def _clips(self) -> list[Clip]:
         annotations = self.files.annotations

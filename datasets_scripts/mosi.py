@@ -98,6 +98,14 @@ class Mosi(CorpusBuilder):
             {segment.id: videos[segment.video] for segment in read_csd_segments(path) if segment.video in videos},
         )
 
+    @classmethod
+    def segments(cls, data_dir, task=None, **options):
+        files = cls.find_files(Path(data_dir).expanduser(), cls.BUILDER_CONFIGS[0]).annotations
+        if "labels" in files:  # MMSA's layout has no times
+            return {}
+        found = read_scores(files["scores"]) if "scores" in files else read_csd_segments(files["csd"])
+        return {segment.id: (segment.video, segment.start, segment.end) for segment in found}
+
     @cached_property
     def _rows(self) -> list[LabelRow]:
         return read_label_csv(self.files.annotations["labels"], SCORES)

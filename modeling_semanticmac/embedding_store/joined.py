@@ -18,6 +18,7 @@ class JoinedStore:
         stores: modality -> the store that holds it; a modality that is absent has no embeddings.
 
     Attributes:
+        folder: of the stores, as text.
         fingerprint: the part of each modality from its store, with the sampling and version of the extraction.
 
     Raises:
@@ -29,6 +30,7 @@ class JoinedStore:
             if not store.fingerprint.get(modality):
                 raise ValueError(f"the embedding store at {store.folder} has no {modality} embeddings.")
         self.stores = dict(stores)
+        self.folder = " + ".join(dict.fromkeys(str(store.folder) for store in stores.values()))
         self.fingerprint: dict = dict.fromkeys(MEDIA_MODALITIES)
         for modality, store in self.stores.items():
             shared = {name: store.fingerprint.get(name) for name in ("sampling", "extraction")}
@@ -73,6 +75,7 @@ class JoinedStore:
             status=status,
             reason="; ".join(dict.fromkeys(record.reason for record in wanting)),
             note="; ".join(dict.fromkeys(record.note for record in wanting if record.note)),
+            checksum=" ".join(record.checksum for record in records.values()),
             duration=max((record.duration for record in records.values()), default=0.0),
             **counts,
         )

@@ -1,4 +1,7 @@
-"""Pickled tuples of dialogues: IEMOCAP and MELD features of DialogueRNN, DialogueGCN, MMGCN and their successors."""
+"""Pickled tuples of dialogues: IEMOCAP and MELD features of DialogueRNN, DialogueGCN, MMGCN and their successors.
+
+COSMIC's lists hold no features, but the texts, labels and splits of the same dialogues.
+"""
 
 from collections.abc import Iterator
 
@@ -56,6 +59,42 @@ def read_conversations(content, where: str) -> Iterator[FeatureClip]:
             )
 
 
+def is_conversation_texts(content) -> bool:
+    """Return whether this is COSMIC's list of 6 (IEMOCAP) or 7 (MELD, with sentiment labels)."""
+    return (
+        isinstance(content, tuple | list)
+        and len(content) in (6, 7)
+        and all(isinstance(part, dict) for part in content[:-3])
+        and _is_text(content[-4])
+        and not any(isinstance(part, dict) for part in content[-3:])
+    )
+
+
+def read_conversation_texts(content, where: str) -> Iterator[FeatureClip]:
+    """Yield the utterances of all dialogues in order, without features; ids are numbered within a dialogue.
+
+    Raises:
+        ValueError: lists of a dialogue differ in their length.
+    """
+    speakers, labels, sentences = content[0], content[1], content[-4]
+    named = zip(("train", "test", "validation"), content[-3:])
+    splits = {dialogue: split for split, dialogues in named for dialogue in dialogues}
+    for dialogue, spoken in sentences.items():
+        counts = {"speakers": len(speakers[dialogue]), "labels": len(labels[dialogue])}
+        if set(counts.values()) != {len(spoken)}:
+            raise ValueError(f"{where}: dialogue {dialogue!r} has {len(spoken)} utterances but {counts}.")
+        spoken = [str(sentence) for sentence in spoken]
+        for row, sentence in enumerate(spoken):
+            yield FeatureClip(
+                f"dia{dialogue}_utt{row}" if isinstance(dialogue, int) else f"{dialogue}_{row}",
+                text=sentence,
+                label=int(labels[dialogue][row]),
+                split=splits.get(dialogue),
+                context=spoken[:row],
+                speaker=_speaker(speakers[dialogue][row]),
+            )
+
+
 def _is_text(part: dict) -> bool:
     first = next(iter(part.values()), [])
     return len(first) > 0 and isinstance(first[0], str | bytes)
@@ -75,4 +114,4 @@ def _speaker(value) -> str:
     return value if isinstance(value, str) else str(int(np.argmax(value)))
 
 
-__all__ = ["is_conversations", "read_conversations"]
+__all__ = ["is_conversation_texts", "is_conversations", "read_conversation_texts", "read_conversations"]

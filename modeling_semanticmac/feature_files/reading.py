@@ -18,6 +18,8 @@ PICKLES = (
     ("mult", split_dicts.is_mult, split_dicts.read_mult),
     ("hkt", word_level.is_hkt, word_level.read_hkt),
     ("conversations", conversations.is_conversations, conversations.read_conversations),
+    ("conversation_texts", conversations.is_conversation_texts, conversations.read_conversation_texts),
+    ("punchlines", word_level.is_punchlines, word_level.read_punchlines),
     ("arrays", arrays.is_arrays, arrays.read_arrays),
 )
 FORMS = {
@@ -25,11 +27,14 @@ FORMS = {
     "mult": "splits with padded audio, vision and GloVe vectors (MulT, MultiBench)",
     "hkt": "splits of punchline and context by word (HKT: UR-FUNNY, MUStARD)",
     "conversations": "tuples by dialogue (DialogueRNN, MMGCN, COGMEN: IEMOCAP, MELD)",
+    "conversation_texts": "lists by dialogue without features (COSMIC: IEMOCAP, MELD)",
+    "punchlines": "a dict of punchline_features by clip id (UR-FUNNY, one stream)",
+    "ur_funny": "the folder of UR-FUNNY's released pickles",
     "arrays": "a dict of arrays by clip id (MUStARD audio)",
     "npy": "a folder of .npy files (MERBench, MERTools)",
     "csd": "a computational sequence of the CMU-MultimodalSDK",
     "hdf5": "datasets of HDF5 by clip id (MUStARD ResNet)",
-    "table": "a CSV or Parquet table with an id column",
+    "table": "a CSV or Parquet table with an id column, or a folder of Parquet files",
 }
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 PICKLE_STARTS = (b"\x80", b"(", b"c", b"}", b"]")
@@ -41,7 +46,8 @@ def read_feature_file(path: str | os.PathLike) -> FeatureFile:
     Pickles are read by the restricted unpickler, which runs nothing.
 
     Args:
-        path: any of `FORMS`, told by content and not by name.
+        path: any of `FORMS`, told by content and not by name. `FILE#COLUMN` takes one column of a table, and
+            `FILE#COLUMN@ID` also names the column of the clip ids.
 
     Returns:
         The file; `read()` yields its clips.
@@ -50,22 +56,46 @@ def read_feature_file(path: str | os.PathLike) -> FeatureFile:
         FileNotFoundError: there is no such file.
         ValueError: the content has no known form; the message says what was found.
     """
-    path = Path(path)
+    path, column, id_column = _split_column(os.fspath(path))
     if not path.exists():
         raise FileNotFoundError(f"no feature file at {path}.")
     if path.is_dir():
-        if not arrays.is_npy_folder(path):
-            raise ValueError(f"{path} holds no .npy files; expected one a clip, or a folder of them a clip.")
-        return FeatureFile(path, "npy", partial(arrays.read_npy_folder, path), _folder_digest(path))
+        return _read_folder(path, column, id_column)
     with open(path, "rb") as file:
         start = file.read(8)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    form, read = _told(path, start)
+    form, read = _told(path, start, column, id_column)
+    if column is not None:
+        digest = hashlib.sha256(f"{digest}#{column}".encode()).hexdigest()
     return FeatureFile(path, form, read, digest, known_as(digest))
 
 
-def _told(path: Path, start: bytes):
+def _split_column(path: str) -> tuple[Path, str | None, str | None]:
+    """Return path, column and id column of `PATH#COLUMN@ID`; a path that exists is taken as it is."""
+    if Path(path).exists() or "#" not in path:
+        return Path(path), None, None
+    path, _, names = path.rpartition("#")
+    column, _, id_column = names.partition("@")
+    return Path(path), column or None, id_column or None
+
+
+def _read_folder(path: Path, column: str | None, id_column: str | None) -> FeatureFile:
+    if word_level.is_ur_funny_folder(path):
+        return FeatureFile(path, "ur_funny", partial(word_level.read_ur_funny_folder, path), _digest(path, "*.pkl"))
+    if tables.parquet_files(path):
+        table = tables.read_parquet_folder(path)
+        read = partial(tables.read_feature_table, table, str(path), column, id_column)
+        return FeatureFile(path, "table", read, _digest(path, "*.parquet", column))
+    if not arrays.is_npy_folder(path):
+        raise ValueError(
+            f"{path} holds no .npy files; expected one a clip, or a folder of them a clip; or Parquet files, or the "
+            "pickles of UR-FUNNY."
+        )
+    return FeatureFile(path, "npy", partial(arrays.read_npy_folder, path), _digest(path, "*.npy"))
+
+
+def _told(path: Path, start: bytes, column: str | None, id_column: str | None):
     if start == HDF5_MAGIC:
         is_csd = arrays.is_csd(path)
         return ("csd", partial(arrays.read_csd_features, path)) if is_csd else ("hdf5", partial(arrays.read_hdf5, path))
@@ -82,7 +112,7 @@ def _told(path: Path, start: bytes):
                 return form, partial(read, content, str(path))
         raise ValueError(f"{path} holds {_shape(content)}; expected one of: {'; '.join(FORMS.values())}.")
     table = tables.read_table_file(path)
-    return "table", partial(tables.read_feature_table, table, str(path))
+    return "table", partial(tables.read_feature_table, table, str(path), column, id_column)
 
 
 def _shape(content) -> str:
@@ -93,9 +123,10 @@ def _shape(content) -> str:
     return f"{type(content).__name__}" + (f" of {len(content)}" if hasattr(content, "__len__") else "")
 
 
-def _folder_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*.npy")):
+def _digest(path: Path, pattern: str, column: str | None = None) -> str:
+    """Return a digest of the names and contents of the files of a folder, and of the column that is read."""
+    digest = hashlib.sha256((column or "").encode())
+    for file in sorted(path.rglob(pattern)):
         with open(file, "rb") as opened:
             digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
             digest.update(hashlib.file_digest(opened, "sha256").digest())

@@ -1,12 +1,16 @@
-"""Features of whole videos, cut into clips by the times of a corpus."""
+"""Features of whole videos, cut into clips by the times of a corpus; ids that are times in a video."""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from .streams import FeatureClip
+
+NEAR = 0.1  # seconds by which the times of a file may differ from those of the corpus
+TIMES = re.compile(r"(.+)\[(-?[\d.eE+-]+),(-?[\d.eE+-]+)\]")  # ids of MulT's files: video[start,end]
 
 
 class Segment(NamedTuple):
@@ -17,31 +21,52 @@ class Segment(NamedTuple):
     end: float
 
 
-def clips_of_videos(clips: Iterable[FeatureClip], segments: Mapping[str, Segment]) -> Iterator[FeatureClip]:
+class Places:
+    """The places of the clips of a corpus in whole videos.
+
+    Args:
+        segments: clip id -> (video, start, end).
+    """
+
+    def __init__(self, segments: Mapping[str, tuple[str, float, float]]):
+        self.segments = {clip: Segment(*place) for clip, place in segments.items()}
+        self.by_video: dict[str, list[str]] = {}
+        for clip, segment in self.segments.items():
+            self.by_video.setdefault(segment.video, []).append(clip)
+
+    def clip_at(self, file_id: str) -> str | None:
+        """Return the clip at the times of an id `video[start,end]`: the nearest, if both its times are within `NEAR`;
+        None for other ids and times.
+        """
+        match = TIMES.fullmatch(file_id)
+        if match is None or match[1] not in self.by_video:
+            return None
+        times = float(match[2]), float(match[3])
+        distances = {
+            clip: max(abs(self.segments[clip].start - times[0]), abs(self.segments[clip].end - times[1]))
+            for clip in self.by_video[match[1]]
+        }
+        nearest = min(distances, key=distances.__getitem__)
+        return nearest if distances[nearest] <= NEAR else None
+
+    def digest(self) -> str:
+        """Return a digest of all places."""
+        return hashlib.sha256(json.dumps(sorted(self.segments.items())).encode()).hexdigest()
+
+
+def clips_of_videos(clips: Iterable[FeatureClip], places: Places) -> Iterator[FeatureClip]:
     """Yield clips; an entry with the intervals of its rows whose id is a video is cut into the clips of that video.
 
     A row belongs to the clip in which it begins. Entries whose ids are not videos of the corpus are yielded whole.
-
-    Args:
-        clips: of a file.
-        segments: clip id -> its place.
     """
-    by_video: dict[str, list[str]] = {}
-    for clip, segment in segments.items():
-        by_video.setdefault(segment.video, []).append(clip)
     for clip in clips:
-        if clip.interval is None or clip.id not in by_video:
+        if clip.interval is None or clip.id not in places.by_video:
             yield clip
             continue
-        for name in by_video[clip.id]:
-            begins, segment = clip.interval[:, 0], segments[name]
+        for name in places.by_video[clip.id]:
+            begins, segment = clip.interval[:, 0], places.segments[name]
             inside = (begins >= segment.start - 1e-3) & (begins < segment.end)
             yield replace(clip, id=name, single=clip.single[inside], interval=clip.interval[inside])
 
 
-def segments_digest(segments: Mapping[str, Segment]) -> str:
-    """Return a digest of the places of clips."""
-    return hashlib.sha256(json.dumps(sorted(segments.items())).encode()).hexdigest()
-
-
-__all__ = ["Segment", "clips_of_videos", "segments_digest"]
+__all__ = ["Places", "Segment", "clips_of_videos"]

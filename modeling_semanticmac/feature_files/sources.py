@@ -9,7 +9,7 @@ import numpy as np
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from .normalization import repaired
 from .reading import clips_of, read_feature_file
-from .segments import Segment, clips_of_videos, segments_digest
+from .segments import Places, Segment, clips_of_videos
 from .streams import FeatureClip, FeatureFile
 
 SHOWN = 3  # ids named in a message
@@ -82,7 +82,8 @@ def read_streams(
         ValueError: it is not clear which stream is meant, a modality has two sources, or a file is damaged.
         FileNotFoundError: there is no such file.
     """
-    opened = [_Opened(*named_stream(argument), clip_id, segments or {}) for argument in arguments]
+    places = Places(segments or {})
+    opened = [_Opened(*named_stream(argument), clip_id, places) for argument in arguments]
     found: dict[str, FeatureStream] = {}
     for source in sorted(opened, key=lambda source: source.is_nameless):  # those that say what they are come first
         free = [m for m in MEDIA_MODALITIES if m in wanted and m not in towers and m not in found]
@@ -100,23 +101,27 @@ def read_streams(
 class _Opened:
     """One file with all of its clips."""
 
-    def __init__(self, modality: str | None, path: Path, clip_id, segments: Mapping[str, Segment]):
+    def __init__(self, modality: str | None, path: Path, clip_id, places: Places):
         self.modality, self.path, self.file = modality, path, read_feature_file(path)
-        self.clips = dict(self._by_clip(clip_id, segments))
-        is_cut = self.file.form == "csd" and bool(self.clips.keys() & segments.keys())
-        self.segments = segments_digest(segments) if is_cut else None
+        self.clips = dict(self._by_clip(clip_id, places))
+        is_cut = self.file.form == "csd" and bool(self.clips.keys() & places.segments.keys())
+        self.segments = places.digest() if is_cut else None
         if not self.clips:
             raise ValueError(f"{path} holds no clip.")
+        if not any(
+            clip.single is not None or clip.audio is not None or clip.vision is not None for clip in self.clips.values()
+        ):
+            raise ValueError(f"{path} (form {self.file.form}) holds no stream of features.")
         self.named = [m for m in MEDIA_MODALITIES if any(getattr(clip, m) is not None for clip in self.clips.values())]
 
     @property
     def is_nameless(self) -> bool:
         return self.modality is None and not self.named
 
-    def _by_clip(self, clip_id, segments: Mapping[str, Segment]) -> Iterator[tuple[str, FeatureClip]]:
+    def _by_clip(self, clip_id, places: Places) -> Iterator[tuple[str, FeatureClip]]:
         seen: dict[str, str] = {}
-        for clip in clips_of_videos(clips_of(self.file), segments):
-            name = clip_id(clip.id)
+        for clip in clips_of_videos(clips_of(self.file), places):
+            name = places.clip_at(clip.id) or clip_id(clip.id)
             if name in seen:
                 raise ValueError(
                     f"{self.path}: the ids {seen[name]!r} and {clip.id!r} are both clip {name!r} of the corpus; ids "
@@ -152,13 +157,18 @@ class _Opened:
             rows = getattr(clip, modality) if self.named else clip.single
             if rows is None:
                 continue
-            widths.setdefault(rows.shape[1], name)
+            if rows.size or rows.shape[1]:  # an empty sequence may not know its width
+                widths.setdefault(rows.shape[1], name)
             stream.rows[name], broken = repaired(np.asarray(rows, dtype=np.float32))
             if broken:
                 stream.repaired[name], stream.broken[name] = broken, rows
         if len(widths) != 1:
             told = ", ".join(f"{width} (clip {name!r})" for width, name in sorted(widths.items())) or "none"
             raise ValueError(f"{self.path}: the {modality} sequences have different widths: {told}; expected one.")
+        width = next(iter(widths))
+        stream.rows = {
+            name: rows if len(rows) else np.zeros((0, width), np.float32) for name, rows in stream.rows.items()
+        }
         return stream
 
 

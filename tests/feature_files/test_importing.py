@@ -1,11 +1,14 @@
 """Feature files into a store: normalisation by the training split, repairs, missing clips, streams of several files."""
 
+import json
 import pickle
 
 import numpy as np
 import pytest
 import torch
 
+from datasets_scripts import load_corpus
+from modeling_semanticmac.commands import features
 from modeling_semanticmac.embedding_store import EmbeddingStore, FingerprintError, StoreWriter
 from modeling_semanticmac.embedding_store.joined import JoinedStore
 from modeling_semanticmac.embedding_store.store import ClipRecord
@@ -16,6 +19,7 @@ from modeling_semanticmac.feature_files.normalization import ColumnStatistics, r
 from modeling_semanticmac.feature_files.segments import Segment
 from modeling_semanticmac.feature_files.sources import named_stream, read_streams
 from tests.helpers import feature_files as written
+from tests.helpers.real_corpora import SPLITS, write_real_mosi
 
 IDS = {"train": ["a_1", "b_1", "c_1"], "valid": ["d_1"], "test": ["e_1"]}
 BOTH = ("audio", "vision")
@@ -208,6 +212,42 @@ def test_description(mmsa, tmp_path):
     text = str(describe_file(broken))
     assert "one stream (audio= or vision= says which): 2 clips, width 2" in text
     assert "1 values of 1 clips are NaN or infinite; largest value 2" in text and "1 of length 0" in text
+
+
+def test_the_real_ids_of_mosi(shared, tmp_path, capsys):
+    """A file of MMSA's form with the 2,199 released ids: each is a clip of our builder, and one command imports them."""
+    folder = write_real_mosi(shared, tmp_path / "MOSI")
+    corpus = load_corpus("mosi", folder, cache_dir=tmp_path / "cache")
+    ids = {split: corpus[split]["id"][:] for split in SPLITS}
+    names = {"train": "train", "validation": "valid", "test": "test"}
+    path = tmp_path / "aligned.pkl"
+    by_name = {names[split]: ["$_$".join(clip.rsplit("_", 1)) for clip in clips] for split, clips in ids.items()}
+    written_as = written.write_mmsa(path, by_name, aligned=True, text_width=1)
+    expected = {plain(name): streams for name, streams in written_as.items()}
+    assert sum(map(len, ids.values())) == len(expected) == 2199
+    command = [str(path), "--corpus", "mosi", "--data_dir", str(folder), "--output", str(tmp_path / "store")]
+    assert features.main(command) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[-1] for line in shown.splitlines() if line.startswith("with features")] == [
+        "1284",
+        "229",
+        "686",
+    ]
+    store = EmbeddingStore(tmp_path / "store")
+    assert len(store) == 2199 and all(store.status(clip).status == "ok" for clip in store)
+    rows = np.concatenate([expected[clip][0] for clip in ids["train"]]).astype(np.float64)
+    clip = ids["test"][100]
+    scores = (expected[clip][0] - rows.mean(axis=0)) / rows.std(axis=0)
+    np.testing.assert_allclose(store[clip][0].numpy(), scores, atol=1e-5)
+
+
+def test_the_command_describes_files(mmsa, capsys):
+    path, _ = mmsa
+    assert features.main(["info", str(path), "--json", "-"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["form"], found["streams"]["vision"]["widths"]) == ("mmsa", {"20": 5})
+    assert features.main(["info", str(path)]) == 0
+    assert "vision        5 clips, width 20" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("side", ["front", "back"])

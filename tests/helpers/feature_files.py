@@ -20,7 +20,14 @@ def padded(sequences: list[np.ndarray], length: int, side: str = "back") -> np.n
     return out
 
 
-def write_mmsa(path: Path, ids: dict[str, list[str]], aligned: bool = False, extra: dict | None = None) -> dict:
+def mmsa_id(name: str) -> str:
+    """Return `<video>$_$<clip>`, the name split at its first underscore where it is not yet written so."""
+    return name if "$_$" in name else name.replace("_", "$_$", 1)
+
+
+def write_mmsa(
+    path: Path, ids: dict[str, list[str]], aligned: bool = False, extra: dict | None = None, text_width: int = 768
+) -> dict:
     """Write MMSA's form: audio of width 5, vision of width 20, three tokens to nine, scores; return the sequences by
     id.
     """
@@ -36,9 +43,9 @@ def write_mmsa(path: Path, ids: dict[str, list[str]], aligned: bool = False, ext
             "raw_text": np.array([f"text of {name}" for name in names]),
             "audio": padded(audio, 9 if aligned else 14),
             "vision": padded(vision, 9 if aligned else 11),
-            "text": padded([_rows(generator, n, 768) for n in lengths], 9),
+            "text": padded([_rows(generator, n, text_width) for n in lengths], 9),
             "text_bert": tokens,
-            "id": [name.replace("_", "$_$", 1) for name in names],
+            "id": [mmsa_id(name) for name in names],
             "annotations": ["Positive"] * len(names),
             "regression_labels": np.linspace(-3, 3, len(names)).astype(np.float32),
             "regression_labels_T": np.linspace(-2, 2, len(names)).astype(np.float32),
@@ -46,13 +53,15 @@ def write_mmsa(path: Path, ids: dict[str, list[str]], aligned: bool = False, ext
         if not aligned:
             part["audio_lengths"], part["vision_lengths"] = [2 * n for n in lengths], [n + 1 for n in lengths]
         content[split] = part
-        expected |= {name.replace("_", "$_$", 1): found for name, *found in zip(names, audio, vision)}
+        expected |= {mmsa_id(name): found for name, *found in zip(names, audio, vision)}
     path.write_bytes(pickle.dumps(content))
     return expected
 
 
-def write_mult(path: Path, side: str = "front") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Write MulT's form: padded sequences, ids (video, start, end) as bytes, labels (n, 1, 1); return them by id."""
+def write_mult(path: Path, side: str = "front", classes: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Write MulT's form: padded sequences, ids (video, start, end) as bytes, labels (n, 1, 1), or (n, classes, 2) of
+    which clip n has class n; return the sequences by id.
+    """
     generator, content, expected = np.random.default_rng(1), {}, {}
     for split in ("train", "valid", "test"):
         audio, vision, words = ([_rows(generator, 2 + row, width) for row in range(4)] for width in (74, 35, 300))
@@ -61,7 +70,7 @@ def write_mult(path: Path, side: str = "front") -> dict[str, tuple[np.ndarray, n
             "vision": padded(vision, 7, side),
             "audio": padded(audio, 7, side),
             "text": padded(words, 7, side),
-            "labels": np.arange(4, dtype=np.float32).reshape(4, 1, 1),
+            "labels": np.stack([1 - np.eye(4), np.eye(4)], axis=-1) if classes else np.arange(4.0).reshape(4, 1, 1),
             "id": ids,
         }
         expected |= {f"{split}v{row}[1.5,2.5]": (audio[row], vision[row]) for row in range(4)}
@@ -69,9 +78,12 @@ def write_mult(path: Path, side: str = "front") -> dict[str, tuple[np.ndarray, n
     return expected
 
 
-def write_conversations(path: Path, form: str) -> None:
-    """Write the 9-tuple of IEMOCAP ("iemocap"), the 9-tuple of MELD ("meld") or its 10-tuple ("meld_visual")."""
-    generator, dialogues = np.random.default_rng(2), {"d1": 3, "d2": 2} if form == "iemocap" else {0: 3, 1039: 2}
+def write_conversations(path: Path, form: str, dialogues: int = 2) -> None:
+    """Write the 9-tuple of IEMOCAP ("iemocap"), the 9-tuple of MELD ("meld") or its 10-tuple ("meld_visual"), of
+    dialogues of three and two utterances in turn, the last of which is test.
+    """
+    names = [f"d{n + 1}" for n in range(dialogues)] if form == "iemocap" else [0, 1039, 1040, 1041][:dialogues]
+    generator, dialogues = np.random.default_rng(2), {name: 3 - place % 2 for place, name in enumerate(names)}
     ids = {
         d: [f"{d}_F{row:03d}" for row in range(n)] if form == "iemocap" else list(range(n))
         for d, n in dialogues.items()
@@ -82,7 +94,7 @@ def write_conversations(path: Path, form: str) -> None:
         {d: [generator.normal(size=width) for _ in range(n)] for d, n in dialogues.items()} for width in (6, 4, 5)
     )
     sentences = {d: [f"s{row} of {d}" for row in range(n)] for d, n in dialogues.items()}
-    train, test = set(list(dialogues)[:1]), set(list(dialogues)[1:])
+    train, test = set(names[:-1]), set(names[-1:])
     rest = (sentences, train, test)
     if form == "iemocap":
         content = (ids, speakers, labels, text, audio, visual, *rest)
@@ -114,3 +126,24 @@ def write_csd(path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray]]) -> N
         for video, (features, begins) in videos.items():
             group = file.create_group(f"COVAREP/data/{video}")
             group["features"], group["intervals"] = features, np.stack([begins, begins + 1], axis=1)
+
+
+def write_ur_funny_sdk(folder: Path) -> None:
+    """Write the released pickles of UR-FUNNY for the clips 7, 8 and 9: two, three and no words."""
+    generator, words = np.random.default_rng(4), {7: 2, 8: 3, 9: 0}
+    contents = {
+        "covarep_features_sdk": {clip: _punchline(generator, n, 81) for clip, n in words.items()},
+        "openface_features_sdk": {clip: _punchline(generator, n, 371) for clip, n in words.items()},
+        "language_sdk": {
+            clip: {"punchline_sentence": f"words of {clip}", "context_sentences": ["before"]} for clip in words
+        },
+        "humor_label_sdk": {7: 0, 8: 1, 9: 0},
+        "data_folds": {"train": [7], "dev": [8], "test": [9]},
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(content, protocol=2))
+
+
+def _punchline(generator, words: int, width: int) -> dict:
+    rows = _rows(generator, words, width)
+    return {"punchline_features": [row.tolist() for row in rows], "context_features": [rows.tolist()]}
