@@ -215,7 +215,7 @@ def test_description(mmsa, tmp_path):
 
 
 def test_the_real_ids_of_mosi(shared, tmp_path, capsys):
-    """A file of MMSA's form with the 2,199 released ids: each is a clip of our builder, and one command imports them."""
+    """A file of MMSA's form with the 2,199 released ids: each is a clip of our builder; one command imports all."""
     folder = write_real_mosi(shared, tmp_path / "MOSI")
     corpus = load_corpus("mosi", folder, cache_dir=tmp_path / "cache")
     ids = {split: corpus[split]["id"][:] for split in SPLITS}
