@@ -22,7 +22,7 @@ from ..text_encoding import language_model_config
 from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
-from .run_features import RunFeatures, load_run_corpus, require_features
+from .run_features import RunFeatures, load_run_corpus, require_features, tower_references
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
@@ -143,7 +143,8 @@ class Run:
         if self.data_args.features:
             named = [modality for modality in MEDIA_MODALITIES if getattr(args, f"{modality}_encoder") is not None]
             self.features = RunFeatures(self.data_args, self.corpus, named)
-        references = self._tower_references()
+        needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
+        references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
         fields = args.config_fields()
         if self.features is not None:
@@ -164,21 +165,6 @@ class Run:
         model.semanticmac.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
-
-    def _tower_references(self) -> dict[str, dict]:
-        """Return the towers of the modalities in use that no feature file gives."""
-        references = {}
-        for modality in ("vision", "audio"):
-            if modality not in self.data_args.modalities or modality in self.feature_modalities:
-                continue
-            name, revision = (getattr(self.model_args, f"{modality}_encoder{part}") for part in ("", "_revision"))
-            if name is None:
-                raise ValueError(
-                    f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder) or --features "
-                    f"{modality}=FILE; or leave it out of --modalities."
-                )
-            references[modality] = {"name_or_path": name, "revision": revision}
-        return references
 
     @property
     def feature_modalities(self) -> tuple[str, ...]:

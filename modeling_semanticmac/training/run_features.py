@@ -134,4 +134,22 @@ def require_features(config: SemanticMACConfig, modalities: Sequence[str], given
             raise ValueError(f"{note}; give --features {modality}=FILE, or leave {modality} out of --modalities.")
 
 
-__all__ = ["RunFeatures", "load_run_corpus", "require_features"]
+def tower_references(model_args, modalities: Sequence[str]) -> dict[str, dict]:
+    """Return the towers that the arguments name for some modalities, "vision" first.
+
+    Raises:
+        ValueError: a modality has none.
+    """
+    references = {}
+    for modality in sorted(set(modalities) & set(MEDIA_MODALITIES), reverse=True):
+        name, revision = (getattr(model_args, f"{modality}_encoder{part}") for part in ("", "_revision"))
+        if name is None:
+            raise ValueError(
+                f"modality {modality!r} needs --{modality}_encoder (a name on the Hub or a folder) or --features "
+                f"{modality}=FILE; or leave it out of --modalities."
+            )
+        references[modality] = {"name_or_path": name, "revision": revision}
+    return references
+
+
+__all__ = ["RunFeatures", "load_run_corpus", "require_features", "tower_references"]
