@@ -25,6 +25,7 @@ class FeatureStream:
         rows: clip id -> (T, D) float32, finite; T = 0 where the file says that the clip lacks the modality.
         repaired: clip id -> values that were NaN or infinite and are 0 now.
         broken: clip id -> (T, D) as the file has them, of the clips with such values.
+        tokens: clip id -> (3, L) ids, mask and segment ids of a BERT tokenizer, where the file has them.
         segments: digest of the times by which videos were cut into clips; None where they were not.
     """
 
@@ -33,6 +34,7 @@ class FeatureStream:
     rows: dict[str, np.ndarray] = field(default_factory=dict)
     repaired: dict[str, int] = field(default_factory=dict)
     broken: dict[str, np.ndarray] = field(default_factory=dict)
+    tokens: dict[str, np.ndarray] = field(default_factory=dict)
     segments: str | None = None
 
     @property
@@ -76,14 +78,15 @@ def read_streams(
         segments: clip id -> its place in its video, for files by video.
 
     Returns:
-        modality -> its stream, in the order of `MEDIA_MODALITIES`.
+        modality -> its stream, in the order of `MEDIA_MODALITIES`; empty where no file gives a modality in use.
 
     Raises:
         ValueError: it is not clear which stream is meant, a modality has two sources, or a file is damaged.
         FileNotFoundError: there is no such file.
     """
     places = Places(segments or {})
-    opened = [_Opened(*named_stream(argument), clip_id, places) for argument in arguments]
+    needed = [named for named in map(named_stream, arguments) if named[0] is None or named[0] in wanted]
+    opened = [_Opened(*named, clip_id, places) for named in needed] if wanted else []
     found: dict[str, FeatureStream] = {}
     for source in sorted(opened, key=lambda source: source.is_nameless):  # those that say what they are come first
         free = [m for m in MEDIA_MODALITIES if m in wanted and m not in towers and m not in found]
@@ -135,7 +138,7 @@ class _Opened:
         if self.modality is not None:
             if self.named and self.modality not in self.named:
                 raise ValueError(f"{self.path} has {' and '.join(self.named)}, but no {self.modality}.")
-            return [self.modality] if self.modality in wanted else []
+            return [self.modality]
         if self.named:
             return [modality for modality in self.named if modality in wanted]
         if len(free) != 1:
@@ -152,7 +155,8 @@ class _Opened:
         Raises:
             ValueError: clips differ in their width.
         """
-        stream, widths = FeatureStream(modality, self.file, segments=self.segments), {}
+        tokens = {name: clip.token_ids for name, clip in self.clips.items() if clip.token_ids is not None}
+        stream, widths = FeatureStream(modality, self.file, tokens=tokens, segments=self.segments), {}
         for name, clip in self.clips.items():
             rows = getattr(clip, modality) if self.named else clip.single
             if rows is None:

@@ -90,6 +90,9 @@ class DataArguments:
         "Files of precomputed features in place of towers: FILE, audio=FILE or vision=FILE (how_to/feature_files.md)."
     )
     normalize: str = _option("Features: train (standard scores by the training split) or none.", "train")
+    text: str = _option(
+        "raw (the words through the tokenizer), or bert_ids (the token ids of a feature file as they are).", "raw"
+    )
     use_context: bool = _option("Put the earlier utterances of the dialogue before the text.", True)
     max_length: int = _option("Longest text in tokens, context included.", 128)
     embeddings_dir: str | None = _option("Folder of the embedding store (default: <output_dir>/embeddings).")
@@ -131,6 +134,8 @@ class DataArguments:
             raise ValueError(f"modalities is {self.modalities}; expected one or more of {', '.join(MODALITIES)}.")
         if self.normalize not in ("train", "none"):
             raise ValueError(f"normalize is {self.normalize!r}; expected train or none.")
+        if self.text not in ("raw", "bert_ids"):
+            raise ValueError(f"text is {self.text!r}; expected raw or bert_ids.")
         if self.media not in ("required", "optional"):
             raise ValueError(f"media is {self.media!r}; expected required or optional.")
         if self.media == "optional" and self.on_error == "raise":

@@ -1,7 +1,8 @@
 """Convert clips of a dataset to a padded batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from ..affect_heads import check_labels
@@ -26,6 +27,7 @@ class SemanticMACCollator:
         modalities: which of "text", "audio", "vision" to use.
         use_context: whether the earlier utterances precede the text.
         max_length: longest text in tokens; None: the processor's.
+        tokens: clip id -> (3, L) ids, mask and segment ids, to use in place of text and context; None: tokenize.
 
     Raises:
         ValueError: an unknown modality, audio or vision without a store, labels that do not fit the task.
@@ -39,6 +41,7 @@ class SemanticMACCollator:
         modalities: Sequence[str] = MODALITIES,
         use_context: bool = True,
         max_length: int | None = None,
+        tokens: Mapping[str, np.ndarray] | None = None,
     ):
         unknown = [modality for modality in modalities if modality not in MODALITIES]
         if unknown or not modalities:
@@ -50,12 +53,12 @@ class SemanticMACCollator:
             )
         self.processor, self.task, self.store = processor, task, store
         self.modalities, self.use_context, self.max_length = tuple(modalities), use_context, max_length
+        self.tokens = tokens
 
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         batch = {}
         if "text" in self.modalities:
-            contexts = [row["context"] for row in rows] if self.use_context else None
-            encoded = self.processor.encode_text([row["text"] for row in rows], contexts, self.max_length)
+            encoded = self._text(rows)
             if encoded["attention_mask"].any():
                 batch.update(encoded)
         if "audio" in self.modalities or "vision" in self.modalities:
@@ -68,6 +71,20 @@ class SemanticMACCollator:
         if "clip_index" in rows[0]:
             batch["clip_index"] = torch.tensor([row["clip_index"] for row in rows])
         return batch
+
+    def _text(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+        """Return the tokens of the texts, padded to the longest."""
+        if self.tokens is None:
+            contexts = [row["context"] for row in rows] if self.use_context else None
+            return self.processor.encode_text([row["text"] for row in rows], contexts, self.max_length)
+        absent = np.zeros((3, 1), dtype=np.int64)
+        given = [self.tokens.get(row["id"], absent) for row in rows]
+        valid = [torch.as_tensor(ids.astype(np.int64))[:, ids[1].astype(bool)] for ids in given]  # (3, L) each
+        length = max(1, *(ids.shape[1] for ids in valid))
+        padded = torch.stack([torch.nn.functional.pad(ids, (0, length - ids.shape[1])) for ids in valid])  # (B, 3, L)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        known = {"attention_mask", *self.processor.tokenizer.model_input_names}
+        return {name: padded[:, place] for place, name in enumerate(names) if name in known}
 
     def _labels(self, rows: Sequence[dict]) -> torch.Tensor:
         length = self.task.num_labels if self.task.is_multi_label else None

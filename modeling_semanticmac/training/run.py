@@ -22,7 +22,7 @@ from ..text_encoding import language_model_config
 from .argument_checks import check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
-from .run_features import RunFeatures, load_run_corpus, require_features, tower_references
+from .run_features import RunFeatures, bert_tokens, load_run_corpus, open_features, require_features, tower_references
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
@@ -66,8 +66,12 @@ class Run:
         self.uses_media = set(data_args.modalities) != {"text"}
         self.corpus = load_run_corpus(data_args)
         self._check_splits()
+        self._tokens = None  # of the feature file, in place of the tokenizer's
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         self._limit_length()
+        if data_args.text == "bert_ids":
+            vocabulary = self.model.get_input_embeddings().num_embeddings
+            self._tokens = bert_tokens(self.features, self.processor.tokenizer, vocabulary)
         self.choice = f"the model is {model_args.model_name_or_path}, nothing is chosen here"
         self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
 
@@ -100,9 +104,8 @@ class Run:
             raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus needs {self.task}.")
         processor = SemanticMACProcessor.from_pretrained(name)
         self._check_fixed_arguments(model.config, processor)
-        if self.data_args.features:
-            towers = [modality for modality in MEDIA_MODALITIES if getattr(model.config, f"{modality}_encoder")]
-            self.features = RunFeatures(self.data_args, self.corpus, towers, model.config)
+        towers = [modality for modality in MEDIA_MODALITIES if getattr(model.config, f"{modality}_encoder")]
+        self.features = open_features(self.data_args, self.corpus, towers, model.config)
         require_features(model.config, self.data_args.modalities, self.feature_modalities)
         return model, processor
 
@@ -140,9 +143,8 @@ class Run:
         language_model_revision = self.language_model_commit or args.language_model_revision
         language_model_config(args.language_model, language_model_revision)  # refuses what is not a language model
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=language_model_revision)
-        if self.data_args.features:
-            named = [modality for modality in MEDIA_MODALITIES if getattr(args, f"{modality}_encoder") is not None]
-            self.features = RunFeatures(self.data_args, self.corpus, named)
+        named = [modality for modality in MEDIA_MODALITIES if getattr(args, f"{modality}_encoder") is not None]
+        self.features = open_features(self.data_args, self.corpus, named)
         needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
         references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
@@ -284,7 +286,7 @@ class Run:
         """Return a trainer of the model on two splits, either of which may be None."""
         collator = SemanticMACCollator(
             self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context,
-            self.data_args.max_length
+            self.data_args.max_length, self._tokens,
         )  # fmt: skip
         options = {"eval_dataset": validation, "data_collator": collator, "processing_class": self.processor}
         return make(self.model, self.training_args, train, **options)

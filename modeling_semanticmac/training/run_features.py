@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from accelerate import PartialState
 
 from datasets_scripts import load_corpus
@@ -14,7 +15,7 @@ from ..configuration_semanticmac import MEDIA_MODALITIES, SemanticMACConfig
 from ..embedding_store import EmbeddingStore
 from ..feature_files.importing import FeatureImport, FeatureReport, check_overlap
 from ..feature_files.normalization import ColumnStatistics
-from ..feature_files.sources import read_streams
+from ..feature_files.sources import FeatureStream, read_streams
 
 logger = logging.getLogger("run_mac")
 
@@ -27,8 +28,10 @@ def load_run_corpus(data_args) -> SealedCorpus:
     return SealedCorpus(load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **options))
 
 
-class RunFeatures:
-    """Feature files of a run: read once, normalised by the training split, written into a store beside the others.
+def open_features(
+    data_args, corpus: SealedCorpus, towers: Sequence[str], config: SemanticMACConfig | None = None
+) -> "RunFeatures | None":
+    """Read the feature files of a run; None without any, and where none gives a modality in use.
 
     Args:
         data_args: `features`, `normalize`, `modalities`, and the corpus.
@@ -37,19 +40,39 @@ class RunFeatures:
         config: of a trained model, whose statistics are used in place of those of this corpus; None: of a new model.
 
     Raises:
-        ValueError: files that give no stream, the same one twice, or another than the model was trained on.
+        ValueError: a stream that is not clear or has two sources, or another than the model was trained on.
+    """
+    wanted = [modality for modality in MEDIA_MODALITIES if modality in data_args.modalities]
+    if not data_args.features or not wanted:
+        return None
+    builder = corpus_builder(data_args.corpus)
+    segments = builder.segments(data_args.data_dir, data_args.task, **data_args.options)
+    streams = read_streams(data_args.features, wanted, builder.normalize_id, towers, segments)
+    return RunFeatures(data_args, corpus, streams, config) if streams else None
+
+
+class RunFeatures:
+    """Feature files of a run: read once, normalised by the training split, written into a store beside the others.
+
+    Args:
+        data_args: `features`, `normalize`.
+        corpus: the clips of the run.
+        streams: of the files.
+        config: of a trained model; None: of a new model.
+
+    Attributes:
+        tokens: clip id -> (3, L) ids, mask and segment ids of BERT's tokenizer, where a file has them.
     """
 
-    def __init__(self, data_args, corpus: SealedCorpus, towers: Sequence[str], config: SemanticMACConfig | None = None):
-        wanted = [modality for modality in MEDIA_MODALITIES if modality in data_args.modalities]
-        builder = corpus_builder(data_args.corpus)
-        segments = builder.segments(data_args.data_dir, data_args.task, **data_args.options)
-        streams = read_streams(data_args.features, wanted, builder.normalize_id, towers, segments)
+    def __init__(
+        self, data_args, corpus: SealedCorpus, streams: Mapping[str, FeatureStream], config: SemanticMACConfig | None
+    ):
         self._clips = {split: corpus.ids(split) for split in corpus}
         check_overlap(streams, [clip for clips in self._clips.values() for clip in clips])
         train, statistics = self._clips.get("train", []), _trained_statistics(config, streams, data_args.features)
         self._import = FeatureImport(streams, train, data_args.normalize, statistics)
         self._store: EmbeddingStore | None = None
+        self.tokens = {clip: ids for stream in streams.values() for clip, ids in stream.tokens.items()}
         self.longest = {modality: stream.longest for modality, stream in streams.items()}
         for modality, facts in self._import.facts().items():
             logger.info("%s from features: %s", modality, ", ".join(f"{name} {value}" for name, value in facts.items()))
@@ -68,7 +91,7 @@ class RunFeatures:
         longest, requested = max(self.longest.values()), max_frames or SemanticMACConfig.max_frames
         if longest > requested:
             logger.info("max_frames is raised from %d to %d, the longest sequence.", requested, longest)
-        fields: dict = {"max_frames": max(longest, requested)}
+        fields: dict = {"max_frames": longest} if longest > requested else {}
         for modality in self.modalities:
             fields[f"{modality}_features"] = self._import.reference(modality)
             fields[f"{modality}_width"] = self._import.streams[modality].width
@@ -152,4 +175,29 @@ def tower_references(model_args, modalities: Sequence[str]) -> dict[str, dict]:
     return references
 
 
-__all__ = ["RunFeatures", "load_run_corpus", "require_features", "tower_references"]
+def bert_tokens(features: RunFeatures | None, tokenizer, vocab_size: int) -> dict[str, np.ndarray]:
+    """Return the tokens of the feature file for `--text bert_ids`.
+
+    Raises:
+        ValueError: no file has any, or they are those of another tokenizer than the language model's.
+    """
+    if features is None or not features.tokens:
+        raise ValueError(
+            "--text bert_ids: no feature file in use has token ids (text_bert, as MMSA's files do); use --text raw."
+        )
+    first, highest = (
+        {int(ids[0, 0]) for ids in features.tokens.values()},
+        max(int(ids[0].max()) for ids in features.tokens.values()),
+    )
+    if first != {tokenizer.cls_token_id} or highest >= vocab_size:
+        raise ValueError(
+            f"--text bert_ids: the ids of the file begin with {', '.join(map(str, sorted(first)[:3]))} and reach "
+            f"{highest}; the language model's tokenizer begins with {tokenizer.cls_token_id} and knows {vocab_size}. "
+            "Use the BERT that the file was made with, or --text raw."
+        )
+    return features.tokens
+
+
+__all__ = [
+    "RunFeatures", "bert_tokens", "load_run_corpus", "open_features", "require_features", "tower_references",
+]  # fmt: skip

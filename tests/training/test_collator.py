@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +48,22 @@ def test_context_goes_to_the_processor_or_not(rows, use_context):
     texts, contexts, max_length = processor.asked[0]
     assert contexts == ([["hello", "there"], [], []] if use_context else None)
     assert texts == [row["text"] for row in rows] and max_length == 17
+
+
+def test_given_tokens_take_the_place_of_text(rows):
+    """Ids of a feature file go in as they are, padded to the longest of the batch; a clip without any has no text."""
+    processor = WordProcessor()
+    processor.tokenizer = SimpleNamespace(model_input_names=["input_ids", "token_type_ids", "attention_mask"])
+    given = np.zeros((2, 3, 6), dtype=np.int64)
+    given[0, :, :4] = [[101, 7, 8, 102], [1, 1, 1, 1], [0, 0, 1, 1]]
+    given[1, :, :2] = [[101, 102], [1, 1], [0, 0]]
+    tokens = {rows[0]["id"]: given[0], rows[2]["id"]: given[1]}
+    batch = SemanticMACCollator(processor, SENTIMENT, modalities=["text"], tokens=tokens)(rows)
+    assert batch["input_ids"].tolist() == [[101, 7, 8, 102], [0, 0, 0, 0], [101, 102, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]]
+    assert batch["token_type_ids"].tolist() == [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    processor.tokenizer.model_input_names.remove("token_type_ids")
+    assert "token_type_ids" not in SemanticMACCollator(processor, SENTIMENT, modalities=["text"], tokens=tokens)(rows)
 
 
 @pytest.mark.parametrize(("task", "dtype", "shape"), [(SARCASM, torch.long, (3,)), (EMOTIONS, torch.float32, (3, 3))])

@@ -17,10 +17,13 @@ from modeling_semanticmac.commands.info import model_info
 from modeling_semanticmac.pipeline_semanticmac import SemanticMACPipeline
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.runs.settings import ChangedSettingsError
+from modeling_semanticmac.training.run_arguments import parse_arguments
+from modeling_semanticmac.training.run_features import open_features
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
 from tests.helpers.feature_files import write_mmsa
 from tests.helpers.project import RECIPE
-from tests.helpers.runs import record
+from tests.helpers.runs import record, rows
+from tests.reliability.test_launchers import launch
 from tests.training.test_resumed_runs import interrupt
 
 SHORT = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "4"]
@@ -64,8 +67,8 @@ def test_one_file_for_both_streams(alone, setting):
     assert config.vision_encoder is None and config.audio_encoder is None
     assert (config.audio_width, config.vision_width) == (5, 20)
     assert config.audio_features["file"] == "mmsa.pkl" and config.audio_features["form"] == "mmsa"
-    rows = np.concatenate([setting["written"][clip.replace("_", "$_$", 1)][0] for clip in setting["ids"]["train"]])
-    np.testing.assert_allclose(config.audio_features["column_means"], rows.mean(axis=0, dtype=float), rtol=1e-5)
+    values = np.concatenate([setting["written"][clip.replace("_", "$_$", 1)][0] for clip in setting["ids"]["train"]])
+    np.testing.assert_allclose(config.audio_features["column_means"], values.mean(axis=0, dtype=float), rtol=1e-5)
     assert record(alone, "modalities.json")["test"] == {"clips": 5, "text": 5, "audio": 5, "vision": 5}
     assert record(alone, "features_test.json")["streams"]["vision"]["width"] == 20
     assert not (alone / "media_test.json").exists()
@@ -141,9 +144,9 @@ def test_a_file_beside_a_tower(setting, tmp_path, caplog):
 
 def test_seeds_share_the_features_and_long_sequences_raise_the_frame_table(setting, tmp_path):
     longest = {clip: np.ones((300 if place == 0 else 2, 2)) for place, clip in enumerate(setting["table"])}
-    for clip, rows in longest.items():
+    for clip, values in longest.items():
         (tmp_path / "npy").mkdir(exist_ok=True)
-        np.save(tmp_path / "npy" / f"{clip}.npy", rows)
+        np.save(tmp_path / "npy" / f"{clip}.npy", values)
     own = ["--modalities", "text", "audio", "--features", str(tmp_path / "npy"), "--on_error", "skip"]
     command = [*setting["start"], *own, "--num_train_epochs", "1", "--seeds", "1", "2"]
     train.main([*command, "--embeddings_dir", str(tmp_path / "e"), "--output_dir", str(tmp_path / "runs")])
@@ -153,14 +156,41 @@ def test_seeds_share_the_features_and_long_sequences_raise_the_frame_table(setti
     assert record(tmp_path / "runs/seed_1", "modalities.json")["test"]["clips"] == 4  # one has no features
 
 
+def test_files_of_modalities_that_are_not_in_use_are_not_read(setting):
+    """So one command serves all ablations of modalities."""
+    arguments = parse_arguments([*setting["start"], "--features", "vision=absent.csv", "--modalities", "text"])[1]
+    assert open_features(arguments, {}, []) is None
+    arguments.modalities = ["text", "audio"]
+    assert open_features(arguments, {}, ["audio"]) is None
+
+
 def test_what_cannot_be_meant_is_refused(setting, tmp_path):
-    table, out = setting["folder"] / "vectors.csv", ["--output_dir", str(tmp_path / "run")]
+    table, mmsa = setting["folder"] / "vectors.csv", setting["folder"] / "mmsa.pkl"
+    out = ["--output_dir", str(tmp_path / "run")]
     for more, message in (
         (["--features", str(table)], "holds one stream and does not say which"),
         (["--features", f"vision={table}"], "modality 'audio' needs --audio_encoder .* or --features audio=FILE"),
         (["--features", str(tmp_path / "none.csv")], "no feature file at"),
         (["--features", str(table), "--normalize", "test"], "normalize is 'test'"),
+        (
+            ["--features", str(mmsa), "--text", "bert_ids"],
+            "the ids of the file begin with 100 and reach 106",
+        ),
+        (["--text", "bert_ids", "--modalities", "text"], "no feature file in use has token ids"),
+        (["--text", "glove"], "text is 'glove'"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             train.main([*setting["start"], *more, *out])
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_import_once_and_predict_what_one_does(alone, setting, tmp_path):
+    command = ["--model_name_or_path", str(alone), *setting["start"][1:-2], "--do_predict", "--features"]
+    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
+    own = ["--output_dir", str(tmp_path / "run"), "--embeddings_dir", str(tmp_path / "e")]
+    launch([*script, *command, str(setting["folder"] / "mmsa.pkl"), *own])
+    found, expected = rows(tmp_path / "run/predictions_test.csv"), rows(alone / "predictions_test.csv")
+    assert [row["id"] for row in found] == [row["id"] for row in expected]
+    predictions = [[float(row["prediction"]) for row in table] for table in (found, expected)]
+    assert predictions[0] == pytest.approx(predictions[1], abs=1e-5)
+    assert len(list((tmp_path / "e").glob("features_*/shards/*"))) == 1
