@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datasets_scripts.restricted_pickle import load_restricted
 
+from ..embedding_store.fingerprint import FINGERPRINT
 from . import arrays, conversations, split_dicts, tables, word_level
 from .known_files import known_as
 from .streams import FeatureClip, FeatureFile
@@ -87,6 +88,11 @@ def _read_folder(path: Path, column: str | None, id_column: str | None) -> Featu
         table = tables.read_parquet_folder(path)
         read = partial(tables.read_feature_table, table, str(path), column, id_column)
         return FeatureFile(path, "table", read, _digest(path, "*.parquet", column))
+    if (path / FINGERPRINT).is_file():
+        raise ValueError(
+            f"{path} is an embedding store; give the feature file that it was made from, which each run normalises by "
+            "its own training split."
+        )
     if not arrays.is_npy_folder(path):
         raise ValueError(
             f"{path} holds no .npy files; expected one a clip, or a folder of them a clip; or Parquet files, or the "

@@ -182,6 +182,10 @@ def test_a_hostile_pickle_does_nothing(tmp_path):
 
 
 def test_missing_and_empty(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/fingerprint.json").write_text("{}")
+    with pytest.raises(ValueError, match="is an embedding store; give the feature file that it was made from"):
+        read_feature_file(tmp_path / "store")
     with pytest.raises(FileNotFoundError, match="no feature file at"):
         read_feature_file(tmp_path / "nothing")
     with pytest.raises(ValueError, match="holds no .npy files"):
