@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_semanticmac import SUBTASKS, SemanticMACConfig, TaskSpecification
@@ -105,6 +106,12 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
         self._keys_to_ignore_on_load_unexpected = set(self._keys_to_ignore_on_load_unexpected or ()) - {
             r"^predictors\."
         }
+
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, AffectPredictor) and self.config.linear_start:
+            init.zeros_(module.contract.weight)
+            init.zeros_(module.contract.bias)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, new_heads: bool = False, **kwargs):

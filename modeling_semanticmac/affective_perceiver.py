@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .input_scaling import InputScaling
+
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Return the softmax over the last axis among the allowed keys, computed in float32; the others get exactly zero.
@@ -175,8 +177,7 @@ class PerceiverLayer(nn.Module):
 class AffectivePerceiver(nn.Module):
     """Eq. (3)-(4) for one modality:  F_m = LN(P^L),  P^0 learnable.
 
-    Tower embeddings (B, T, D) may have any scale. They are L2-normalised and multiplied by sqrt(D), then projected to d
-    (our reading: unit variance, since the towers leave audio and vision on scales that differ by 20).
+    Tower embeddings (B, T, D) may have any scale; `InputScaling` brings them to one, then they are projected to d.
 
     Shapes: embeds (B, T, D), mask (B, T) -> (B, N, d) for any T >= 1.
     """
@@ -184,6 +185,7 @@ class AffectivePerceiver(nn.Module):
     def __init__(self, config, embed_width: int, num_crops: int = 1):
         super().__init__()
         width = config.hidden_size
+        self.scaling = InputScaling(embed_width, config.input_scaling)
         self.projection = nn.Linear(embed_width, width)
         self.frame_embedding = (
             FrameEmbedding(config.max_frames, width, num_crops) if config.use_frame_embeddings else nn.Identity()
@@ -195,11 +197,10 @@ class AffectivePerceiver(nn.Module):
     def forward(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return F_m (B, N, d) from tower embeddings (B, T, D) and the mask of valid frames (B, T)."""
         # The content of padding must not matter, not even NaN: it becomes zero before anything is computed.
-        embeds = embeds.masked_fill(~mask.bool().unsqueeze(-1), 0)
-        scaled = nn.functional.normalize(embeds.float(), dim=-1) * embeds.shape[-1] ** 0.5
+        scaled = self.scaling(embeds.masked_fill(~mask.bool().unsqueeze(-1), 0))
         # The dtype of the bias: the weight of a quantised layer is stored in int8.
         hidden = self.frame_embedding(self.projection(scaled.to(self.projection.bias.dtype)))  # (B, T, d)
-        latents = self.latents.expand(embeds.shape[0], -1, -1).to(hidden.dtype)  # (B, N, d)
+        latents = self.latents.expand(scaled.shape[0], -1, -1).to(hidden.dtype)  # (B, N, d)
         for layer in self.layers:
             latents = layer(latents, hidden, mask)
         return self.norm(latents)

@@ -9,6 +9,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import logging
 
+from .input_scaling import INPUT_SCALINGS
 from .task_specification import (
     TaskSpecification,
     metric_family,
@@ -40,6 +41,8 @@ _TASK_FIELDS = (
     "task_name", "problem_type", "num_labels", "id2label", "label2id", "label_range", "metrics",
     "scale_scores", "label_thresholds",
 )  # fmt: skip
+# Fields of SemanticMAC that came later, with the values that describe a checkpoint whose config.json lacks them.
+_BEFORE = {"input_scaling": "unit", "linear_start": False, "summary_dropout": 0.0}
 # Written into a config.json by transformers itself, or passed by its loaders. Any other unknown name is a typing error.
 _LIBRARY_KEYS = {
     "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels",
@@ -231,6 +234,11 @@ class SemanticMACConfig(AffectConfig):
         use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
             eq. (5)-(9).
         dropout: probability in attention weights, feed-forward layers and predictors.
+        input_scaling ("standardize" | "unit" | "none"): how tower embeddings are scaled, see `InputScaling`. Checkpoints
+            from before this field have "unit".
+        linear_start: begin as a linear map of pooled embeddings, see `SemanticInteraction`; the branches that follow
+            start at zero. Checkpoints from before this field have False.
+        summary_dropout: probability with which an entry of a pooled embedding is dropped, with `linear_start`.
         initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
         others: language model, towers and task, as in [`AffectConfig`].
 
@@ -258,7 +266,19 @@ class SemanticMACConfig(AffectConfig):
     use_bridge_tokens: bool = True
     gate: str = "reglu"
     dropout: float | int = 0.1
+    input_scaling: str = "standardize"
+    linear_start: bool = True
+    summary_dropout: float | int = 0.1
     initializer_range: float | int = 0.02
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs):
+        """Build a configuration from its dict, as `AffectConfig.from_dict` does; one that an earlier version saved
+        keeps the meaning that it had.
+        """
+        if "transformers_version" in config_dict:  # it was written by `save_pretrained`
+            config_dict = {**_BEFORE, **config_dict}
+        return super().from_dict(config_dict, **kwargs)
 
     def _check(self):
         super()._check()
@@ -275,11 +295,15 @@ class SemanticMACConfig(AffectConfig):
         for name in sizes.split():
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name, allowed in (("perceiver_norm", ("pre", "none")), ("gate", ("reglu", "relu", "none"))):
+        choices = {
+            "perceiver_norm": ("pre", "none"), "gate": ("reglu", "relu", "none"), "input_scaling": INPUT_SCALINGS,
+        }  # fmt: skip
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
+        for name in ("dropout", "summary_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a probability in [0, 1), found {getattr(self, name)}.")
 
 
 __all__ = [

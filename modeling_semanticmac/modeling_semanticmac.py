@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
-from .affective_perceiver import AffectivePerceiver, FrameEmbedding
+from .affective_perceiver import AffectivePerceiver, FrameEmbedding, masked_mean
 from .configuration_semanticmac import (
     MEDIA_MODALITIES,
     MODALITIES,
@@ -20,6 +20,7 @@ from .configuration_semanticmac import (
     TaskSpecification,
 )
 from .encoders import EncodersByReference, SharedEncoders, follow_umask
+from .input_scaling import InputScaling, StreamSummary
 from .modeling_imagebind import missing_weights
 from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput
 from .text_encoding import (
@@ -266,6 +267,12 @@ class SemanticMACPreTrainedModel(AffectPreTrainedModel):
         elif isinstance(module, FrameEmbedding | AffectivePerceiver | SemanticInteraction):
             for parameter in module.parameters(recurse=False):  # frame embeddings, latents, modality embeddings
                 init.normal_(parameter, mean=0.0, std=std)
+            if isinstance(module, SemanticInteraction) and module.specific_scale is not None:
+                module.begin_linear()
+        elif isinstance(module, StreamSummary):  # summaries of unit variance, whatever the width of the stream
+            init.normal_(module.projection.weight, mean=0.0, std=module.projection.in_features**-0.5)
+        elif isinstance(module, InputScaling):
+            module.reset()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -295,6 +302,10 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         self.text_projection = nn.Identity() if same_width else nn.Linear(text_width, config.hidden_size)
         self.audio_perceiver = AffectivePerceiver(config, config.audio_width)
         self.vision_perceiver = AffectivePerceiver(config, config.vision_width, config.num_crops)
+        if config.linear_start:
+            options = (config.hidden_size, config.input_scaling, config.summary_dropout)
+            self.audio_summary = StreamSummary(config.audio_width, *options)
+            self.vision_summary = StreamSummary(config.vision_width, *options)
         self.interaction = SemanticInteraction(config)
         self.post_init()
 
@@ -305,6 +316,16 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
     def set_input_embeddings(self, value):
         """Replace the token embeddings of the language model."""
         self.language_model.set_input_embeddings(value)
+
+    def input_scalings(self, modality: str) -> list[InputScaling]:
+        """Return what standardises "audio" or "vision": the frames, and with `linear_start` their summary over time.
+
+        Empty with another `input_scaling`.
+        """
+        found = [getattr(self, f"{modality}_perceiver").scaling]
+        if self.config.linear_start:
+            found.append(getattr(self, f"{modality}_summary").scaling)
+        return [scaling for scaling in found if scaling.kind == "standardize"]
 
     def _text_tokens(self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool]):
         """Compute F_t of eq. (1): the last hidden states of all tokens (B, L, d), the mask of valid ones (B, L).
@@ -318,15 +339,22 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         own = self.text_projection.bias.dtype if isinstance(self.text_projection, nn.Linear) else self.dtype
         return (self.text_projection(output.last_hidden_state.to(own)), mask), output  # (B, L, d), (B, L)
 
-    def _media_tokens(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Compute F_m of eq. (2)-(4) from embeddings or raw input: (B, N, d), and the mask of valid tokens (B, N)."""
+    def _media_tokens(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, ...] | None:
+        """Compute F_m of eq. (2)-(4) from embeddings or raw input: (B, N, d), and the mask of valid tokens (B, N).
+
+        With `linear_start` also the summary of the stream (B, d).
+        """
         found = self._read_media(modality, embeds, raw, mask)
         if found is None:
             return None
         embeds, mask = found
         perceiver = self.audio_perceiver if modality == "audio" else self.vision_perceiver
         # The latent tokens exist for every sample; those of a sample without a single valid frame are masked.
-        return perceiver(embeds, mask), mask.any(dim=1, keepdim=True).expand(-1, self.config.num_latents)
+        tokens = perceiver(embeds, mask), mask.any(dim=1, keepdim=True).expand(-1, self.config.num_latents)
+        if not self.config.linear_start:
+            return tokens
+        summary = self.audio_summary if modality == "audio" else self.vision_summary
+        return *tokens, summary(embeds, mask)
 
     def forward(
         self,
@@ -382,14 +410,17 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
             )
         # A modality that the whole batch lacks is a set without tokens: (B, 0, d), (B, 0).
         absent = (present[0][:, :0], present[1][:, :0])
-        tokens, masks = zip(*(stream if stream is not None else absent for stream in streams))
+        streams = [absent if stream is None else stream for stream in streams]
+        tokens, masks = [stream[0] for stream in streams], [stream[1] for stream in streams]
         modality_mask = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, 3)
         if not torch.compiler.is_compiling() and not modality_mask.any(dim=1).all():
             rows = (~modality_mask.any(dim=1)).nonzero().flatten().tolist()
             raise ValueError(
                 f"Sample(s) {rows} of the batch have no modality: {', '.join(MODALITIES)} are all masked out or absent."
             )
-        multimodal, specific, shared = self.interaction(list(tokens), list(masks))
+        # The mean token is the summary of a text, whose fine-tuned language model needs no scaling.
+        summaries = [stream[2] if len(stream) > 2 else masked_mean(stream[0], stream[1]) for stream in streams]
+        multimodal, specific, shared = self.interaction(tokens, masks, summaries)
         output = SemanticMACOutput(
             multimodal, specific, shared, modality_mask,
             getattr(read, "hidden_states", None), getattr(read, "attentions", None),

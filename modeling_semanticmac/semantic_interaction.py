@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .affective_perceiver import FeedForward, attend, attention_weights, masked_mean, merge_heads, split_heads
@@ -193,7 +194,9 @@ class SemanticInteraction(nn.Module):
         C_m = SGFI_shar(Q = F_m, K = V = [F_n; F_k]),   {n, k} = {t, a, v} \\ {m}
         F_M = W_M [z_St; z_Sa; z_Sv; z_Ct; z_Ca; z_Cv] + b_M
 
-    z is the mean over valid tokens. There are two stacks, specific and shared, each shared by the three modalities (our
+    z is the mean over valid tokens. With `linear_start`, z_Sm = p_m + g_m * mean(S_m), where p_m is the linear view of the
+    whole stream (`StreamSummary`; the mean token of the text) and the scale g_m (d) starts at zero, as do the columns of
+    W_M for the shared representations: F_M begins as a linear map of pooled embeddings. There are two stacks, specific and shared, each shared by the three modalities (our
     reading: the modality embedding has a use only then). The order of modalities is always text, audio, vision. A
     modality that a sample lacks has z = 0 and is not a key.
 
@@ -207,11 +210,22 @@ class SemanticInteraction(nn.Module):
         self.specific = InteractionStack(config)
         self.shared = InteractionStack(config)
         self.fusion = nn.Linear(6 * width, width)
+        self.specific_scale = nn.Parameter(torch.zeros(3, width)) if config.linear_start else None
+
+    def begin_linear(self) -> None:
+        """Set the weights with which F_M is the sum of the summaries p_m."""
+        width = self.fusion.weight.shape[0]
+        eye = torch.eye(width, dtype=self.fusion.weight.dtype, device=self.fusion.weight.device)
+        init.copy_(self.fusion.weight, torch.cat([eye] * 3 + [torch.zeros_like(eye)] * 3, dim=1))  # (d, 6d)
+        init.zeros_(self.fusion.bias)
+        init.zeros_(self.specific_scale)
 
     def forward(
-        self, tokens: list[torch.Tensor], masks: list[torch.Tensor]
+        self, tokens: list[torch.Tensor], masks: list[torch.Tensor], summaries: list[torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return F_M (B, d), z_S and z_C (B, 3, d) from tokens (B, L_m, d), masks (B, L_m) of text, audio, vision."""
+        """Return F_M (B, d), z_S and z_C (B, 3, d) from tokens (B, L_m, d), masks (B, L_m) of text, audio, vision, and
+        with `linear_start` their summaries p_m (B, d).
+        """
         if self.modality_embedding is not None:
             tokens = [hidden + self.modality_embedding[m].to(hidden.dtype) for m, hidden in enumerate(tokens)]
         specific, shared = [], []
@@ -220,7 +234,10 @@ class SemanticInteraction(nn.Module):
                 specific.append(hidden.sum(dim=1))
                 shared.append(hidden.sum(dim=1))  # (B, d)
                 continue
-            specific.append(masked_mean(self.specific(hidden, mask), mask))  # (B, d)
+            own = masked_mean(self.specific(hidden, mask), mask)  # (B, d)
+            if self.specific_scale is not None and summaries is not None:
+                own = summaries[m].to(own.dtype) + self.specific_scale[m] * own
+            specific.append(own)
             others = [n for n in range(3) if n != m]
             context = torch.cat([tokens[n] for n in others], dim=1)  # (B, L_n + L_k, d)
             context_mask = torch.cat([masks[n] for n in others], dim=1)

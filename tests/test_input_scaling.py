@@ -1,0 +1,172 @@
+"""The scale of tower embeddings: statistics of the training set, kept with the weights; the linear start."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression
+
+from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect, SemanticMACModel
+from modeling_semanticmac.input_scaling import ColumnMoments, InputScaling, StreamSummary, time_summary
+from modeling_semanticmac.training.scaling_statistics import fit_input_scaling
+from tests.helpers.tiny import random_batch, tiny_config
+from tests.helpers.trainers import new_trainer
+
+LENGTHS = [(3, 4, 2), (5, 1, 3), (2, 6, 1)]
+
+
+def statistics(model) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in model.state_dict().items() if "scaling" in name}
+
+
+def test_moments_are_those_of_numpy_whatever_the_pieces():
+    """Also far from zero, where the naive sum of squares loses all digits; a constant column has the deviation 1."""
+    rows = np.random.default_rng(0).normal(1e6, [1e-2, 1.0, 3.0, 0.0], (500, 4))
+    moments = ColumnMoments(4)
+    for piece in np.split(rows, [0, 1, 200]):
+        moments.add(torch.from_numpy(piece))
+    mean, deviation = moments.mean_and_deviation()
+    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(deviation[1:3], rows.std(axis=0)[1:3], rtol=1e-6)
+    assert moments.count == 500 and deviation[3] == 1
+
+
+def test_each_scaling_by_hand():
+    """Columns (1, 3) and (10, 10): means 2 and 10, deviations 1 and (none) 1. A row (3, 4) of length 5 has sqrt(2)."""
+    moments = ColumnMoments(2)
+    moments.add(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
+    rows = torch.tensor([[3.0, 4.0]])
+    expected = {"standardize": [[1.0, -6.0]], "unit": [[0.6 * 2**0.5, 0.8 * 2**0.5]], "none": [[3.0, 4.0]]}
+    for kind, values in expected.items():
+        scaling = InputScaling(2, kind)
+        assert scaling.is_fitted == (kind != "standardize")
+        scaling.fit(moments)
+        assert scaling.is_fitted
+        torch.testing.assert_close(scaling(rows), torch.tensor(values))
+
+
+def test_time_summary_by_hand_and_its_gradient_for_one_frame():
+    embeds = torch.tensor([[[1.0], [5.0], [77.0]], [[2.0], [0.0], [0.0]], [[9.0], [9.0], [9.0]]], requires_grad=True)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    found = time_summary(embeds, mask)
+    assert found.tolist() == [[3.0, 2.0], [2.0, 0.0], [0.0, 0.0]]
+    found.sum().backward()
+    assert torch.isfinite(embeds.grad).all()
+
+
+def test_trainer_computes_the_statistics_of_all_valid_frames(tmp_path):
+    trainer = new_trainer(tmp_path, num_train_epochs=1)
+    store = trainer.data_collator.store
+    trainer.train()
+    model = trainer.model.semanticmac
+    for modality, place in (("audio", 0), ("vision", 1)):
+        clips = [store[name][place].double().numpy() for name in trainer.train_dataset["id"]]
+        clips = [clip for clip in clips if len(clip)]
+        frames, scaling = np.concatenate(clips), getattr(model, f"{modality}_perceiver").scaling
+        np.testing.assert_allclose(scaling.mean, frames.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(scaling.deviation, frames.std(axis=0), rtol=1e-6)
+        summary = getattr(model, f"{modality}_summary").scaling
+        both = np.stack([np.concatenate([clip.mean(axis=0), clip.std(axis=0)]) for clip in clips])
+        np.testing.assert_allclose(summary.mean, both.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(summary.deviation, both.std(axis=0), rtol=1e-5)
+        assert (scaling.rows, summary.rows) == (len(frames), len(clips))
+
+
+def test_a_fitted_model_keeps_its_statistics_and_another_scaling_needs_none(tmp_path):
+    trainer = new_trainer(tmp_path)
+    clips, collator = trainer.train_dataset, trainer.data_collator
+    counts = fit_input_scaling(trainer.model, clips, collator)
+    before = {name: value.clone() for name, value in statistics(trainer.model).items()}
+    assert counts["audio"] == before["semanticmac.audio_perceiver.scaling.rows"] > 0
+    assert fit_input_scaling(trainer.model, clips.select(range(3)), collator) == {}
+    assert all(value.equal(before[name]) for name, value in statistics(trainer.model).items())
+    assert fit_input_scaling(SemanticMACForAffect(tiny_config(input_scaling="unit")), clips, collator) == {}
+
+
+def test_statistics_are_saved_and_stay_in_single_precision(tmp_path):
+    model = SemanticMACForAffect(tiny_config())
+    for scaling in model.semanticmac.input_scalings("audio") + model.semanticmac.input_scalings("vision"):
+        moments = ColumnMoments(len(scaling.mean))
+        moments.add(1000 + torch.randn(50, len(scaling.mean)))
+        scaling.fit(moments)
+    model.save_pretrained(tmp_path)
+    for options in ({}, {"dtype": torch.bfloat16}):
+        loaded = SemanticMACForAffect.from_pretrained(tmp_path, **options)
+        for name, value in statistics(loaded).items():
+            assert value.equal(statistics(model)[name]) and value.dtype == statistics(model)[name].dtype, name
+
+
+@pytest.mark.parametrize("kind", [SemanticMACForAffect, SemanticMACModel])
+def test_a_checkpoint_from_before_is_unit_scaled_without_linear_start(tmp_path, kind):
+    """Its config.json has none of the fields, its weights none of the buffers."""
+    model = SemanticMACForAffect(tiny_config(input_scaling="unit", linear_start=False)).eval()
+    assert not statistics(model) and not any("summary" in name for name in model.state_dict())
+    model.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    for name in ("input_scaling", "linear_start", "summary_dropout"):
+        del written[name]
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    loaded, batch = kind.from_pretrained(tmp_path).eval(), random_batch(LENGTHS)
+    assert (loaded.config.input_scaling, loaded.config.linear_start) == ("unit", False)
+    torch.testing.assert_close(loaded(**batch).multimodal_embeds, model(**batch).multimodal_embeds)
+    for name in ("audio_embeds", "vision_embeds"):  # the scale of a row does not matter
+        batch[name] = batch[name] * 7
+    torch.testing.assert_close(
+        loaded(**batch).multimodal_embeds, model(**batch).multimodal_embeds, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_new_model_begins_as_the_linear_probe():
+    """With least squares on F_M, the model at its start predicts what linear regression on pooled embeddings does.
+
+    Widths are small enough for F_M (d = 96) to hold mean and deviation of both streams (2 * 12 + 2 * 20 = 64).
+    """
+    torch.manual_seed(0)
+    model = SemanticMACModel(tiny_config(hidden_size=96)).eval()
+    batch = random_batch([(1, 2 + n % 4, 2 + n % 3) for n in range(200)])
+    streams = {name: value for name, value in batch.items() if not name.startswith(("input_ids", "attention"))}
+    summaries = []
+    for modality in ("audio", "vision"):
+        embeds, mask = streams[f"{modality}_embeds"], streams[f"{modality}_mask"].bool()
+        for scaling, rows in zip(
+            model.input_scalings(modality),
+            (embeds[mask], time_summary(embeds.masked_fill(~mask.unsqueeze(-1), 0), mask)),
+        ):
+            moments = ColumnMoments(rows.shape[1])
+            moments.add(rows)
+            scaling.fit(moments)
+        summaries.append(rows)
+    target = torch.randn(200, 3)
+    with torch.no_grad():
+        found = model(**streams).multimodal_embeds
+    probe = LinearRegression().fit(torch.cat(summaries, dim=1), target).predict(torch.cat(summaries, dim=1))
+    ours = LinearRegression().fit(found, target).predict(found)
+    np.testing.assert_allclose(ours, probe, atol=1e-3)
+    assert abs(probe - target.numpy()).mean() > 0.3  # the labels are noise that no linear map reproduces
+
+
+def test_linear_start_is_left_by_the_first_steps(tmp_path):
+    """The branches that start at zero receive gradients, and move."""
+    trainer = new_trainer(tmp_path)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    after = trainer.model.state_dict()
+    zero = ["semanticmac.interaction.specific_scale", "predictors.M.contract.weight", "predictors.A.contract.weight"]
+    assert all(not before[name].any() and after[name].any() for name in zero)
+    stack = "semanticmac.interaction.specific.layers.0.feed_forward.expand.weight"
+    assert not after[stack].equal(before[stack])
+
+
+def test_summary_dropout_is_for_training_only():
+    summary = StreamSummary(8, 4, "none", 0.5)
+    embeds, mask = torch.randn(3, 5, 8), torch.ones(3, 5)
+    assert not summary(embeds, mask).equal(summary(embeds, mask))
+    summary.eval()
+    assert summary(embeds, mask).equal(summary(embeds, mask))
+
+
+@pytest.mark.parametrize("fields", [{"input_scaling": "l2"}, {"summary_dropout": 1.0}])
+def test_bad_fields_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        SemanticMACConfig(**fields)
