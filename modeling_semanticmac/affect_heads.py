@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_semanticmac import SUBTASKS, SemanticMACConfig, TaskSpecification
 from .modeling_semanticmac import SemanticMACModel, SemanticMACPreTrainedModel
 from .pipeline_semanticmac import CUSTOM_PIPELINES
+from .semantic_interaction import ZeroProjection
 
 
 @dataclass
@@ -40,13 +40,13 @@ class SemanticMACForAffectOutput(ModelOutput):
 class AffectPredictor(nn.Module):
     """Eq. (20):  u = W_2 dropout(ReLU(W_1 x)) + x,  y^ = W_3 u,  (B, d) -> (B, C).
 
-    The form is that of the authors' later code.
+    The form is that of the authors' later code. With `linear_start` W_2 starts at zero.
     """
 
-    def __init__(self, width: int, num_labels: int, dropout: float):
+    def __init__(self, width: int, num_labels: int, dropout: float, linear_start: bool = False):
         super().__init__()
         self.expand = nn.Linear(width, width)
-        self.contract = nn.Linear(width, width)
+        self.contract = ZeroProjection(width, width) if linear_start else nn.Linear(width, width)
         self.output = nn.Linear(width, num_labels)
         self.dropout = nn.Dropout(dropout)
 
@@ -72,7 +72,7 @@ class AffectPredictors(nn.Module):
 
     def __init__(self, config: SemanticMACConfig):
         super().__init__()
-        sizes = (config.hidden_size, config.task.num_labels, config.dropout)
+        sizes = (config.hidden_size, config.task.num_labels, config.dropout, config.linear_start)
         self.M, self.S = AffectPredictor(*sizes), AffectPredictor(*sizes)
         self.T, self.A, self.V = AffectPredictor(*sizes), AffectPredictor(*sizes), AffectPredictor(*sizes)
 
@@ -106,12 +106,6 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
         self._keys_to_ignore_on_load_unexpected = set(self._keys_to_ignore_on_load_unexpected or ()) - {
             r"^predictors\."
         }
-
-    def _init_weights(self, module):
-        super()._init_weights(module)
-        if isinstance(module, AffectPredictor) and self.config.linear_start:
-            init.zeros_(module.contract.weight)
-            init.zeros_(module.contract.bias)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, new_heads: bool = False, **kwargs):

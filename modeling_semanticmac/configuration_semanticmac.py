@@ -234,8 +234,8 @@ class SemanticMACConfig(AffectConfig):
         use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
             eq. (5)-(9).
         dropout: probability in attention weights, feed-forward layers and predictors.
-        input_scaling ("standardize" | "unit" | "none"): how tower embeddings are scaled, see `InputScaling`. Checkpoints
-            from before this field have "unit".
+        input_scaling ("standardize" | "unit" | "none"): scale of tower embeddings, see `InputScaling`. Checkpoints from
+            before this field have "unit".
         linear_start: begin as a linear map of pooled embeddings, see `SemanticInteraction`; the branches that follow
             start at zero. Checkpoints from before this field have False.
         summary_dropout: probability with which an entry of a pooled embedding is dropped, with `linear_start`.

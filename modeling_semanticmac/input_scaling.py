@@ -1,7 +1,5 @@
 """The scale of tower embeddings, and their summary over time: statistics of the training set, kept with the weights."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -62,7 +60,7 @@ class InputScaling(nn.Module):
         if kind == "standardize":
             self.register_buffer("mean", torch.zeros(width))
             self.register_buffer("deviation", torch.ones(width))
-            self.register_buffer("rows", torch.zeros((), dtype=torch.long))
+            self.register_buffer("rows", torch.zeros(()))
 
     def reset(self) -> None:
         """Forget the statistics."""
@@ -107,6 +105,13 @@ def time_summary(embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.cat([mean, deviation], dim=-1)  # (B, 2D)
 
 
+class SummaryProjection(nn.Linear):
+    """W and b of `StreamSummary`.
+
+    A class of its own because its output starts with unit variance, whatever the width of the stream.
+    """
+
+
 class StreamSummary(nn.Module):
     """A linear view of a whole stream: mean and standard deviation over time, projected to the width d.
 
@@ -123,7 +128,7 @@ class StreamSummary(nn.Module):
         self.frame_scaling = InputScaling(embed_width, "none" if kind == "standardize" else kind)
         self.scaling = InputScaling(2 * embed_width, "standardize" if kind == "standardize" else "none")
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(2 * embed_width, width)
+        self.projection = SummaryProjection(2 * embed_width, width)
 
     def forward(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return p (B, d)."""

@@ -20,9 +20,9 @@ from .configuration_semanticmac import (
     TaskSpecification,
 )
 from .encoders import EncodersByReference, SharedEncoders, follow_umask
-from .input_scaling import InputScaling, StreamSummary
+from .input_scaling import InputScaling, StreamSummary, SummaryProjection
 from .modeling_imagebind import missing_weights
-from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput
+from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput, ZeroProjection
 from .text_encoding import (
     add_embeddings,
     check_tokens,
@@ -258,6 +258,7 @@ class SemanticMACPreTrainedModel(AffectPreTrainedModel):
     base_model_prefix = "semanticmac"
     _no_split_modules = ["AffectivePerceiver", "SemanticInteraction"]
     _auto_map = {"AutoModel": "modeling_semanticmac.SemanticMACModel"}
+    _keep_in_fp32_modules_strict = ["scaling"]  # the statistics of a tower: half precision would shift its embeddings
 
     def _init_weights(self, module):
         super()._init_weights(module)
@@ -269,8 +270,10 @@ class SemanticMACPreTrainedModel(AffectPreTrainedModel):
                 init.normal_(parameter, mean=0.0, std=std)
             if isinstance(module, SemanticInteraction) and module.specific_scale is not None:
                 module.begin_linear()
-        elif isinstance(module, StreamSummary):  # summaries of unit variance, whatever the width of the stream
-            init.normal_(module.projection.weight, mean=0.0, std=module.projection.in_features**-0.5)
+        elif isinstance(module, SummaryProjection):
+            init.normal_(module.weight, mean=0.0, std=module.in_features**-0.5)
+        elif isinstance(module, ZeroProjection):
+            init.zeros_(module.weight)
         elif isinstance(module, InputScaling):
             module.reset()
 

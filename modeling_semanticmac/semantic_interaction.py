@@ -104,6 +104,10 @@ class GateProjection(nn.Linear):
     """
 
 
+class ZeroProjection(nn.Linear):
+    """The last layer of a branch that adds nothing at first: weights and bias start at zero."""
+
+
 class GatedBridgeLayer(nn.Module):
     """Eq. (9), one layer. The paper states where the gate sits; its form is our reading (field `gate`).
 
@@ -194,11 +198,13 @@ class SemanticInteraction(nn.Module):
         C_m = SGFI_shar(Q = F_m, K = V = [F_n; F_k]),   {n, k} = {t, a, v} \\ {m}
         F_M = W_M [z_St; z_Sa; z_Sv; z_Ct; z_Ca; z_Cv] + b_M
 
-    z is the mean over valid tokens. With `linear_start`, z_Sm = p_m + g_m * mean(S_m), where p_m is the linear view of the
-    whole stream (`StreamSummary`; the mean token of the text) and the scale g_m (d) starts at zero, as do the columns of
-    W_M for the shared representations: F_M begins as a linear map of pooled embeddings. There are two stacks, specific and shared, each shared by the three modalities (our
+    z is the mean over valid tokens. There are two stacks, specific and shared, each shared by the three modalities (our
     reading: the modality embedding has a use only then). The order of modalities is always text, audio, vision. A
     modality that a sample lacks has z = 0 and is not a key.
+
+    With `linear_start` (not in the paper), z_Sm = p_m + g_m * mean(S_m). Here p_m (d) is the linear view of the whole
+    stream, that of `StreamSummary` or the mean token of the text. The scale g_m (d) starts at zero, as do the columns
+    of W_M for the shared representations, so F_M begins as a linear map of pooled embeddings.
 
     Shapes: three (B, L_m, d) with masks (B, L_m) -> F_M (B, d), z_S (B, 3, d), z_C (B, 3, d).
     """

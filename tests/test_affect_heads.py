@@ -329,6 +329,8 @@ def test_a_model_can_be_spread_over_devices(tmp_path):
         "semanticmac.text_projection": "cpu",
         "semanticmac.audio_perceiver": "disk",
         "semanticmac.vision_perceiver": "cpu",
+        "semanticmac.audio_summary": "disk",
+        "semanticmac.vision_summary": "cpu",
         "semanticmac.interaction": "disk",
         "predictors": "disk",
     }

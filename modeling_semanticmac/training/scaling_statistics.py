@@ -33,9 +33,7 @@ def fit_input_scaling(model: nn.Module, clips, collator) -> dict[str, int]:
     needed = [modality for modality, found in scalings.items() if not all(s.is_fitted for s in found)]
     if not needed:
         return {}
-    moments = {
-        modality: [ColumnMoments(len(scaling.mean)) for scaling in scalings[modality]] for modality in needed
-    }
+    moments = {modality: [ColumnMoments(len(scaling.mean)) for scaling in scalings[modality]] for modality in needed}
     device = next(base.parameters()).device
     # Not the rows by index: a dataset that was shuffled or filtered is read in its own order too.
     for batch in DataLoader(clips, batch_size=CHUNK, collate_fn=collator):
