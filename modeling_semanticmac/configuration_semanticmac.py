@@ -42,7 +42,7 @@ _TASK_FIELDS = (
     "scale_scores", "label_thresholds",
 )  # fmt: skip
 # Fields of SemanticMAC that came later, with the values that describe a checkpoint whose config.json lacks them.
-_BEFORE = {"input_scaling": "unit", "linear_start": False, "summary_dropout": 0.0}
+_BEFORE = {"input_scaling": "unit", "linear_start": False}
 # Written into a config.json by transformers itself, or passed by its loaders. Any other unknown name is a typing error.
 _LIBRARY_KEYS = {
     "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels",
@@ -233,12 +233,11 @@ class SemanticMACConfig(AffectConfig):
         use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
         use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
             eq. (5)-(9).
-        dropout: probability in attention weights, feed-forward layers and predictors.
+        dropout: probability in attention weights, feed-forward layers, predictors and the linear view of a stream.
         input_scaling ("standardize" | "unit" | "none"): scale of tower embeddings, see `InputScaling`. Checkpoints from
             before this field have "unit".
         linear_start: begin as a linear map of pooled embeddings, see `SemanticInteraction`; the branches that follow
             start at zero. Checkpoints from before this field have False.
-        summary_dropout: probability with which an entry of a pooled embedding is dropped, with `linear_start`.
         initializer_range: standard deviation of new weights, latents, frame and modality embeddings.
         others: language model, towers and task, as in [`AffectConfig`].
 
@@ -268,7 +267,6 @@ class SemanticMACConfig(AffectConfig):
     dropout: float | int = 0.1
     input_scaling: str = "standardize"
     linear_start: bool = True
-    summary_dropout: float | int = 0.1
     initializer_range: float | int = 0.02
 
     @classmethod
@@ -301,9 +299,8 @@ class SemanticMACConfig(AffectConfig):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}.")
-        for name in ("dropout", "summary_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability in [0, 1), found {getattr(self, name)}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability in [0, 1), found {self.dropout}.")
 
 
 __all__ = [

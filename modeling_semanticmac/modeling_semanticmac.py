@@ -306,7 +306,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         self.audio_perceiver = AffectivePerceiver(config, config.audio_width)
         self.vision_perceiver = AffectivePerceiver(config, config.vision_width, config.num_crops)
         if config.linear_start:
-            options = (config.hidden_size, config.input_scaling, config.summary_dropout)
+            options = (config.hidden_size, config.input_scaling, config.dropout)
             self.audio_summary = StreamSummary(config.audio_width, *options)
             self.vision_summary = StreamSummary(config.vision_width, *options)
         self.interaction = SemanticInteraction(config)

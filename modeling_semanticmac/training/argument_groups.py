@@ -52,7 +52,6 @@ class ModelArguments:
     dropout: float | None = _option("Dropout of the new modules.")
     input_scaling: str | None = _option("Scale of tower embeddings: standardize, unit or none.")
     linear_start: bool | None = _option("Begin as a linear map of pooled embeddings.")
-    summary_dropout: float | None = _option("Dropout of pooled embeddings, with linear_start.")
     initializer_range: float | None = _option("Standard deviation of new weights.")
 
     frames_per_second: float | None = _option("Frames and audio windows a second (default 2).")
