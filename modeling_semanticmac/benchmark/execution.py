@@ -157,8 +157,9 @@ class Execution:
         """Return whether the store of a run holds every clip of its corpus."""
         from datasets_scripts import load_corpus
 
-        data_args = parse_arguments(planned.argv)[1]
-        if set(data_args.modalities) == {"text"}:
+        model_args, data_args, _ = parse_arguments(planned.argv)
+        towers = [getattr(model_args, f"{m}_encoder", None) for m in data_args.modalities]
+        if set(data_args.modalities) == {"text"} or (data_args.features and not any(towers)):
             return True
         key = (data_args.embeddings_dir, data_args.corpus, data_args.data_dir, data_args.task)
         if key not in self.complete_stores:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from ..embedding_store.fingerprint import FINGERPRINT, fingerprint_digest
+from ..feature_files.reading import content_digest
+from ..feature_files.sources import named_stream
 from ..files.atomic_files import write_json
 from ..runs.folder import RunFolder
 from ..runs.output_folder import OutputFolder
@@ -21,7 +23,7 @@ PURPOSE = "benchmark.json"  # in the folder of each run
 COMPARED = {
     "on_error", "max_seconds", "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path",
     "language_model", "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder",
-    "audio_encoder_revision", "do_train", "do_eval", "do_predict",
+    "audio_encoder_revision", "features", "do_train", "do_eval", "do_predict",
 }  # fmt: skip
 ABSENT, BEGUN, CHANGED, DONE = "absent", "begun", "changed", "finished"
 
@@ -56,6 +58,9 @@ class Purpose:
         lines = [*recorded_arguments(*parsed), *_digests(_corpus_key(parsed[1]))]
         arguments = dict(line.partition("=")[::2] for line in lines)
         arguments = {name: arguments[name] for name in arguments if name not in WITHOUT_EFFECT or name in COMPARED}
+        arguments |= {
+            f"content of {path.name}": _content(path) for _, path in map(named_stream, parsed[1].features or ())
+        }
         if planned.row.simple:
             arguments["simple system"] = json.dumps([planned.row.simple, dict(planned.row.options)], sort_keys=True)
         given = [*given_arguments(planned.argv), "simple system", *(name for name in arguments if " of " in name)]
@@ -107,6 +112,12 @@ class _CorpusArguments:
 def _digests(key: tuple) -> tuple[str, ...]:
     """Return the digests of the splits of a corpus, once for all runs on it."""
     return tuple(corpus_digests(_CorpusArguments(*key)))
+
+
+@cache
+def _content(path: Path) -> str:
+    """Return the digest of a feature file, once for all runs on it."""
+    return content_digest(path)[:16]
 
 
 def store_digest(folder: str | None) -> str | None:

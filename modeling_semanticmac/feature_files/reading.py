@@ -64,11 +64,8 @@ def read_feature_file(path: str | os.PathLike) -> FeatureFile:
         return _read_folder(path, column, id_column)
     with open(path, "rb") as file:
         start = file.read(8)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _file_digest(path, column)
     form, read = _told(path, start, column, id_column)
-    if column is not None:
-        digest = hashlib.sha256(f"{digest}#{column}".encode()).hexdigest()
     return FeatureFile(path, form, read, digest, known_as(digest))
 
 
@@ -129,10 +126,28 @@ def _shape(content) -> str:
     return f"{type(content).__name__}" + (f" of {len(content)}" if hasattr(content, "__len__") else "")
 
 
+def content_digest(argument: str | os.PathLike) -> str:
+    """Return a digest of the content of a file or folder, as `read_feature_file` takes it, without reading its form.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path, column, _ = _split_column(os.fspath(argument))
+    if path.is_dir():
+        return _digest(path, "*", column)
+    return _file_digest(path, column)
+
+
+def _file_digest(path: Path, column: str | None) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest if column is None else hashlib.sha256(f"{digest}#{column}".encode()).hexdigest()
+
+
 def _digest(path: Path, pattern: str, column: str | None = None) -> str:
     """Return a digest of the names and contents of the files of a folder, and of the column that is read."""
     digest = hashlib.sha256((column or "").encode())
-    for file in sorted(path.rglob(pattern)):
+    for file in sorted(found for found in path.rglob(pattern) if found.is_file()):
         with open(file, "rb") as opened:
             digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
             digest.update(hashlib.file_digest(opened, "sha256").digest())
@@ -153,4 +168,4 @@ def clips_of(file: FeatureFile) -> Iterator[FeatureClip]:
         yield clip
 
 
-__all__ = ["FORMS", "clips_of", "read_feature_file"]
+__all__ = ["FORMS", "clips_of", "content_digest", "read_feature_file"]

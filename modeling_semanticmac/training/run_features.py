@@ -22,9 +22,8 @@ logger = logging.getLogger("run_mac")
 
 def load_run_corpus(data_args) -> SealedCorpus:
     """Return the clips of a run, the test split under seal."""
-    options = dict(data_args.options)
-    if data_args.features:
-        options.setdefault("media", "features")
+    options = {"media": "features"} if getattr(data_args, "features", None) else {}
+    options |= data_args.options
     return SealedCorpus(load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **options))
 
 
