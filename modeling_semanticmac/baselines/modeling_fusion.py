@@ -118,6 +118,8 @@ class Fusion(nn.Module):
     Attributes:
         Options: a frozen dataclass with defaults, which are public settings for CMU-MOSI.
         language_model: "frozen" or "tuned", unless the configuration says otherwise.
+        inside_language_model: whether it has weights that run inside the language model; they are trained where that is
+            frozen, too.
         state: class of what the method keeps between training steps, see [`TrainingState`]; None: nothing.
 
     Args:
@@ -128,6 +130,7 @@ class Fusion(nn.Module):
 
     Options: type
     language_model = "frozen"
+    inside_language_model = False
     state: type[TrainingState] | None = None
 
     def __init__(self, options: Any, widths: dict[str, int], task: TaskSpecification):
@@ -136,6 +139,9 @@ class Fusion(nn.Module):
 
     def attach(self, language_model: PreTrainedModel) -> None:
         """Prepare the language model of a system that works inside it; called once, when the model is made."""
+
+    def freeze(self, language_model: PreTrainedModel) -> None:
+        """Take parts of a tuned language model out of the training; called when the model is made, and when loaded."""
 
     def before_text(self, streams: Streams) -> None:
         """Take in the media before the language model reads the text, in a system that works inside it.
@@ -258,6 +264,8 @@ class FusionForAffect(AffectPreTrainedModel):
         """Take the language model out of the training where it is frozen."""
         if self.is_frozen:
             self.language_model.requires_grad_(False).eval()
+        else:
+            self.fusion.freeze(self.language_model)
 
     def train(self, mode: bool = True):
         """Set the mode of the system; a frozen language model stays in evaluation mode."""
@@ -316,7 +324,8 @@ class FusionForAffect(AffectPreTrainedModel):
         )
         if words is not None:
             self.fusion.before_text(streams)
-            with torch.no_grad() if self.is_frozen else nullcontext():
+            without_gradient = self.is_frozen and not self.fusion.inside_language_model
+            with torch.no_grad() if without_gradient else nullcontext():
                 output, _ = self._read_text(input_ids, attention_mask, token_type_ids, inputs_embeds, {})
             hidden = output.last_hidden_state.to(self.dtype)
             streams.text = hidden.masked_fill(~text_mask[..., None], 0)
