@@ -31,6 +31,13 @@ SYSTEMS: dict[str, System] = {
     "lmf": System("low_rank_fusion:LowRankFusion", "Liu et al. 2018"),
     # One sequence of concatenated steps
     "ef_lstm": System("early_fusion_lstm:EarlyFusionLSTM", "Williams et al. 2018", aligned=True),
+    # Attention or a memory across the sequences of the modalities
+    "mfn": System("mfn:MemoryFusionNetwork", "Zadeh et al. 2018", aligned=True),
+    "mult": System("mult:MultimodalTransformer", "Tsai et al. 2019"),
+    # Inside the language model
+    "mag": System("mag:AdaptationGateFusion", "Rahman et al. 2020", aligned=True),
+    # One vector a modality, split in what it shares and what is its own
+    "misa": System("misa:InvariantSpecificFusion", "Hazarika et al. 2020"),
     # One vector a modality, with targets or bounds of their own
     "self_mm": System("self_mm:SelfMM", "Yu et al. 2021"),
     "mmim": System("mmim:MMIM", "Han, Chen, Poria 2021"),

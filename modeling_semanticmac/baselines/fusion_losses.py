@@ -1,0 +1,60 @@
+"""Losses between the representations of a batch that several systems add to the loss of their task."""
+
+import torch
+from torch.nn import functional as F
+
+
+def central_moment_discrepancy(
+    first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, moments: int = 5
+) -> torch.Tensor:
+    """Return how far the distributions of two representations lie apart (CMD, Zellinger et al. 2017):
+
+        ||E x - E y|| + sum over k = 2..K of ||E (x - E x)^k - E (y - E y)^k||
+
+    Args:
+        first, second: x and y, (B, d).
+        valid: bool (B,), the samples that count; with fewer than two the result is 0.
+        moments: K.
+
+    Returns:
+        A scalar, in float32.
+    """
+    weight = valid.float() / valid.sum().clamp(min=1)  # (B,)
+    first, second = first.float(), second.float()
+    means = weight @ first, weight @ second  # (d,)
+    centred = first - means[0], second - means[1]
+    distance = torch.linalg.vector_norm(means[0] - means[1])
+    for power in range(2, moments + 1):
+        distance = distance + torch.linalg.vector_norm(weight @ centred[0] ** power - weight @ centred[1] ** power)
+    return distance * (valid.sum() > 1)
+
+
+def difference_loss(first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Return the mean of squares of X^T Y (d, d), which is 0 for representations that share no direction.
+
+    The rows of X and Y are centred over the batch and divided by their norms, through which no gradient flows. The
+    product is a sum over samples, so the loss grows with the square of their number, as in public code.
+
+    Args:
+        first, second: (B, d).
+        valid: bool (B,), the samples that count; with fewer than two the result is 0.
+
+    Returns:
+        A scalar, in float32.
+    """
+    counts = valid.float()[:, None]  # (B, 1)
+    products = []
+    for rows in (first.float(), second.float()):
+        centred = rows - (rows * counts).sum(dim=0) / counts.sum().clamp(min=1)
+        norm = torch.linalg.vector_norm(centred.detach(), dim=1, keepdim=True)
+        products.append(centred / (norm + 1e-6) * counts)
+    return (products[0].T @ products[1]).square().mean() * (valid.sum() > 1)
+
+
+def reconstruction_loss(rebuilt: torch.Tensor, original: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of (B, d) over the valid samples (B,) and all dimensions; 0 where none is valid."""
+    squares = F.mse_loss(rebuilt.float(), original.float(), reduction="none").mean(dim=1)  # (B,)
+    return (squares * valid).sum() / valid.sum().clamp(min=1)
+
+
+__all__ = ["central_moment_discrepancy", "difference_loss", "reconstruction_loss"]
