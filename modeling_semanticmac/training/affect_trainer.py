@@ -17,11 +17,10 @@ from ..baselines.training_state import Observed, TrainingState
 from ..files.atomic_files import write_json, write_whole
 from ..metrics import compute_metrics
 from ..runs.settings import MADE_WITH
-from .checkpointing_trainer import CheckpointingTrainer
 from .checkpoints import LABEL_STATE
 from .class_weights import balanced_class_weight, own_class_weight
+from .clip_order_trainer import ClipOrderTrainer
 from .collator import SemanticMACCollator
-from .evaluation_sampler import WholeBatches
 from .gather_with_gradient import gather_rows
 from .global_batch import SeenClips
 from .modality_dropout import drop_modalities
@@ -55,7 +54,7 @@ class Loss(NamedTuple):
     output: Any
 
 
-class AffectTrainer(CheckpointingTrainer):
+class AffectTrainer(ClipOrderTrainer):
     """Trainer for a model with a head: SemanticMAC (see `SemanticMACTrainer`) or a comparison system.
 
         L = L_task + terms of the system
@@ -271,11 +270,6 @@ class AffectTrainer(CheckpointingTrainer):
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         return compute_metrics(self.task, main_logits(prediction.predictions).numpy(), prediction.label_ids)
-
-    def _get_eval_sampler(self, eval_dataset):
-        # Also where training groups by length: the library would return predictions in that order, and callers pair
-        # them with their clips.
-        return WholeBatches(eval_dataset, self.args.eval_batch_size)
 
     def create_optimizer(self, model=None):
         """Create AdamW with a learning rate of its own for the language model, and without weight decay on biases and

@@ -86,6 +86,12 @@ class SemanticMACCollator:
         known = {"attention_mask", *self.processor.tokenizer.model_input_names}
         return {name: padded[:, place] for place, name in enumerate(names) if name in known}
 
+    def lengths(self, rows: Sequence[dict]) -> list[int]:
+        """Return the length of clips: the tokens of their text, without text the embeddings of their longer stream."""
+        if "text" in self.modalities:
+            return self._text(rows)["attention_mask"].sum(dim=1).tolist()
+        return [max(map(len, self.store[row["id"]])) for row in rows]
+
     def _labels(self, rows: Sequence[dict]) -> torch.Tensor:
         length = self.task.num_labels if self.task.is_multi_label else None
         for row in rows:

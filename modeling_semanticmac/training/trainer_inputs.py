@@ -163,15 +163,10 @@ def _named_datasets(clips, name: str) -> Iterator[tuple[str, object]]:
 
 
 def number_clips(dataset):
-    """Return the dataset with the columns `clip_index`, the row number, and `length`, the characters of context and
-    text; None stays None.
-
-    `length` serves `train_sampling_strategy="group_by_length"`, which pads less.
-    """
+    """Return the dataset with the column `clip_index`, the row number; None stays None."""
     if dataset is None or "clip_index" in dataset.column_names:
         return dataset
-    lengths = [len(text) + sum(map(len, context)) for text, context in zip(dataset["text"], dataset["context"])]
-    return dataset.add_column("clip_index", np.arange(len(dataset))).add_column("length", lengths)
+    return dataset.add_column("clip_index", np.arange(len(dataset)))
 
 
 def default_processor(model) -> SemanticMACProcessor:

@@ -127,6 +127,11 @@ class SemanticMACTrainingArguments(TrainingArguments):
                 "accelerator_config has dispatch_batches=True; expected False or None: every process makes its own "
                 "batches."
             )
+        if self.train_sampling_strategy == "batch_rebalance":
+            raise ValueError(
+                "train_sampling_strategy is 'batch_rebalance'; expected random, sequential or group_by_length: the "
+                "loss between samples gathers equal batches from all processes."
+            )
         if self.remove_unused_columns:
             raise ValueError(
                 "remove_unused_columns must be False: the collator needs the columns of a clip that the model does not "

@@ -45,6 +45,17 @@ def test_every_step(whole, tmp_path, step):
         assert content == (folder / "label_history" / name).read_bytes(), name
 
 
+def test_clips_grouped_by_length(tmp_path):
+    """In the middle and at the end of an epoch."""
+    options = {"train_sampling_strategy": "group_by_length"}
+    expected = new_trainer(tmp_path, save_strategy="steps", save_steps=1, save_total_limit=None, **options)
+    expected.train()
+    for step in (3, 7):
+        resumed = new_trainer(tmp_path / str(step), **options)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert_same_training(resumed, expected)
+
+
 def test_the_labels_did_move(whole):
     """The test above would pass without label generation too; this one checks that labels were generated."""
     state = whole[1].label_state

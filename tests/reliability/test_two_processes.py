@@ -25,7 +25,9 @@ from accelerate import PartialState
 torch.set_num_threads(1)
 from tests.helpers.trainers import logged, new_trainer
 folder, batch = sys.argv[1], int(sys.argv[2])
-trainer = new_trainer(folder, per_device_train_batch_size=batch, per_device_eval_batch_size=batch)
+order = "group_by_length" if batch % 3 == 0 else "random"
+options = {"per_device_train_batch_size": batch, "per_device_eval_batch_size": batch, "train_sampling_strategy": order}
+trainer = new_trainer(folder, **options)
 for module in trainer.model.modules():
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
@@ -63,12 +65,14 @@ torch.set_num_threads(1)
 from tests.helpers.trainers import assert_same_training, new_trainer
 folder = sys.argv[1]
 options = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
-whole = new_trainer(folder + "/whole", **options)
-whole.train()
-for step in (1, 4, 6):  # in the middle and at the end of an epoch
-    resumed = new_trainer(f"{folder}/{step}", **options)
-    resumed.train(resume_from_checkpoint=f"{folder}/whole/checkpoint-{step}")
-    assert_same_training(resumed, whole)
+for order, steps in {"group_by_length": (5,), "random": (1, 4, 6)}.items():  # in the middle and at the end of an epoch
+    options["train_sampling_strategy"] = order
+    whole = new_trainer(folder + "/whole", **options)
+    whole.train()
+    for step in steps:
+        resumed = new_trainer(f"{folder}/{order}/{step}", **options)
+        resumed.train(resume_from_checkpoint=f"{folder}/whole/checkpoint-{step}")
+        assert_same_training(resumed, whole)
 try:
     new_trainer(folder + "/refused", **options).train(resume_from_checkpoint=folder + "/../one/checkpoint-4")
 except ValueError as error:
@@ -114,7 +118,9 @@ def test_two_processes_equal_one(tmp_path):
 
 
 def test_an_uneven_last_batch_counts_each_clip_once(tmp_path):
-    """10 clips in global batches of 6: the last batch holds four real clips and two that fill it up."""
+    """10 clips in global batches of 6, grouped by length: the last batch holds four real clips and two that fill it
+    up.
+    """
     (one, _), (two, _) = run(tmp_path / "one", 1, 6), run(tmp_path / "two", 2, 3)
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")

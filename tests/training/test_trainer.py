@@ -154,17 +154,6 @@ def test_evaluation_counts_every_clip_once(tmp_path):
     np.testing.assert_allclose(alone, found.predictions[0][[12]], atol=1e-6)
 
 
-def test_grouping_by_length_leaves_predictions_in_the_order_of_the_clips(tmp_path):
-    grouped = trainer(tmp_path, train_sampling_strategy="group_by_length", per_device_eval_batch_size=4)
-    plain = trainer(tmp_path, per_device_eval_batch_size=4)
-    expected, found = (run.predict(run.eval_dataset) for run in (plain, grouped))
-    np.testing.assert_allclose(found.predictions[0], expected.predictions[0], atol=1e-6)
-    lengths = np.array(grouped.train_dataset["length"])
-    spread = [np.ptp(lengths[list(grouped._get_train_sampler())][start : start + 8]) for start in range(0, 20, 8)]
-    assert np.mean(spread) < np.ptp(lengths)
-    assert lengths[3] == len(grouped.train_dataset["text"][3])
-
-
 def test_balanced_class_weights_reach_the_loss(tmp_path):
     run = trainer(tmp_path, SARCASM, class_weight="balanced")
     labels = np.array(run.train_dataset["label"])
