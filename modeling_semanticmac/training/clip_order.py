@@ -22,6 +22,7 @@ def clip_lengths(clips, collator) -> list[int]:
 
 
 def _characters(rows: Sequence[dict]) -> list[int]:
+    # A dialogue has a list of texts, and so the length of its utterances.
     return [len(row["text"] or "") + sum(len(text or "") for text in row["context"]) for row in rows]
 
 
