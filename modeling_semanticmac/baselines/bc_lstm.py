@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .dialogue_data import MODALITIES, DialogueStreams, utterance_vectors, utterance_width
+from .dialogue_data import MAX_UTTERANCES, MODALITIES, DialogueStreams, utterance_vectors, utterance_width
 from .dialogue_layers import UtteranceAttention
 from .fusion_layers import PackedLSTM
 from .modeling_fusion import Fused, Fusion
@@ -13,7 +13,7 @@ from .modeling_fusion import Fused, Fusion
 
 @dataclass(frozen=True)
 class BcLSTMOptions:
-    """Options of bc-LSTM.
+    """Options of [`BcLSTM`]; the defaults are the public settings.
 
     Args:
         modalities: which of text, audio and vision are concatenated.
@@ -22,6 +22,7 @@ class BcLSTMOptions:
         dropout: between the layers, and before the output.
         attention: attention between the utterances after the LSTM.
         causal: one direction only, so that an utterance does not see those after it.
+        max_utterances: longest dialogue; a longer one is split into consecutive parts.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -30,6 +31,7 @@ class BcLSTMOptions:
     dropout: float = 0.25
     attention: bool = False
     causal: bool = False
+    max_utterances: int = MAX_UTTERANCES
 
 
 class BcLSTM(Fusion):

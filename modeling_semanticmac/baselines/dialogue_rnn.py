@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .dialogue_data import MODALITIES, DialogueStreams, utterance_vectors, utterance_width
+from .dialogue_data import MAX_UTTERANCES, MODALITIES, DialogueStreams, utterance_vectors, utterance_width
 from .dialogue_layers import UtteranceAttention, reverse_valid
 from .fusion_layers import compact
 from .modeling_fusion import Fused, Fusion
@@ -13,7 +13,7 @@ from .modeling_fusion import Fused, Fusion
 
 @dataclass(frozen=True)
 class DialogueRNNOptions:
-    """Options of DialogueRNN; the defaults are those of MELD.
+    """Options of [`DialogueRNN`]; the defaults are public settings for MELD.
 
     Args:
         modalities: which of text, audio and vision are concatenated.
@@ -26,6 +26,7 @@ class DialogueRNNOptions:
         dropout: before the output.
         listener: whether the states of those who listen change too.
         causal: one direction only, so that an utterance does not see those after it.
+        max_utterances: longest dialogue; a longer one is split into consecutive parts.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -34,10 +35,11 @@ class DialogueRNNOptions:
     emotion_width: int = 100
     hidden: int = 100
     recurrent_dropout: float = 0.1
-    direction_dropout: float = 0.65
-    dropout: float = 0.5
+    direction_dropout: float = 0.25
+    dropout: float = 0.1
     listener: bool = False
     causal: bool = False
+    max_utterances: int = MAX_UTTERANCES
 
 
 class DialogueDirection(nn.Module):

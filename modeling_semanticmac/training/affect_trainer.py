@@ -86,7 +86,7 @@ class AffectTrainer(ClipOrderTrainer):
 
     args: SemanticMACTrainingArguments
     model: Any
-    data_collator: SemanticMACCollator
+    data_collator: Any  # a SemanticMACCollator, or another with its attributes
     train_dataset: datasets.Dataset | None
     model_type = "affect_fusion"  # of the models that it trains
     state_name = "state of the method"  # in messages

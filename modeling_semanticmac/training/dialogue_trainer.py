@@ -1,5 +1,7 @@
 """The Trainer of systems that read the utterances of a dialogue together."""
 
+from typing import Any, cast
+
 import datasets
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from ..baselines.dialogue_encoding import UTTERANCES_PER_CHUNK, labelled
 from ..text_encoding import is_missing
 from .affect_trainer import AffectTrainer, Loss, main_logits
 from .modality_dropout import kept_modalities
-from .trainer_inputs import check_clips
+from .trainer_inputs import check_clips, check_model
 
 
 class DialogueTrainer(AffectTrainer):
@@ -35,20 +37,26 @@ class DialogueTrainer(AffectTrainer):
         self, model, args=None, train_dataset=None, eval_dataset=None, data_collator=None, processing_class=None,
         **kwargs,
     ):  # fmt: skip
+        check_model(model, self.model_type)
         check_clips(train_dataset, "train_dataset")
         check_clips(eval_dataset, "eval_dataset")
+        self._longest = model.fusion.options.max_utterances
         if isinstance(eval_dataset, dict):
-            eval_dataset = {name: as_dialogues(clips) for name, clips in eval_dataset.items()}
+            eval_dataset = {name: self._dialogues(clips) for name, clips in eval_dataset.items()}
         else:
-            eval_dataset = as_dialogues(eval_dataset)
+            eval_dataset = self._dialogues(eval_dataset)
         super().__init__(
-            model, args, as_dialogues(train_dataset), eval_dataset, data_collator, processing_class, **kwargs
+            model, args, self._dialogues(train_dataset), eval_dataset, data_collator, processing_class, **kwargs
         )
         given = self.data_collator
         if not isinstance(given, DialogueCollator):
             self.data_collator = DialogueCollator(
                 given.processor, given.task, given.store, given.modalities, given.max_length
             )
+
+    def _dialogues(self, clips: datasets.Dataset | None) -> datasets.Dataset | None:
+        """Return clips as dialogues; what is None, or holds dialogues already, stays as it is."""
+        return clips if clips is None or "clip_ids" in clips.column_names else dialogues_of(clips, self._longest)
 
     def _encode_media(self, clips) -> None:
         """Encode the media of dialogues for the default collator."""
@@ -57,7 +65,8 @@ class DialogueTrainer(AffectTrainer):
 
     def training_labels(self) -> torch.Tensor:
         """Return the labels of all training utterances, (N,) or (N, C)."""
-        return torch.as_tensor(np.asarray([label for labels in self.train_dataset["label"] for label in labels]))
+        dialogues = cast(datasets.Dataset, self.train_dataset)
+        return torch.as_tensor(np.asarray([label for labels in dialogues["label"] for label in labels]))
 
     def get_train_dataloader(self):
         """Return the batches of training dialogues; their texts are read first."""
@@ -66,15 +75,17 @@ class DialogueTrainer(AffectTrainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Return the batches of validation dialogues; their texts are read first."""
-        if isinstance(eval_dataset, str):
-            eval_dataset = self.eval_dataset[eval_dataset]
-        dialogues = self.eval_dataset if eval_dataset is None else as_dialogues(eval_dataset)
+        own: Any = self.eval_dataset
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            dialogues = own if eval_dataset is None else own[eval_dataset]
+        else:
+            dialogues = self._dialogues(eval_dataset)
         self.read_texts(dialogues)
         return super().get_eval_dataloader(dialogues)
 
     def get_test_dataloader(self, test_dataset):
         """Return the batches of test dialogues; their texts are read first."""
-        dialogues = as_dialogues(test_dataset)
+        dialogues = self._dialogues(test_dataset)
         self.read_texts(dialogues)
         return super().get_test_dataloader(dialogues)
 
@@ -137,15 +148,10 @@ class DialogueTrainer(AffectTrainer):
         return super()._compute_metrics(EvalPrediction(logits, labels))
 
 
-def as_dialogues(clips: datasets.Dataset | None) -> datasets.Dataset | None:
-    """Return clips as dialogues; what is None, or holds dialogues already, stays as it is."""
-    return clips if clips is None or "clip_ids" in clips.column_names else dialogues_of(clips)
-
-
 def _of_utterances(predictions, label_ids) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits (N, C) and labels (N,) or (N, C) of the utterances of padded dialogues."""
     counted = labelled(torch.as_tensor(label_ids))
     return main_logits(predictions)[counted].numpy(), label_ids[counted.numpy()]
 
 
-__all__ = ["DialogueTrainer", "as_dialogues"]
+__all__ = ["DialogueTrainer"]

@@ -118,6 +118,17 @@ def test_every_weight_learns(name):
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
+@SYSTEMS
+def test_half_precision_is_finite_and_near(name):
+    model, streams = small(name), random_dialogues([4, 2])
+    expected = model(streams).logits[streams.dialogue_mask]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(streams).logits[streams.dialogue_mask]
+    assert torch.allclose(found.float(), expected, atol=0.02)
+    found.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("name", ["dialogue_rnn", "dialogue_rnn with listeners"])
 def test_the_names_of_the_parties_do_not_matter(name):
     model, streams = small(name).eval(), random_dialogues([6], parties=9, padding=1)

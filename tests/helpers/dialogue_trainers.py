@@ -33,9 +33,12 @@ def tiny_dialogue_model(architecture: str, task: TaskSpecification = CLASSES, op
     return FusionForAffect(config)
 
 
-def dialogue_trainer(folder, architecture: str, task=CLASSES, clips=None, dropout=None, **changes) -> DialogueTrainer:
+def dialogue_trainer(
+    folder, architecture: str, task=CLASSES, clips=None, dropout=None, max_utterances: int = 110, **changes
+) -> DialogueTrainer:
     """A trainer on five dialogues, in batches of two: three epochs of three steps, unless `changes` say otherwise."""
     options = {} if dropout is None else {name: dropout for name in SMALL[architecture] if name.endswith("dropout")}
+    options["max_utterances"] = max_utterances
     clips = conversation_clips(SIZES, task) if clips is None else clips
     collator = SemanticMACCollator(WordProcessor(), task, None, ["text"])
     changes = {"num_train_epochs": 2, "per_device_train_batch_size": 2, **changes}

@@ -43,6 +43,18 @@ def test_predictions_and_metrics_are_of_clips_in_their_order(architecture, tmp_p
     assert trainer.evaluate(clips)["eval_w_f1"] == found.metrics["test_w_f1"]
 
 
+def test_long_dialogues_are_split_and_still_have_one_prediction_a_clip(tmp_path):
+    trainer = dialogue_trainer(tmp_path, "bc_lstm", max_utterances=2)
+    assert [len(row["clip_ids"]) for row in trainer.train_dataset] == [2, 1, 1, 2, 2, 2, 2]
+    clips = conversation_clips(SIZES, CLASSES, seed=5)
+    found = trainer.predict(clips)
+    parts = [
+        clips.select(range(start, end)) for start, end in ((0, 2), (2, 3), (3, 4), (4, 6), (6, 8), (8, 10), (10, 12))
+    ]
+    expected = np.concatenate([clip_logits(trainer, part) for part in parts])
+    assert np.allclose(found.predictions, expected, atol=1e-6)
+
+
 def test_texts_read_before_and_texts_read_in_the_model_give_the_same(tmp_path):
     trainer = dialogue_trainer(tmp_path, "bc_lstm")
     clips = conversation_clips(SIZES, CLASSES)
