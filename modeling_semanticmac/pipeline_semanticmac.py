@@ -95,6 +95,7 @@ def polarity(task: TaskSpecification, score: float) -> str:
 TASK = "video-affect"
 MEDIA_INPUTS = (("pixel_values", "vision"), ("input_features", "audio"))  # raw inputs of the model -> modality
 ON_ERROR = ("raise", "skip")
+HEADS = {"semanticmac": "predictors", "affect_fusion": "fusion"}  # model_type -> the attribute that predicts
 # Arguments by the step that takes them.
 READING = ("modalities", "allow_download", "max_seconds", "audio_stream")
 RESULTS = ("on_error", "timings")
@@ -141,10 +142,10 @@ class SemanticMACPipeline(Pipeline):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         kind = self.model.config.model_type
-        if kind != "semanticmac" or not hasattr(self.model, "predictors"):
+        if not hasattr(self.model, HEADS.get(kind, "")):
             raise ValueError(
                 f"the model is a {type(self.model).__name__} ({kind}); {TASK} needs a SemanticMAC model with its "
-                "predictors."
+                "predictors, or a comparison system."
             )
         self.model.eval()  # a model fresh from training would predict with dropout
 
@@ -166,10 +167,11 @@ class SemanticMACPipeline(Pipeline):
         Returns:
             A dict for one clip, a list for a list or a folder, an iterator for a generator, a dataset or a table. A
             result is of plain JSON types: `task`; the fields of `affect_result`; `subtasks`, the same for "shared" and
-            for each of "text", "audio", "vision" that was there; `modalities`, those used; `media`: `path`, `start`,
-            `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and `audio`, the path of a separate
-            sound file; None without media. With `timings=True` also `timings`: seconds of "decode" (the clip's own),
-            "encode" (towers; the first time with loading them) and "model", these two an equal share of its batch's.
+            for each of "text", "audio", "vision" that was there, as far as the model predicts them; `modalities`, those
+            used; `media`: `path`, `start`, `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and
+            `audio`, the path of a separate sound file; None without media. With `timings=True` also `timings`: seconds
+            of "decode" (the clip's own), "encode" (towers; the first time with loading them) and "model", these two an
+            equal share of its batch's.
 
         Raises:
             MediaError: a file that cannot be used.
@@ -277,7 +279,7 @@ class SemanticMACPipeline(Pipeline):
         """Run the towers and the model.
 
         Returns:
-            `logits` (B, C), `subtask_logits` (B, 4, C), `modality_mask` (B, 3), the clips and the seconds taken.
+            `logits` (B, C), `views` (name -> (B, C)), `modality_mask` (B, 3), the clips and the seconds taken.
         """
         start = time.perf_counter()
         inputs = batch["tokens"]
@@ -286,7 +288,7 @@ class SemanticMACPipeline(Pipeline):
         encoded = self._clock()
         output = self.model(**inputs)
         seconds = {"encode": encoded - start, "model": self._clock() - encoded}
-        kept = {name: output[name] for name in ("logits", "subtask_logits", "modality_mask")}
+        kept = {name: output[name] for name in ("logits", "modality_mask")} | {"views": _views(output)}
         clips = [{name: clip[name] for name in ("report", "seconds")} for clip in batch["clips"]]
         return {**kept, "seconds": seconds, "clips": clips}
 
@@ -318,8 +320,8 @@ class SemanticMACPipeline(Pipeline):
         config, task, results = self.model.config, self.model.config.task, []
         for index, clip in enumerate(output["clips"]):
             used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]
-            views = zip(SUBTASK_NAMES.values(), output["subtask_logits"][index])
-            subtasks = {name: affect_result(task, logits) for name, logits in views if name == "shared" or name in used}
+            views = {name: logits[index] for name, logits in output["views"].items() if name in ("shared", *used)}
+            subtasks = {name: affect_result(task, logits) for name, logits in views.items()}
             whole = affect_result(task, output["logits"][index], config.label_thresholds)
             whole = {"task": config.task_name, **whole, "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})
@@ -327,6 +329,14 @@ class SemanticMACPipeline(Pipeline):
                 shares = {stage: seconds / len(output["clips"]) for stage, seconds in output["seconds"].items()}
                 results[-1]["timings"] = {"decode": clip["seconds"], **shares}
         return results
+
+
+def _views(output: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the logits (B, C) of the predictions beside the whole one that a model makes, by name."""
+    for name, views in (("subtask_logits", SUBTASK_NAMES.values()), ("modality_logits", MODALITIES)):
+        if output.get(name) is not None:
+            return dict(zip(views, output[name].unbind(dim=1)))
+    return {}
 
 
 def _error_result(clip: dict) -> dict:

@@ -137,10 +137,13 @@ def language_model_config(name_or_path: str, revision: str | None = None) -> Pre
             f"{where} cannot be read: expected the folder of a model of transformers, or a repository on the Hub that "
             f"can be reached from here. ({str(error).strip().splitlines()[0]})"
         ) from error
-    if config.model_type == "semanticmac":
+    if config.model_type in ("semanticmac", "affect_fusion"):
+        kind, name = {"semanticmac": ("SemanticMAC", "SemanticMACForAffect")}.get(
+            config.model_type, ("comparison system's", "FusionForAffect")
+        )
         raise ValueError(
-            f"{where} is a whole SemanticMAC checkpoint; load it with SemanticMACForAffect.from_pretrained, or name it "
-            "with --model_name_or_path to train it further."
+            f"{where} is a whole {kind} checkpoint; load it with {name}.from_pretrained, or name it with "
+            "--model_name_or_path to train it further."
         )
     reads = getattr(_model_class(config), "main_input_name", "input_ids")
     if reads != "input_ids" or not hasattr(config, "hidden_size"):

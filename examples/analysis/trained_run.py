@@ -122,7 +122,7 @@ class TrainedRun:
         extract_embeddings(
             clips,
             self.processor,
-            {modality: self.model.semanticmac.get_encoder(modality) for modality in used},
+            {modality: self.model.get_encoder(modality) for modality in used},
             folder,
             batch_size=self.data.extraction_batch_size,
             num_workers=self.data.extraction_workers,

@@ -63,7 +63,14 @@ def represent_clips(
         collator: makes batches of them.
         batch_size: clips in a batch.
         progress: show a progress bar.
+
+    Raises:
+        ValueError: the model is a comparison system.
     """
+    if model.config.model_type != "semanticmac":
+        raise ValueError(
+            f"the model is a {type(model).__name__}; these representations are those of a SemanticMAC with its head."
+        )
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in ("labels", *OUTPUTS)}

@@ -2,9 +2,9 @@
 
 from .configuration_fusion import FusionConfig
 from .modeling_fusion import Fused, Fusion, FusionForAffect, FusionOutput, Streams
-from .registry import SYSTEMS, find_system, load_system
+from .registry import SYSTEMS, System, find_system, load_system
 
 __all__ = [
-    "SYSTEMS", "Fused", "Fusion", "FusionConfig", "FusionForAffect", "FusionOutput", "Streams", "find_system",
-    "load_system",
+    "SYSTEMS", "Fused", "Fusion", "FusionConfig", "FusionForAffect", "FusionOutput", "Streams", "System",
+    "find_system", "load_system",
 ]  # fmt: skip

@@ -11,6 +11,8 @@ from .registry import find_system, load_system
 
 LANGUAGE_MODEL_USES = ("frozen", "tuned")
 TEXT_SUMMARIES = ("first", "mean", "last")
+# Fields of the configuration that `--architecture_options` can set beside the options of the system.
+GENERAL_OPTIONS = ("language_model", "text_summary", "bounded")
 
 
 @strict
@@ -63,6 +65,11 @@ class FusionConfig(AffectConfig):
             raise ValueError(f"bounded is for scores; task {self.task.name!r} has classes. Leave it out.")
 
     @property
+    def general_options(self) -> dict[str, Any]:
+        """The options that all systems have, by name."""
+        return {name: getattr(self, name) for name in GENERAL_OPTIONS}
+
+    @property
     def system_options(self) -> Any:
         """The options of the system, as an object of its `Options`."""
         options = load_system(self.architecture).Options
@@ -105,4 +112,4 @@ def _type_name(hint) -> str:
     return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
 
 
-__all__ = ["LANGUAGE_MODEL_USES", "TEXT_SUMMARIES", "FusionConfig", "read_options"]
+__all__ = ["GENERAL_OPTIONS", "LANGUAGE_MODEL_USES", "TEXT_SUMMARIES", "FusionConfig", "read_options"]

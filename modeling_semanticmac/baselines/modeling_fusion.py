@@ -209,6 +209,8 @@ class FusionForAffect(AffectPreTrainedModel):
         self.fusion = load_system(config.architecture)(config.system_options, widths, config.task)
         self.fusion.attach(self.language_model)
         self.gather_rows: Callable[[torch.Tensor], torch.Tensor] = _own_rows  # set by a trainer with several processes
+        # Loading makes all weights trainable again; some systems have fixed ones.
+        self._fixed = {name for name, weight in self.fusion.named_parameters() if not weight.requires_grad}
         for module in self.fusion.modules():
             module._is_hf_initialized = True  # by its constructor; the library would draw other weights
         self.post_init()
@@ -261,7 +263,9 @@ class FusionForAffect(AffectPreTrainedModel):
         return self.config.language_model == "frozen"
 
     def _freeze(self) -> None:
-        """Take the language model out of the training where it is frozen."""
+        """Take the fixed weights of the system out of the training, and the language model where it is frozen."""
+        for name in self._fixed:
+            self.fusion.get_parameter(name).requires_grad_(False)
         if self.is_frozen:
             self.language_model.requires_grad_(False).eval()
         else:

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoProcessor
 from transformers.utils import cached_file, logging
 
-from ..affect_heads import SemanticMACForAffect
+from ..baselines.model_classes import SEMANTICMAC, architecture_of, saved_classes
 from ..hub.model_card_text import language_model_part, tower_parts
 from .model_loading import load_config, model_name
 
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def model_info(model: str) -> dict:
-    """Return the description of a model: `model`, `task`, `labels`, `modalities`, `parts`, `sizes`, `sampling`,
-    `training` and `card`.
+    """Return the description of a model: `model`, `architecture`, `task`, `labels`, `modalities`, `parts`, `sizes`,
+    `sampling`, `training` and `card`.
 
     The last three are None where the model does not record them.
 
@@ -69,7 +69,7 @@ def model_info(model: str) -> dict:
     config = load_config(model)
     task = config.task
     with torch.device("meta"):
-        parameters = sum(weight.numel() for weight in SemanticMACForAffect(config).parameters())
+        parameters = sum(weight.numel() for weight in saved_classes(model).model(config).parameters())
     text = config.text_config
     sizes = {
         "parameters": parameters,
@@ -77,9 +77,13 @@ def model_info(model: str) -> dict:
         "vision_width": config.vision_width,
         "audio_width": config.audio_width,
     }
+    own = getattr(config, "options", None)
+    if architecture_of(config) == SEMANTICMAC:
+        own = {name: getattr(config, name) for name in SIZES}
     parts = [language_model_part(config), *tower_parts(config, model)]
     return {
         "model": model,
+        "architecture": architecture_of(config),
         "task": {
             "name": task.name,
             "problem_type": task.problem_type,
@@ -88,7 +92,7 @@ def model_info(model: str) -> dict:
         "labels": list(task.label_names),
         "modalities": ["text", *(m for m in ("audio", "vision") if getattr(config, f"{m}_encoder"))],
         "parts": [{name: getattr(part, name) for name in PART_FIELDS} for part in parts],
-        "sizes": sizes | {name: getattr(config, name) for name in SIZES},
+        "sizes": sizes | own,
         "sampling": _sampling(model),
         "training": _training(model),
         "card": _card(model),
@@ -138,6 +142,8 @@ def info_text(found: dict) -> str:
     rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{scale})")]
     if task["label_range"] is None:
         rows.append(("labels", ", ".join(found["labels"])))
+    if found["architecture"] != SEMANTICMAC:
+        rows.append(("architecture", found["architecture"]))
     rows.append(("reads", ", ".join(found["modalities"])))
     for part in found["parts"]:
         revision = f" at {part['revision']}" if part["revision"] else ""

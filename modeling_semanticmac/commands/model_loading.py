@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForVideoClassification, AutoProcessor, PreTrainedConfig, pipeline
 
-from ..configuration_semanticmac import DTYPES, MODALITIES, SemanticMACConfig
+from ..baselines.model_classes import CLASSES
+from ..configuration_semanticmac import DTYPES, MODALITIES, AffectConfig
 from ..pipeline_semanticmac import TASK, SemanticMACPipeline
 
 INSIDE = ("config.json", "model.safetensors", "model.safetensors.index.json")  # files that stand for their folder
@@ -53,8 +54,8 @@ def model_name(given: str) -> str:
     raise ValueError(f"{given}: this is a file; expected the folder of a run or a checkpoint, or a name on the Hub.")
 
 
-def load_config(model: str) -> SemanticMACConfig:
-    """Load the configuration of a SemanticMAC model.
+def load_config(model: str) -> AffectConfig:
+    """Load the configuration of a SemanticMAC model or a comparison system.
 
     Raises:
         ValueError: there is no such model, in one sentence.
@@ -67,12 +68,12 @@ def load_config(model: str) -> SemanticMACConfig:
             f"{model}: no model can be read there ({short_message(error)}); give the folder of a run, or a name on the "
             "Hub."
         ) from error
-    if kind != "semanticmac":
+    if kind not in CLASSES:
         raise ValueError(
             f"{model}: this is {'a model of type ' + kind if kind else 'not a model'}; expected a SemanticMAC model."
         )
     try:
-        return SemanticMACConfig.from_pretrained(model)
+        return CLASSES[kind].config.from_pretrained(model)
     except Exception as error:  # a damaged file can raise anything in the library
         raise ValueError(f"{model}: its config.json cannot be used ({short_message(error)}).") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models
 from torch import nn
-from transformers import HfArgumentParser, PreTrainedTokenizerFast
+from transformers import AutoModelForVideoClassification, HfArgumentParser, PreTrainedTokenizerFast
 from transformers.utils.logging import get_logger
 
 from datasets_scripts.split_list import SPLITS
@@ -44,9 +44,7 @@ class ExtractionArguments:
         "Media files and folders, instead of a corpus; ids are the paths within a folder."
     )
 
-    model: str | None = _option(
-        "A SemanticMAC checkpoint whose towers, front ends and sampling to use; or name towers:"
-    )
+    model: str | None = _option("A saved model whose towers, front ends and sampling to use; or name towers:")
     vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
@@ -127,9 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
     """Return the processor and the towers of a checkpoint."""
-    from ..affect_heads import SemanticMACForAffect
-
-    model = SemanticMACForAffect.from_pretrained(args.model).semanticmac
+    model = AutoModelForVideoClassification.from_pretrained(args.model)
     named = [m for m in MEDIA_MODALITIES if getattr(model.config, f"{m}_encoder") is not None]
     return SemanticMACProcessor.from_pretrained(args.model), {m: model.get_encoder(m) for m in named}
 

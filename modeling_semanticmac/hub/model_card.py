@@ -10,24 +10,26 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import EvalResult
+from transformers import AutoConfig
 
-from ..configuration_semanticmac import SemanticMACConfig
+from ..configuration_semanticmac import AffectConfig
 from ..files.atomic_files import write_text
 from ..files.local_paths import without_local_paths
 from ..files.markdown_tables import format_number, markdown_table, mean_and_deviation
 from ..metrics.definitions import definition
 from ..runs.folder import RunFolder, split_results
 from .model_card_text import (
-    CITATION,
     LIMITS,
-    PAPER,
     Part,
+    citation,
     config_card,
     language_model_part,
     load_section,
     metadata,
+    model_kind,
     parts_section,
     starting_part,
+    system_of,
     task_sentence,
     tower_parts,
 )
@@ -44,8 +46,11 @@ METRIC_TYPES = {
 SETTINGS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
     "language_model_learning_rate", "lr_scheduler_type", "warmup_epochs", "weight_decay", "regression_loss",
-    "class_weight", "class_weights", "pseudo_labels", "label_start_epoch", "num_neighbors", "intra_weight",
-    "inter_weight", "intra_temperature", "inter_temperature",
+    "class_weight", "class_weights",
+)  # fmt: skip
+OBJECTIVE = (  # of SemanticMAC
+    "pseudo_labels", "label_start_epoch", "num_neighbors", "intra_weight", "inter_weight", "intra_temperature",
+    "inter_temperature",
 )  # fmt: skip
 SYNTHETIC = """\
 > **Trained on drawn faces and computed voices**, the synthetic corpus of the package. The figures show that the code
@@ -71,7 +76,7 @@ def write_model_card(folder: str | Path, repo_id: str) -> Path:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no config.json in {folder}: it holds no model; give the output folder of a run.")
-    config = SemanticMACConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder)
     card = (
         RunCard(folder, config, repo_id).text()
         if (folder / "run.json").is_file()
@@ -90,7 +95,7 @@ class RunCard:
         repo_id: name of its repository.
     """
 
-    def __init__(self, folder: Path, config: SemanticMACConfig, repo_id: str):
+    def __init__(self, folder: Path, config: AffectConfig, repo_id: str):
         self.config, self.repo_id = config, repo_id
         run = RunFolder(folder)
         self.record, self.results, self.modality_text = run.record, run.results, run.modality_text
@@ -121,8 +126,8 @@ class RunCard:
         return f"---\n{head.to_yaml()}\n---\n\n{self._introduction()}\n{body}"
 
     def _introduction(self) -> str:
-        text = f"# {self.repo_id.rpartition('/')[2]}\n\nA [SemanticMAC]({PAPER}) trained on **{self.title}** with "
-        text += f"{self.modality_text}. {task_sentence(self.config)}\n"
+        text = f"# {self.repo_id.rpartition('/')[2]}\n\nA {model_kind(self.config)} trained on "
+        text += f"**{self.title}** with {self.modality_text}. {task_sentence(self.config)}\n"
         if self.corpus["name"] == "synthetic":
             text += f"\n{SYNTHETIC}"
         if any(part.is_other_imagebind for part in self.parts):
@@ -193,7 +198,12 @@ class RunCard:
 
     def _training_section(self) -> str:
         settings = self.record["training"]
-        rows = [[name, settings[name]] for name in SETTINGS if name in settings]
+        system = system_of(self.config)
+        names = (*SETTINGS, *OBJECTIVE) if system is None else SETTINGS
+        rows = [[name, settings[name]] for name in names if name in settings]
+        if system is not None:
+            options = {"architecture": system, **(getattr(self.config, "options", None) or {})}
+            rows += [[name, value] for name, value in options.items()]
         command = without_local_paths(self.record["command"])
         shell = f"{'python ' if command[0].endswith('.py') else ''}{shlex.join(map(str, command))}"
         versions = ", ".join(f"{name} {version}" for name, version in self.record["versions"].items())
@@ -204,7 +214,7 @@ class RunCard:
 
     def _citation(self) -> str:
         corpus = (self.corpus.get("citation") or "").strip()
-        return CITATION + (f"\nThe corpus:\n\n```bibtex\n{corpus}\n```\n" if corpus else "")
+        return citation(self.config) + (f"\nThe corpus:\n\n```bibtex\n{corpus}\n```\n" if corpus else "")
 
 
 def metric_type(name: str) -> str:

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCardData, model_info
 from transformers import PreTrainedConfig
 
 from ..configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
-from ..configuration_semanticmac import SemanticMACConfig
+from ..configuration_semanticmac import AffectConfig
 from ..pipeline_semanticmac import TASK
 
 PAPER = "https://arxiv.org/abs/2408.07694"
@@ -45,6 +45,25 @@ output.logits, output.subtask_logits
 `AutoModel` returns the representations. `trust_remote_code=True` runs the Python files of this repository: read them
 first, or install the package.
 """
+LOAD_SYSTEM = """\
+```python
+from transformers import pipeline
+import modeling_semanticmac  # this model needs the package
+
+predict = pipeline("video-affect", model="{repo_id}")
+predict({{"video": "clip.mp4", "text": "I did not expect that at all."}})
+```
+
+returns {answer}. Missing modalities are ignored. For tensors:
+
+```python
+from transformers import AutoModelForVideoClassification, AutoProcessor
+
+model = AutoModelForVideoClassification.from_pretrained("{repo_id}")
+processor = AutoProcessor.from_pretrained("{repo_id}")
+model(**processor(text="I did not expect that at all.", media="clip.mp4")).logits
+```
+"""
 LIMITS = """\
 A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it
 speak. It does not say what somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and
@@ -56,9 +75,12 @@ decisions about people**: not for hiring, teaching, credit, policing, border con
 watching people who did not agree. Recognising emotions at work and in education is, with few exceptions, prohibited in
 the European Union (Regulation (EU) 2024/1689, article 5).
 """
+METHOD = "The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:\n\n"
+SYSTEM = (
+    "The system is described in a publication of its own, which docs/baselines.md of the package names. It was trained "
+    "beside the method of this paper:\n\n"
+)
 CITATION = """\
-The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:
-
 ```bibtex
 @article{lin2024semanticmac,
   title={End-to-end Semantic-centric Video-based Multimodal Affective Computing},
@@ -103,7 +125,7 @@ def hub_license(name: str, revision: str | None = None) -> str | None:
     return data.get("license") if data else None
 
 
-def language_model_part(config: SemanticMACConfig, revision: str | None = None) -> Part:
+def language_model_part(config: AffectConfig, revision: str | None = None) -> Part:
     """Return the language model, whose fine-tuned weights are part of the model."""
     name = getattr(config.text_config, "_name_or_path", None) or None
     if name is None or os.path.isabs(name) or os.path.isdir(name):
@@ -119,7 +141,7 @@ def starting_part(name: str | None) -> list[Part]:
     return [Part(STARTING_MODEL, name, None, hub_license(name))]
 
 
-def tower_parts(config: SemanticMACConfig, home: str | None = None) -> list[Part]:
+def tower_parts(config: AffectConfig, home: str | None = None) -> list[Part]:
     """Return the towers that a configuration refers to.
 
     Args:
@@ -183,10 +205,10 @@ def parts_section(parts: list[Part]) -> str:
     else:
         text += "The weights are subject to the terms of these parts and of the corpus together; where one of them is "
         text += "unknown, ask before use.\n"
-    return text + f"The Python files are {CODE_LICENSE}.\n"
+    return text + f"The Python files of the package are {CODE_LICENSE}.\n"
 
 
-def task_sentence(config: SemanticMACConfig) -> str:
+def task_sentence(config: AffectConfig) -> str:
     """Return what is predicted, in a sentence."""
     task = config.task
     if task.label_range is not None:  # a regression
@@ -195,25 +217,41 @@ def task_sentence(config: SemanticMACConfig) -> str:
     return f"It predicts {task.name}: {'each of' if task.is_multi_label else 'one of'} {names}."
 
 
-def load_section(config: SemanticMACConfig, repo_id: str) -> str:
+def load_section(config: AffectConfig, repo_id: str) -> str:
     """Return how to load the model, in five lines."""
     answer = "the score" if config.task.is_regression else "the probability of each class"
-    return LOAD.format(repo_id=repo_id, answer=answer)
+    return (LOAD_SYSTEM if system_of(config) else LOAD).format(repo_id=repo_id, answer=answer)
 
 
-def metadata(config: SemanticMACConfig, parts: list[Part], repo_id: str, **more) -> ModelCardData:
+def system_of(config: AffectConfig) -> str | None:
+    """Return the name of the comparison system that a configuration states; None for SemanticMAC."""
+    return getattr(config, "architecture", None)
+
+
+def model_kind(config: AffectConfig) -> str:
+    """Return what a model is, for a sentence about it."""
+    system = system_of(config)
+    return f"comparison system `{system}` of [SemanticMAC]({PAPER})'s package" if system else f"[SemanticMAC]({PAPER})"
+
+
+def citation(config: AffectConfig) -> str:
+    """Return what to cite."""
+    return (SYSTEM if system_of(config) else METHOD) + CITATION
+
+
+def metadata(config: AffectConfig, parts: list[Part], repo_id: str, **more) -> ModelCardData:
     """Return the metadata of a card; `more` is passed to `ModelCardData`."""
     names = {part.role: part.name for part in parts if part.name and part.name != repo_id}
     base = names.get(STARTING_MODEL) or names.get("language model")
     return ModelCardData(
         library_name="transformers", pipeline_tag=TASK,
-        tags=[*TAGS, "video-classification", config.task.name, "arxiv:2408.07694"],
+        tags=[*TAGS, "video-classification", config.task.name, system_of(config) or "arxiv:2408.07694"],
         base_model=base, model_name=repo_id.rpartition("/")[2] if more.get("eval_results") else None,
         **license_fields(parts), **more,
     )  # fmt: skip
 
 
-def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None) -> str:
+def config_card(config: AffectConfig, repo_id: str, home: str | None = None) -> str:
     """Return the card of a model whose training is not recorded.
 
     Args:
@@ -229,10 +267,10 @@ def config_card(config: SemanticMACConfig, repo_id: str, home: str | None = None
         "Training and results": origin,
         "Parts and licences": parts_section(parts),
         "What it is for, and what not": LIMITS,
-        "Citation": CITATION,
+        "Citation": citation(config),
     }
     intro = f"# {repo_id.rpartition('/')[2]}\n\n"
-    intro += f"A [SemanticMAC]({PAPER}) of text, audio and vision. {task_sentence(config)}\n"
+    intro += f"A {model_kind(config)} of text, audio and vision. {task_sentence(config)}\n"
     return f"---\n{data}\n---\n\n{intro}\n" + "\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..files.atomic_files import write_json, write_text
 from ..files.markdown_tables import format_number
 from ..runs.comparison import RESAMPLES, comparison_table
-from ..runs.folder import RunFolder, split_results
+from ..runs.folder import SEMANTICMAC, RunFolder, split_results
 from .feature_section import features_section
 from .glance import glance_section
 from .predictions import covered_clips, predictions_section
@@ -74,8 +74,10 @@ def _head(run: RunFolder) -> tuple[str, str]:
         "single_label_classification": f"one of {task.num_labels} classes",
         "multi_label_classification": f"any of {task.num_labels} labels",
     }[task.problem_type]
+    system = "" if run.architecture == SEMANTICMAC else f"Comparison system `{run.architecture}`. "
     words = [
-        f"Predicts {kind} from {run.modality_text}; language model `{run.language_model}`, seed {run.record['seed']}."
+        f"{system}Predicts {kind} from {run.modality_text}; language model `{run.language_model}`, "
+        f"seed {run.record['seed']}."
     ]
     name = "sims_mae" if task.metrics == "sims" else "mae" if task.is_regression else "w_f1"
     found = {

@@ -5,6 +5,7 @@ of the functions in `metrics`. The figures of the paper's own model are means of
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -59,6 +60,11 @@ class PaperRow:
     note: str = ""
 
     @property
+    def architecture(self) -> str:
+        """Return the name of the model in small letters and digits, without that of its language model."""
+        return re.sub("[^a-z0-9]", "", self.model.removesuffix(f"-{self.language_model}").lower())
+
+    @property
     def title(self) -> str:
         """Return corpus and table in words."""
         setting = {True: ", conversation", False: ", utterance"}.get(self.use_context) if self.task == "emotion" else ""
@@ -88,8 +94,9 @@ def paper_row(
     language_model: str | None,
     use_context: bool | None = None,
     measured: Collection[str] | None = None,
+    architecture: str = "semanticmac",
 ) -> tuple[PaperRow | None, bool]:
-    """Return the row of the paper's model to compare a run with, and whether it has the language model of the run.
+    """Return the row of a model to compare a run with, and whether it has the language model of the run.
 
     Args:
         corpus, task: names of the corpus and its task.
@@ -97,11 +104,12 @@ def paper_row(
         use_context: whether the run used earlier utterances: among rows with equally fitting language models, one
             that did the same comes first.
         measured: names of the run's metrics: rows without any of them are passed over; None: none is.
+        architecture: of the run, by its name in the package: `lf_dnn` is the LF-DNN of the tables.
 
     Returns:
         The row with this language model, or the first row of the corpus and task; None where no row is known.
     """
-    rows = [row for row in paper_rows(corpus, task) if row.model.startswith(OWN_MODEL)]
+    rows = [row for row in paper_rows(corpus, task) if row.architecture == architecture.replace("_", "")]
     rows = [row for row in rows if measured is None or set(row.metrics) & set(measured)]
     if not rows:
         return None, False

@@ -10,7 +10,7 @@ from ..configuration_semanticmac import SUBTASKS
 from ..embedding_extraction.report import ON_ERROR
 from ..files.markdown_tables import format_number, markdown_table
 from ..metrics.definitions import definition, is_of_one_class, selection_metric
-from ..runs.folder import RunFolder, split_results
+from ..runs.folder import SEMANTICMAC, RunFolder, split_results
 from .paper_figures import paper_row
 from .pictures import pseudo_label_picture, training_picture
 from .section import PICTURES, Section, picture_link
@@ -88,7 +88,9 @@ def metrics_section(run: RunFolder) -> Section:
     validation, test = (split_results(run.results, split) for split in ("eval", "test"))
     names = sorted((name for name in validation | test if definition(name) and not is_of_one_class(name)), key=_place)
     data = run.record["data"]
-    row, same_model = paper_row(data["corpus"], run.task.name, run.language_model, data["use_context"], names or None)
+    row, same_model = paper_row(
+        data["corpus"], run.task.name, run.language_model, data["use_context"], names or None, run.architecture
+    )
     printed = row.metrics if row else {}
     header = ["metric", "validation", "test", *(["the paper"] if row else []), "definition"]
     rows = [
@@ -126,10 +128,16 @@ def _place(name: str) -> tuple[bool, int]:
 
 def _about_the_row(run: RunFolder, row, same_model: bool) -> str:
     """Return which row of the paper is shown, and how the run differs from its experiment."""
-    words = [
-        f"{row.title}, SemanticMAC with {row.language_model}, the mean of five runs according to the paper; this is "
-        "one run."
-    ]
+    if run.architecture == SEMANTICMAC:
+        words = [
+            f"{row.title}, SemanticMAC with {row.language_model}, the mean of five runs according to the paper; this "
+            "is one run."
+        ]
+    else:
+        words = [
+            f"{row.title}, {row.model} as printed, from other audio and visual features than those of this run: what "
+            "can be compared is the fusion among the systems that were run here."
+        ]
     if not same_model:
         words.append(f"The language model is `{run.language_model or 'not recorded'}`, for which no row is known here.")
     missing = {"audio", "vision"} - set(run.record["data"]["modalities"])

@@ -14,6 +14,7 @@ from .record import read_predictions
 TIMINGS = ("_runtime", "_time", "_per_second", "_flos")  # ends of the names of results that are not metrics
 
 
+SEMANTICMAC = "semanticmac"  # the architecture of runs that name none
 ENOUGH = 0.9  # share of the clips that have a modality, below which log and report name it
 
 
@@ -78,6 +79,11 @@ class RunFolder:
         return TaskSpecification(**self.record["task"])
 
     @property
+    def architecture(self) -> str:
+        """Return the name of the architecture; older records have none."""
+        return self.record["model"].get("architecture") or SEMANTICMAC
+
+    @property
     def language_model(self) -> str | None:
         """Return the language model, or the checkpoint that the run started from; of a path the last part."""
         return without_local_paths(self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"])
@@ -136,4 +142,4 @@ class RunFolder:
         return read_predictions(path) if path.is_file() else []
 
 
-__all__ = ["ENOUGH", "TIMINGS", "RunFolder", "split_results"]
+__all__ = ["ENOUGH", "SEMANTICMAC", "TIMINGS", "RunFolder", "split_results"]

@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..configuration_semanticmac import SUBTASKS, TaskSpecification
+from ..configuration_semanticmac import TaskSpecification
 from ..files.atomic_files import write_csv, write_json
 from ..files.secrets import hide_secrets
 from ..metrics import class_scores
@@ -109,10 +109,10 @@ def save_costs(output_dir: str | Path, model, encoders: dict) -> None:
     """Write `costs.json`: parameters by part, and the peak memory of this process so far.
 
     Args:
-        model: `SemanticMACForAffect`.
+        model: a model with its head.
         encoders: modality -> frozen tower, of those in use; they are not part of the model.
     """
-    language_model = sum(p.numel() for p in model.semanticmac.language_model.parameters())
+    language_model = sum(p.numel() for p in model.base_model.language_model.parameters())
     parameters = list(model.parameters())
     total, trained = (sum(p.numel() for p in parameters if p.requires_grad or everyone) for everyone in (True, False))
     costs = {
@@ -181,7 +181,7 @@ def write_predictions(
     task: TaskSpecification,
     clips,
     logits: np.ndarray,
-    subtask_logits: np.ndarray | None = None,
+    subtask_logits: Mapping[str, np.ndarray] | None = None,
     thresholds: Sequence[float] | None = None,
 ) -> None:
     """Write a CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, one probability a class.
@@ -189,7 +189,8 @@ def write_predictions(
     Args:
         clips: the dataset's split, with `id` and `label`.
         logits: (n, C) of the multimodal head M.
-        subtask_logits: (n, 4, C) of S, T, A, V; None: the system has no sub-tasks, and their columns are left out.
+        subtask_logits: those of the sub-tasks that the model has, (n, C), by their letters S, T, A, V; others have no
+            column.
         thresholds: of several labels, those that were tuned for M, (C,); None: 0.5. The sub-tasks use 0.5.
 
     Raises:
@@ -202,8 +203,8 @@ def write_predictions(
         "label": [_label_text(task, label) for label in clips["label"]],
         "prediction": predictions_in_words(task, logits, thresholds),
     }
-    for position, subtask in enumerate(SUBTASKS if subtask_logits is not None else ()):
-        columns[f"prediction_{subtask}"] = predictions_in_words(task, subtask_logits[:, position])
+    for subtask, found in (subtask_logits or {}).items():
+        columns[f"prediction_{subtask}"] = predictions_in_words(task, found)
     if not task.is_regression:
         probabilities = _values(task, logits)  # (n, C)
         columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})

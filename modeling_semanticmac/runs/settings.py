@@ -33,7 +33,9 @@ WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
 # Differences after which the best validation figure so far cannot be compared with those to come.
 BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better", MADE_WITH)
 # What weights and states of a checkpoint depend on: never changed within a training.
-FIXED = {field.name for field in fields(SemanticMACConfig)} - {"dropout"} | {"pseudo_labels", "tokenizer", "processes"}
+FIXED = {field.name for field in fields(SemanticMACConfig)} - {"dropout"} | {
+    "pseudo_labels", "tokenizer", "processes", "architecture", "architecture_options",
+}  # fmt: skip
 
 
 class ChangedSettingsError(ValueError):

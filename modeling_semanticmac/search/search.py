@@ -15,9 +15,12 @@ from transformers import set_seed
 from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
-from ..affect_heads import SemanticMACForAffect
+from ..baselines.model_classes import SEMANTICMAC, classes_of
+from ..modeling_semanticmac import AffectPreTrainedModel
 from ..runs.output_folder import OutputFolder
 from ..runs.record import SEARCH, recorded_arguments, save_run_record
+from ..training.affect_trainer import AffectTrainer
+from ..training.run import Run
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
 from ..training.trainer import SemanticMACTrainer
 from ..training.training_args import SemanticMACTrainingArguments
@@ -120,14 +123,15 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         validation = run.split("validation", data_args.max_eval_samples)
     towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS}
     new_model = partial(
-        SemanticMACForAffect.from_language_model,
+        classes_of(model_args.architecture).model.from_language_model,
         model_args.language_model,
         run.language_model_commit or model_args.language_model_revision,
         tokenizer=run.processor.tokenizer,
         **run.task.config_fields(),
         **towers,
     )
-    trainer = run.trainer(train, validation, partial(SearchTrainer, argv=argv, space=space, new_model=new_model))
+    kind = SearchTrainer if model_args.architecture == SEMANTICMAC else SystemSearchTrainer
+    trainer = run.trainer(train, validation, partial(kind, argv=argv, space=space, new_model=new_model))
 
     def write_report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
         summary = SearchSummary(
@@ -153,7 +157,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     return _run_queue(trainer, queue, write_report)
 
 
-class SearchTrainer(SemanticMACTrainer):
+class TrialTrainer(AffectTrainer):
     """Trainer of one trial after another, each equal to a plain run with the arguments of the trial.
 
     It saves no checkpoints; the best trial is trained again afterwards.
@@ -171,7 +175,7 @@ class SearchTrainer(SemanticMACTrainer):
         self.argv, self.space, self.new_model = list(argv), space, new_model
         self.model_init = self._trial_model
 
-    def _trial_model(self, trial) -> SemanticMACForAffect:
+    def _trial_model(self, trial) -> AffectPreTrainedModel:
         """Set the arguments of a trial and build its model."""
         values = (
             {name: trial[name] for name in self.space} if isinstance(trial, dict) else suggest_values(self.space, trial)
@@ -181,13 +185,9 @@ class SearchTrainer(SemanticMACTrainer):
         # All at once, unlike the library: what one argument implies for another must not outlast the trial.
         vars(self.args).update(vars(training_args) | {name: getattr(self.args, name) for name in KEPT})
         set_seed(self.args.seed)
-        model = self.new_model(**model_args.config_fields())
+        model = self.new_model(**Run.new_model_fields(model_args))
         set_seed(self.args.seed)  # the random state that the library leaves before the first step of a plain run
         return model
-
-    def _reset_training_state(self) -> None:
-        super()._reset_training_state()
-        self.label_history = None
 
     def train(self, *args, trial=None, **kwargs):
         """Train as the library does; an error that the values of the trial caused is stored with the trial."""
@@ -218,7 +218,19 @@ class SearchTrainer(SemanticMACTrainer):
         return max(value, best) if self.args.greater_is_better else min(value, best)
 
 
-def _run_queue(trainer: SearchTrainer, queue: TrialQueue, write_report) -> str:
+class SearchTrainer(TrialTrainer, SemanticMACTrainer):
+    """Trainer of the trials of SemanticMAC."""
+
+    def _reset_training_state(self) -> None:
+        super()._reset_training_state()
+        self.label_history = None
+
+
+class SystemSearchTrainer(TrialTrainer):
+    """Trainer of the trials of a comparison system."""
+
+
+def _run_queue(trainer: TrialTrainer, queue: TrialQueue, write_report) -> str:
     """Run trials until enough are finished, here or in another process; write the report after each and return its
     text.
     """

@@ -90,6 +90,7 @@ class AffectTrainer(ClipOrderTrainer):
     train_dataset: datasets.Dataset | None
     model_type = "affect_fusion"  # of the models that it trains
     state_name = "state of the method"  # in messages
+    state_prefix = "state."  # of the names of its tensors in a checkpoint
 
     def __init__(
         self, model, args: SemanticMACTrainingArguments | None = None, train_dataset=None, eval_dataset=None,
@@ -293,7 +294,8 @@ class AffectTrainer(ClipOrderTrainer):
         if self.args.should_save:
             state = self.seen_clips.state_dict()
             if self.training_state is not None:
-                state |= self.training_state.state_dict()
+                own = self.training_state.state_dict()
+                state |= {f"{self.state_prefix}{name}": value for name, value in own.items()}
             tensors = {name: value.contiguous().cpu() for name, value in state.items()}
             write_whole(os.path.join(output_dir, LABEL_STATE), lambda path: save_file(tensors, path))
             if self.made_with is not None:
@@ -308,9 +310,11 @@ class AffectTrainer(ClipOrderTrainer):
         state = load_file(path)  # on the CPU: safetensors does not know every name of a device, "cpu:0" among them
         self.seen_clips.load_state_dict(state)
         if self.training_state is not None:
-            if not state.keys() >= self.training_state.state_dict().keys():
+            prefix = self.state_prefix
+            own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            if not own.keys() >= self.training_state.state_dict().keys():
                 raise ValueError(f"{path} holds no {self.state_name}. Resume with the same.")
-            self.training_state.load_state_dict(state)
+            self.training_state.load_state_dict(own)
 
 
 class _AfterStep(TrainerCallback):

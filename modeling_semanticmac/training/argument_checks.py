@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from ..baselines.model_classes import SEMANTICMAC
 from ..configuration_semanticmac import TaskSpecification
 from ..metrics import LOWER_IS_BETTER, compute_metrics
 
@@ -28,6 +29,11 @@ UNUSED = {
     # A batch size that changes by itself would not be that of the record, and pseudo labels would be made twice.
     "auto_find_batch_size": (False,),
 }
+# Arguments of SemanticMAC's objective: pseudo labels and contrastive losses.
+SEMANTICMAC_ONLY = (
+    "pseudo_labels", "num_neighbors", "label_start_epoch", "label_momentum", "label_memory", "intra_weight",
+    "inter_weight", "intra_temperature", "inter_temperature", "sentiment_threshold",
+)  # fmt: skip
 # Optimizers that want parameters in another form than groups with a rate each.
 OTHER_OPTIMIZERS = ("galore", "apollo", "lomo", "muon", "dion")
 # Numbers that must be above 0.
@@ -54,6 +60,7 @@ def check_arguments(model_args, data_args, training_args) -> None:
         ValueError: names the argument, its value, and what to do.
     """
     args = training_args
+    check_architecture_arguments(model_args.architecture or SEMANTICMAC, args)
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("nothing to do: give --do_train, --do_eval or --do_predict.")
     if args.resume_from_checkpoint not in (None, "false", "False") and not args.do_train:
@@ -80,6 +87,23 @@ def check_arguments(model_args, data_args, training_args) -> None:
         raise ValueError(f"--seeds {' '.join(map(str, data_args.seeds))} names a seed twice.")
     for group in (model_args, data_args, training_args):
         check_numbers(group)
+
+
+def check_architecture_arguments(architecture: str, args) -> None:
+    """Refuse arguments of SemanticMAC's objective with another architecture, which would ignore them.
+
+    Raises:
+        ValueError: names the arguments.
+    """
+    if architecture == SEMANTICMAC:
+        return
+    defaults = {field.name: field.default for field in fields(args)}
+    given = [name for name in SEMANTICMAC_ONLY if getattr(args, name) != defaults[name]]
+    if given:
+        raise ValueError(
+            f"{', '.join(f'--{name} {getattr(args, name)}' for name in given)}: an argument of SemanticMAC, which "
+            f"{architecture} does not have. Leave it out."
+        )
 
 
 def check_numbers(group) -> None:
@@ -147,4 +171,7 @@ def metric_names(task: TaskSpecification) -> set[str]:
         return set(compute_metrics(task, logits, labels))
 
 
-__all__ = ["check_arguments", "check_best_metric", "check_numbers", "check_search_arguments", "metric_names"]
+__all__ = [
+    "check_architecture_arguments", "check_arguments", "check_best_metric", "check_numbers", "check_search_arguments",
+    "metric_names",
+]  # fmt: skip

@@ -5,12 +5,21 @@ import math
 import re
 from dataclasses import dataclass, field, fields
 
-from ..configuration_semanticmac import MODALITIES, SemanticMACConfig
+from ..baselines.model_classes import SEMANTICMAC, classes_of
+from ..configuration_semanticmac import MODALITIES, AffectConfig, SemanticMACConfig
 from ..files.secrets import hide_secrets
 
 
 def _option(help_text: str, default=None):
     return field(default=default, metadata={"help": help_text})
+
+
+def _mapping(name: str, text: str | None, example: str) -> dict:
+    """Return the mapping that an argument gives as JSON; empty where it is not given."""
+    found = json.loads(text) if text else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is {hide_secrets(text)!r}; expected a JSON mapping such as {example}.")
+    return found
 
 
 @dataclass
@@ -29,6 +38,12 @@ class ModelArguments:
     audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
     audio_layers: str | None = _option(
         "Hidden layers of the audio tower whose mean is used: last (default), last4, 6-12 or all."
+    )
+    architecture: str | None = _option(
+        "semanticmac, or a comparison system, e.g. mult (default: semanticmac, or that of --model_name_or_path)."
+    )
+    architecture_options: str | None = _option(
+        'Options of the comparison system as JSON, e.g. {"hidden_size": 64}; in a YAML file a mapping.'
     )
     include_encoders: bool | None = _option(
         "Write the towers into the saved model. Default: only where they come from a folder, which nobody else can "
@@ -60,6 +75,28 @@ class ModelArguments:
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
     audio_stream: int | None = _option("Sound track of the files, 0 is the first (default: FFmpeg's choice).")
     num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
+
+    def __post_init__(self):
+        if self.architecture is not None:
+            classes_of(self.architecture)  # refuses an unknown one
+        self.system_options = _mapping("architecture_options", self.architecture_options, '{"hidden_size": 64}')
+        if not self.builds_semanticmac:
+            shared = {f.name for f in fields(AffectConfig)}
+            given = ", ".join(f"--{name}" for name in self.config_fields() if name not in shared)
+            if given:
+                raise ValueError(
+                    f"{given}: an argument of SemanticMAC, which {self.architecture} does not have. Give the options "
+                    "of the system in --architecture_options."
+                )
+        elif self.system_options and self.model_name_or_path is None:
+            raise ValueError(
+                "--architecture_options are for a comparison system; name it with --architecture, or leave them out."
+            )
+
+    @property
+    def builds_semanticmac(self) -> bool:
+        """Whether the arguments ask for SemanticMAC, by name or because they name nothing else."""
+        return self.architecture in (None, SEMANTICMAC)
 
     @classmethod
     def config_names(cls) -> set[str]:
@@ -142,12 +179,7 @@ class DataArguments:
             raise ValueError(f"media is {self.media!r}; expected required or optional.")
         if self.media == "optional" and self.on_error == "raise":
             self.on_error = "mask"
-        self.options = json.loads(self.corpus_options) if self.corpus_options else {}
-        if not isinstance(self.options, dict):
-            raise ValueError(
-                f"corpus_options is {hide_secrets(self.corpus_options)!r}; "
-                'expected a JSON mapping such as {"fold": 0}.'
-            )
+        self.options = _mapping("corpus_options", self.corpus_options, '{"fold": 0}')
         if self.features and self.data_dir is None:
             self._use_the_file_as_corpus()
 

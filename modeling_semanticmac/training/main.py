@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -14,22 +14,24 @@ from transformers.trainer_utils import IntervalStrategy
 from datasets_scripts.check import split_counts
 from datasets_scripts.loading import corpus_builder
 
+from ..baselines.model_classes import SEMANTICMAC, architecture_of
+from ..configuration_semanticmac import SUBTASKS, AffectConfig
 from ..files.atomic_files import write_json
 from ..metrics import class_scores, compute_metrics, tune_thresholds
 from ..report import write_report
 from ..runs.output_folder import OutputFolder
 from ..runs.record import finish_run_record, save_costs, save_run_record, write_predictions
 from ..runs.settings import check_same_settings, forgets_best, made_with
+from .affect_trainer import AffectTrainer
 from .argument_checks import check_arguments
 from .checkpoints import check_checkpoint, newest_whole_checkpoint, requested_checkpoint
 from .run import Run
 from .run_settings import media_settings, run_settings
-from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
 
 
-def train(trainer: SemanticMACTrainer, run: Run, checkpoint: str | None = None) -> None:
+def train(trainer: AffectTrainer, run: Run, checkpoint: str | None = None) -> None:
     """Train, keep the model that is best on validation, save it complete.
 
     Args:
@@ -55,7 +57,7 @@ def train(trainer: SemanticMACTrainer, run: Run, checkpoint: str | None = None) 
     trainer.save_state()
 
 
-def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
+def tuned_thresholds(trainer: AffectTrainer, run: Run) -> np.ndarray:
     """Return the score above which each label is present (C,): the model's own, or the best on validation by F1."""
     if run.model.config.label_thresholds is not None:
         return np.array(run.model.config.label_thresholds)
@@ -64,17 +66,29 @@ def tuned_thresholds(trainer: SemanticMACTrainer, run: Run) -> np.ndarray:
         clips = run.split("validation", run.data_args.max_eval_samples)
         trainer.data_collator.store = run.store
     found = trainer.predict(clips, metric_key_prefix="tuning")
-    return tune_thresholds(class_scores(found.predictions[0]), found.label_ids)
+    return tune_thresholds(class_scores(split_heads(found.predictions, run.model.config)[0]), found.label_ids)
 
 
-def predict(trainer: SemanticMACTrainer, run: Run) -> None:
+def split_heads(predictions, config: AffectConfig) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the logits of the whole prediction (n, C), and of the sub-tasks that the model has, by their letters.
+
+    Args:
+        predictions: the outputs that the library gathered, in the order of the model's.
+        config: of the model.
+    """
+    logits, *rest = predictions if isinstance(predictions, tuple) else (predictions,)
+    names = SUBTASKS if architecture_of(config) == SEMANTICMAC else tuple("TAV")
+    return logits, dict(zip(names, rest[0].swapaxes(0, 1))) if rest else {}
+
+
+def predict(trainer: AffectTrainer, run: Run) -> None:
     """Open the test split, report its metrics, write one row per clip; thresholds are tuned on validation first."""
     thresholds = tuned_thresholds(trainer, run) if run.task.is_multi_label else None
     run.corpus.open_test(run.choice)
     clips = run.split("test", run.data_args.max_predict_samples)
     trainer.data_collator.store = run.store  # now with the test clips
     found = trainer.predict(clips)
-    logits, subtask_logits = cast(tuple[np.ndarray, ...], found.predictions)[:2]
+    logits, views = split_heads(found.predictions, run.model.config)
     metrics = dict(found.metrics or {})
     if thresholds is not None:
         tuned = compute_metrics(run.task, logits, found.label_ids, thresholds)
@@ -86,12 +100,12 @@ def predict(trainer: SemanticMACTrainer, run: Run) -> None:
     if trainer.is_world_process_zero():
         path = Path(run.training_args.output_dir) / "predictions_test.csv"
         own_thresholds = None if thresholds is None else thresholds.tolist()
-        write_predictions(path, run.task, clips, logits, subtask_logits, own_thresholds)
+        write_predictions(path, run.task, clips, logits, views, own_thresholds)
 
 
 def run_once(
-    model_args, data_args, training_args, on_end: Callable[[SemanticMACTrainer], None] | None = None
-) -> SemanticMACTrainer:
+    model_args, data_args, training_args, on_end: Callable[[AffectTrainer], None] | None = None
+) -> AffectTrainer:
     """Do one run, from its arguments to its results, and return its trainer.
 
     A run that is refused leaves its output folder as it was.
@@ -138,7 +152,7 @@ def run_once(
     return trainer
 
 
-def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> SemanticMACTrainer:
+def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> AffectTrainer:
     """Return the trainer of a run, after everything is checked and the records of the run are written.
 
     Args:

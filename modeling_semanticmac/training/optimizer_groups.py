@@ -7,29 +7,43 @@ from torch import nn
 from .training_args import SemanticMACTrainingArguments
 
 LANGUAGE_MODEL = "language_model."
+SYSTEM = "fusion."  # of the parameters of a comparison system, whose own names follow
 
 
 def parameter_groups(model: nn.Module, decayed: set[str], args: SemanticMACTrainingArguments) -> list[dict]:
-    """Return the trained parameters in up to four groups: new modules or language model, with or without weight decay.
+    """Return the trained parameters in groups: new modules or language model, with or without weight decay, and one
+    more for each factor of `rate_multiplier`.
 
     The new modules come first, because the learning rate that the Trainer logs is that of the first group.
 
     Args:
         model: the model.
         decayed: names of the parameters that weight decay applies to, i.e. all but biases and norms.
-        args: with the two learning rates and the weight decay.
+        args: with the two learning rates, their factors and the weight decay.
+
+    Raises:
+        ValueError: a factor for names that no trained parameter has.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    factors = args.rate_factors()
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
+    unused = set(factors)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((LANGUAGE_MODEL in name, name in decayed), []).append(parameter)
+            prefix = max((p for p in factors if name.removeprefix(SYSTEM).startswith(p)), key=len, default=None)
+            unused.discard(prefix)
+            factor = 1.0 if prefix is None else factors[prefix]
+            groups.setdefault((LANGUAGE_MODEL in name, factor, name in decayed), []).append(parameter)
+    if unused:
+        raise ValueError(f"rate_multiplier names {', '.join(sorted(unused))}, with which no trained parameter begins.")
     return [
         {
             "params": group,
-            "lr": args.language_model_learning_rate if in_language_model else args.learning_rate,
+            "lr": factor * (args.language_model_learning_rate if in_language_model else args.learning_rate),
             "weight_decay": args.weight_decay if decays else 0.0,
         }
-        for (in_language_model, decays), group in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))
+        for (in_language_model, factor, decays), group in sorted(
+            groups.items(), key=lambda item: (item[0][0], item[0][1] != 1, item[0][1], not item[0][2])
+        )
     ]
 
 

@@ -1,13 +1,15 @@
 """One run: its arguments, model, processor and clips."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
 
 from datasets_scripts import task_specification
 
-from ..affect_heads import SemanticMACForAffect
+from ..baselines.configuration_fusion import GENERAL_OPTIONS
+from ..baselines.model_classes import SEMANTICMAC, architecture_of, classes_of, saved_classes
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
@@ -19,7 +21,8 @@ from ..files.atomic_files import write_json
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
 from ..text_encoding import language_model_config
-from .argument_checks import check_best_metric
+from .affect_trainer import AffectTrainer
+from .argument_checks import check_architecture_arguments, check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
 from .run_features import RunFeatures, bert_tokens, load_run_corpus, open_features, require_features, tower_references
@@ -44,8 +47,7 @@ class Run:
             raise ValueError("--corpus and --data_dir say which clips to use; at least one of them is missing.")
         if (model_args.model_name_or_path is None) == (model_args.language_model is None):
             raise ValueError(
-                "give either --model_name_or_path (a SemanticMAC checkpoint) or --language_model (to build a new "
-                "model on)."
+                "give either --model_name_or_path (a saved model) or --language_model (to build a new model on)."
             )
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
@@ -68,6 +70,8 @@ class Run:
         self._check_splits()
         self._tokens = None  # of the feature file, in place of the tokenizer's
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
+        model_args.architecture = architecture_of(self.model.config)  # for the record
+        check_architecture_arguments(model_args.architecture, training_args)
         self._limit_length()
         if data_args.text == "bert_ids":
             vocabulary = self.model.get_input_embeddings().num_embeddings
@@ -99,7 +103,7 @@ class Run:
     def _load(self):
         name = self.model_args.model_name_or_path
         dropout = self.model_args.dropout
-        model = SemanticMACForAffect.from_pretrained(name, **({} if dropout is None else {"dropout": dropout}))
+        model = saved_classes(name).model.from_pretrained(name, **({} if dropout is None else {"dropout": dropout}))
         if model.config.task != self.task:
             raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus needs {self.task}.")
         processor = SemanticMACProcessor.from_pretrained(name)
@@ -116,7 +120,17 @@ class Run:
             ValueError: an argument differs from the saved model's value, which would be used in its place.
         """
         args = self.model_args
-        given = {name: (value, getattr(config, name)) for name, value in args.config_fields().items()}
+        own = architecture_of(config)
+        given = {name: (value, getattr(config, name, "none")) for name, value in args.config_fields().items()}
+        if args.architecture is not None:
+            given["architecture"] = (args.architecture, own)
+        if own != SEMANTICMAC:
+            given |= {
+                name: (value, {**config.options, **config.general_options}.get(name))
+                for name, value in args.system_options.items()
+            }
+        elif args.system_options:
+            given["architecture_options"] = (args.architecture_options, "none")
         given |= {name: (value, getattr(processor, name)) for name, value in args.sampling_fields().items()}
         for modality in ("vision", "audio"):
             name, reference = getattr(args, f"{modality}_encoder"), getattr(config, f"{modality}_encoder") or {}
@@ -148,23 +162,25 @@ class Run:
         needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
         references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
-        fields = args.config_fields()
+        fields = self.new_model_fields(args)
         if self.features is not None:
             fields |= self.features.config_fields(args.max_frames)
+            if not args.builds_semanticmac:
+                fields.pop("max_frames", None)
         for modality, encoder in encoders.items():
             fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
             fields[f"{modality}_width"] = embedding_width(encoder)
         if "vision" in front_ends:  # the crops of a frame share its place in time
             fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
         set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
-        model = SemanticMACForAffect.from_language_model(
+        model = classes_of(args.architecture or SEMANTICMAC).model.from_language_model(
             args.language_model,
             language_model_revision,
             tokenizer=tokenizer,
             **self.task.config_fields(),
             **fields,
         )
-        model.semanticmac.set_encoders(**encoders)
+        model.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
 
@@ -172,6 +188,15 @@ class Run:
     def feature_modalities(self) -> tuple[str, ...]:
         """The modalities that come from feature files."""
         return () if self.features is None else self.features.modalities
+
+    @staticmethod
+    def new_model_fields(model_args) -> dict:
+        """Return the fields of the configuration of a new model that its arguments state."""
+        if model_args.builds_semanticmac:
+            return model_args.config_fields()
+        general = {name: value for name, value in model_args.system_options.items() if name in GENERAL_OPTIONS}
+        options = {name: value for name, value in model_args.system_options.items() if name not in GENERAL_OPTIONS}
+        return {"architecture": model_args.architecture, "options": options, **general}
 
     def _limit_length(self) -> None:
         """Set max_length, which run.json records, to at most what language model and tokenizer take."""
@@ -270,7 +295,7 @@ class Run:
         """Return the frozen towers of the modalities in use that no feature file gives."""
         used = [modality for modality in ("vision", "audio") if modality in self.data_args.modalities]
         towers = [modality for modality in used if modality not in self.feature_modalities]
-        return {modality: self.model.semanticmac.get_encoder(modality) for modality in towers}
+        return {modality: self.model.get_encoder(modality) for modality in towers}
 
     @property
     def store(self) -> EmbeddingStore | JoinedStore | None:
@@ -282,8 +307,13 @@ class Run:
             stores |= dict.fromkeys(self.encoders, EmbeddingStore.open(self.embeddings_dir))
         return JoinedStore(stores)
 
-    def trainer(self, train, validation, make=SemanticMACTrainer) -> SemanticMACTrainer:
-        """Return a trainer of the model on two splits, either of which may be None."""
+    def trainer(self, train, validation, make: Callable[..., AffectTrainer] | None = None) -> AffectTrainer:
+        """Return a trainer of the model on two splits, either of which may be None.
+
+        Args:
+            make: makes the trainer; None: the class that the model needs.
+        """
+        make = make or (SemanticMACTrainer if architecture_of(self.model.config) == SEMANTICMAC else AffectTrainer)
         collator = SemanticMACCollator(
             self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context,
             self.data_args.max_length, self._tokens,

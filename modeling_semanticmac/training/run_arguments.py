@@ -74,8 +74,13 @@ def find_recipe(name: str) -> Path:
 
 
 def shipped_names(folder: Path) -> list[str]:
-    """Return the names of the YAML files in a folder of the package, sorted."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """Return the names of the YAML files in a folder of the package and the folders in it, sorted."""
+    return sorted(path.stem for path in folder.rglob("*.yaml"))
+
+
+def shipped_file(name: str, folder: Path) -> Path | None:
+    """Return the path of a YAML file of the package by its name without ending; None where there is none."""
+    return next((path for path in folder.rglob("*.yaml") if path.stem == name), None)
 
 
 def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path:
@@ -93,8 +98,8 @@ def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path
     path = Path(name)
     if path.is_file():
         return path
-    shipped = folder / f"{path.name.removesuffix('.yaml')}.yaml"
-    if str(path.parent) in (".", former_folder) and shipped.is_file():
+    shipped = shipped_file(path.name.removesuffix(".yaml"), folder)
+    if str(path.parent) in (".", former_folder) and shipped is not None:
         return shipped
     near = difflib.get_close_matches(path.stem, shipped_names(folder), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -157,5 +162,5 @@ def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
 
 __all__ = [
     "DataArguments", "ModelArguments", "SearchArguments", "argument_readers", "as_arguments", "find_recipe",
-    "given_arguments", "parse_arguments", "parse_command", "recipe_names", "unknown_name",
+    "given_arguments", "parse_arguments", "parse_command", "recipe_names", "shipped_file", "unknown_name",
 ]  # fmt: skip

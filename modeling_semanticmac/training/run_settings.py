@@ -13,7 +13,7 @@ def run_settings(run: Run) -> dict:
     limits = {"train": run.data_args.max_train_samples, "validation": run.data_args.max_eval_samples}
     splits = ("train", "validation") if run.needs_validation else ("train",)
     tokenizer = run.processor.tokenizer
-    start = run.model if run.model_args.model_name_or_path else run.model.semanticmac.language_model
+    start = run.model if run.model_args.model_name_or_path else run.model.base_model.language_model
     return {
         "arguments": effective_arguments(run.model_args, run.data_args, run.training_args),
         "weights": {

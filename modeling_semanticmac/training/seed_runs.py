@@ -9,11 +9,11 @@ from ..hub.upload import push_run
 from ..runs.output_folder import OutputFolder, OutputFolderError
 from ..runs.record import recorded_arguments
 from ..runs.seeds import SeedRun, summarize
+from .affect_trainer import AffectTrainer
 from .checkpoints import newest_whole_checkpoint
 from .main import run_once
 from .run_arguments import parse_arguments
 from .run_features import load_run_corpus
-from .trainer import SemanticMACTrainer
 
 logger = logging.getLogger("run_mac")
 
@@ -67,7 +67,7 @@ def _run_seed(run: SeedRun, argv: Sequence[str], embeddings_dir: str) -> None:
             newest = newest_whole_checkpoint(run.folder)
             training_args.resume_from_checkpoint = str(newest) if newest else None
 
-    def finish(trainer: SemanticMACTrainer) -> None:
+    def finish(trainer: AffectTrainer) -> None:
         args = trainer.args
         run.finish(str(args.metric_for_best_model), trainer.state.best_metric, bool(args.greater_is_better))
 

@@ -34,6 +34,7 @@ class SemanticMACTrainer(AffectTrainer):
     model: SemanticMACForAffect
     model_type = "semanticmac"
     state_name = "pseudo labels: that run had another --pseudo_labels"
+    state_prefix = ""
     training_state: SemanticLabels | None
 
     @property

@@ -1,5 +1,6 @@
 """Arguments of a training run: transformers' own, with the method's fields and the field's defaults."""
 
+import json
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -22,6 +23,13 @@ class SemanticMACTrainingArguments(TrainingArguments):
 
     learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of everything but the language model."})
     language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Learning rate of the language model."})
+    rate_multiplier: str | None = field(
+        default=None,
+        metadata={
+            "help": 'Factors of the learning rates as JSON, by the beginning of parameter names, e.g. {"audio": 5}; in '
+            "a YAML file a mapping."
+        },
+    )
     warmup_epochs: float = field(
         default=1.0,
         metadata={"help": "Linear warm-up of both rates over this many epochs. 0 leaves it to warmup_steps."},
@@ -75,6 +83,24 @@ class SemanticMACTrainingArguments(TrainingArguments):
     )
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, e.g. tensorboard or wandb."})
 
+    def rate_factors(self) -> dict[str, float]:
+        """Return the factors of `rate_multiplier`, by the beginning of parameter names.
+
+        Raises:
+            ValueError: it is not a JSON mapping of names to positive numbers.
+        """
+        try:
+            found = json.loads(self.rate_multiplier) if self.rate_multiplier else {}
+            factors = {str(name): float(factor) for name, factor in found.items()}
+        except (AttributeError, TypeError, ValueError):
+            factors = {"": -1.0}
+        if not all(factor > 0 for factor in factors.values()):
+            raise ValueError(
+                f"rate_multiplier is {self.rate_multiplier!r}; expected a JSON mapping of the beginnings of parameter "
+                'names to positive numbers, such as {"audio": 5}.'
+            )
+        return factors
+
     def __post_init__(self):
         # The library sets do_eval wherever there is an evaluation strategy; here the strategy has a default, and
         # do_eval is the user's.
@@ -109,6 +135,7 @@ class SemanticMACTrainingArguments(TrainingArguments):
         for name in ("intra_weight", "inter_weight", "sentiment_threshold"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        self.rate_factors()  # refuses wrong ones
         if not 0 <= self.modality_dropout < 1:
             raise ValueError(f"modality_dropout is {self.modality_dropout}; expected a probability in [0, 1).")
         if self.warmup_epochs < 0:

@@ -80,6 +80,15 @@ def test_the_papers_row_is_that_of_the_language_model():
     assert paper_row("mosi", "sentiment", None)[1] is False and paper_row("ravdess", "emotion", "x") == (None, False)
 
 
+def test_a_comparison_system_has_its_own_row():
+    bert = "google-bert/bert-base-uncased"
+    row, same = paper_row("mosi", "sentiment", bert, architecture="lf_dnn")
+    assert (row.model, row.metrics["mae"], same) == ("LF-DNN", 0.978, True)
+    for name, model in ((bert, "MAG-BERT"), ("xlnet/xlnet-base-cased", "MAG-XLNet")):
+        assert paper_row("mosi", "sentiment", name, architecture="mag")[0].model == model
+    assert paper_row("mosi", "sentiment", bert, architecture="mean_pooling") == (None, False)
+
+
 def test_the_row_measured_the_same_with_as_much_context():
     """MOSEI emotions have a row of utterances (Table V) and one of conversations (Table VII)."""
     assert paper_row("mosei", "emotion", None, True)[0].table == "VII"

@@ -26,7 +26,13 @@ def read(path) -> list[dict]:
 
 def test_scores_have_one_row_a_clip(tmp_path):
     clips = word_corpus(2)
-    write_predictions(tmp_path / "p.csv", SENTIMENT, clips, np.array([[0.5], [-1.0]]), np.arange(8.0).reshape(2, 4, 1))
+    write_predictions(
+        tmp_path / "p.csv",
+        SENTIMENT,
+        clips,
+        np.array([[0.5], [-1.0]]),
+        dict(zip("STAV", np.arange(8.0).reshape(2, 4, 1).swapaxes(0, 1))),
+    )
     rows = read(tmp_path / "p.csv")
     assert [row["id"] for row in rows] == ["clip_0", "clip_1"]
     assert [float(row["prediction"]) for row in rows] == [0.5, -1.0]
@@ -36,7 +42,9 @@ def test_scores_have_one_row_a_clip(tmp_path):
 
 def test_classes_have_names_and_probabilities(tmp_path):
     clips = word_corpus(1, SARCASM)
-    write_predictions(tmp_path / "p.csv", SARCASM, clips, np.array([[0.0, math.log(3)]]), np.zeros((1, 4, 2)))
+    write_predictions(
+        tmp_path / "p.csv", SARCASM, clips, np.array([[0.0, math.log(3)]]), dict.fromkeys("STAV", np.zeros((1, 2)))
+    )
     row = read(tmp_path / "p.csv")[0]
     assert row["prediction"] == "yes" and row["label"] == SARCASM.label_names[clips["label"][0]]
     assert float(row["probability_yes"]) == pytest.approx(0.75) and float(row["probability_no"]) == pytest.approx(0.25)
@@ -44,7 +52,7 @@ def test_classes_have_names_and_probabilities(tmp_path):
 
 def test_several_labels_are_joined(tmp_path):
     write_predictions(
-        tmp_path / "p.csv", EMOTIONS, word_corpus(1, EMOTIONS), np.array([[1.0, -1.0, 2.0]]), np.zeros((1, 4, 3))
+        tmp_path / "p.csv", EMOTIONS, word_corpus(1, EMOTIONS), np.array([[1.0, -1.0, 2.0]]), {"T": np.zeros((1, 3))}
     )
     row = read(tmp_path / "p.csv")[0]
     assert row["prediction"] == "happy|angry" and row["prediction_T"] == ""
@@ -54,7 +62,9 @@ def test_several_labels_are_joined(tmp_path):
 
 def test_a_lost_prediction_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="1 predictions for 2 clips"):
-        write_predictions(tmp_path / "p.csv", SENTIMENT, word_corpus(2), np.zeros((1, 1)), np.zeros((1, 4, 1)))
+        write_predictions(
+            tmp_path / "p.csv", SENTIMENT, word_corpus(2), np.zeros((1, 1)), dict.fromkeys("STAV", np.zeros((1, 1)))
+        )
 
 
 def test_record_holds_arguments_versions_and_revision(tmp_path):
@@ -73,7 +83,7 @@ def test_what_is_written_is_read_again(tmp_path, task):
     """Numbers are read as they were; classes and labels by their ids."""
     clips = word_corpus(12, task)
     logits = np.random.default_rng(0).normal(size=(12, task.num_labels)).astype(np.float32)
-    write_predictions(tmp_path / "p.csv", task, clips, logits, np.zeros((12, 4, task.num_labels)))
+    write_predictions(tmp_path / "p.csv", task, clips, logits, dict.fromkeys("STAV", np.zeros((12, task.num_labels))))
     rows = read_predictions(tmp_path / "p.csv")
     predictions, labels = prediction_arrays(task, rows)
     assert labels.tolist() == clips["label"][:]

@@ -1,0 +1,126 @@
+"""A comparison system through every command: trained, reported, loaded, predicted with, described, searched."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForVideoClassification, pipeline
+
+import semanticmac
+from modeling_semanticmac import FusionForAffect
+from modeling_semanticmac.commands import train
+from modeling_semanticmac.commands.info import info_text, model_info
+from modeling_semanticmac.hub.model_card import write_model_card
+from modeling_semanticmac.training.main import run_once
+from modeling_semanticmac.training.run_arguments import parse_arguments
+from modeling_semanticmac.training.training_args import SemanticMACTrainingArguments
+from tests.helpers.project import RECIPE
+from tests.helpers.runs import record, rows
+
+SYSTEM = ["--architecture", "lf_dnn", "--architecture_options", '{"audio_hidden": 8, "language_model": "tuned"}']
+# The recipe for SemanticMAC has arguments that other architectures lack.
+PLAIN = ["--task", "sentiment", "--do_train", "--do_predict", "--use_context", "false", "--num_train_epochs", "2"]
+PLAIN += ["--learning_rate", "0.003"]
+
+
+@pytest.fixture(scope="module")
+def folder(world, tmp_path_factory):
+    """The run of a comparison system on the clips of `world`, which are encoded already."""
+    path = tmp_path_factory.mktemp("system") / "run"
+    train.main([*PLAIN, *world["common"], *world["models"], *SYSTEM, "--output_dir", str(path)])
+    return path
+
+
+def test_a_run_writes_what_every_run_writes(folder, world):
+    names = {path.name for path in folder.iterdir()}
+    wanted = {"run.json", "report.md", "report.json", "costs.json", "all_results.json", "predictions_test.csv"}
+    assert wanted <= names and "auto_map" not in record(folder, "config.json")  # no code of the model
+    assert record(folder)["model"]["architecture"] == "lf_dnn" and record(folder)["state"] == "finished"
+    predicted = rows(folder / "predictions_test.csv")
+    assert [row["id"] for row in predicted] == world["clips"]["test"]["id"][:]
+    assert set(predicted[0]) == {"id", "label", "prediction"}
+    model = AutoModelForVideoClassification.from_pretrained(folder)
+    assert type(model) is FusionForAffect and model.config.options["audio_hidden"] == 8
+    costs = record(folder, "costs.json")["parameters"]
+    assert costs["new_modules"] == sum(weight.numel() for weight in model.fusion.parameters())
+    assert costs["frozen_in_model"] == 0  # the options say that the language model is tuned
+
+
+def test_predictions_of_the_pipeline_and_the_command_are_those_of_the_run(folder, world, capsys, tmp_path):
+    """From the media themselves, with the towers that the run refers to."""
+    clip = world["clips"]["test"][0]
+    expected = float(rows(folder / "predictions_test.csv")[0]["prediction"])
+    found = pipeline("video-affect", model=str(folder))({"video": clip["media"]["path"], "text": clip["text"]})
+    assert found["score"] == pytest.approx(expected, abs=2e-2) and found["subtasks"] == {}  # the store is in half
+    arguments = ["predict", clip["media"]["path"], "--model", str(folder), "--text", clip["text"]]
+    assert semanticmac.main([*arguments, "--json", str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())[0]["score"] == pytest.approx(found["score"], abs=1e-5)
+
+
+def test_a_run_is_described(folder, tmp_path):
+    found = model_info(str(folder))
+    assert found["architecture"] == "lf_dnn" and found["sizes"]["audio_hidden"] == 8
+    assert found["sizes"]["parameters"] == sum(record(folder, "costs.json")["parameters"][n] for n in ("trained",))
+    assert "lf_dnn" in info_text(found)
+    shutil.copytree(folder, tmp_path / "run")
+    card = write_model_card(tmp_path / "run", "org/lf-dnn").read_text()
+    assert "comparison system `lf_dnn`" in card and "trust_remote_code" not in card and "intra_weight" not in card
+
+
+def test_a_run_resumes_and_a_changed_architecture_is_refused(folder, world, tmp_path):
+    again = [*PLAIN, *world["common"], *world["models"], "--output_dir", str(tmp_path / "run")]
+    again += ["--resume_from_checkpoint", str(folder / "checkpoint-2")]  # of four steps
+    with pytest.raises(ValueError, match="architecture was 'lf_dnn', is 'ef_lstm'"):
+        train.main([*again, "--architecture", "ef_lstm"])
+    trainer = run_once(*parse_arguments([*again, *SYSTEM]))
+    for name, value in FusionForAffect.from_pretrained(folder).state_dict().items():
+        assert trainer.model.state_dict()[name].equal(value), name
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--architecture", "lf_dn"], "architecture is 'lf_dn'. Did you mean 'lf_dnn'"),
+        (["--architecture", "lf_dnn", "--num_latents", "4"], "--num_latents: an argument of SemanticMAC"),
+        (["--architecture_options", '{"width": 4}'], "are for a comparison system"),
+        (["--architecture", "lf_dnn", "--architecture_options", "[3]"], "expected a JSON mapping"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_architecture_are_refused(given, message, tmp_path):
+    with pytest.raises(ValueError, match=message.replace("[", r"\[")):
+        parse_arguments([*PLAIN, "--output_dir", str(tmp_path), *given])
+
+
+def test_a_recipe_of_semanticmac_is_refused_by_the_names_of_its_arguments(world, tmp_path):
+    with pytest.raises(ValueError, match="--label_start_epoch 1.*, which tfn does not have"):
+        train.main([
+            *PLAIN, *world["common"], *world["models"], "--output_dir", str(tmp_path / "run"), "--architecture", "tfn",
+            "--label_start_epoch", "1",
+        ])  # fmt: skip
+    assert RECIPE.endswith(".yaml") and not (tmp_path / "run").exists()
+
+
+def test_rates_have_factors_by_the_beginning_of_a_name(tmp_path):
+    """Self-MM's public settings: 5 for audio. The language model keeps its own rate, and a wrong name is refused."""
+    from modeling_semanticmac.training.optimizer_groups import parameter_groups
+
+    args = SemanticMACTrainingArguments(
+        str(tmp_path), use_cpu=True, learning_rate=1e-3, rate_multiplier='{"audio": 5, "audio.1": 0.1}'
+    )
+    model = torch.nn.ModuleDict({
+        "fusion": torch.nn.ModuleDict({"audio": torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)]),
+                                       "output": torch.nn.Linear(2, 1)}),
+        "language_model": torch.nn.Linear(3, 3),
+    })  # fmt: skip
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = parameter_groups(model, set(), args)
+    rates = {names[p].rpartition(".")[0]: group["lr"] for group in groups for p in group["params"]}
+    expected = {"fusion.audio.0": 5e-3, "fusion.audio.1": 1e-4, "fusion.output": 1e-3, "language_model": 4e-5}
+    assert rates == pytest.approx(expected) and groups[0]["lr"] == 1e-3
+    args.rate_multiplier = '{"video": 2}'
+    with pytest.raises(ValueError, match="rate_multiplier names video"):
+        parameter_groups(model, set(), args)
+    for wrong in ("3", '{"audio": -1}', '{"audio": "x"}'):
+        with pytest.raises(ValueError, match="expected a JSON mapping of the beginnings"):
+            SemanticMACTrainingArguments(str(tmp_path), use_cpu=True, rate_multiplier=wrong)
