@@ -26,6 +26,8 @@ SYSTEMS: dict[str, System] = {
     # One vector a modality, concatenated
     "mean_pooling": System("mean_pooling:MeanPooling", "a linear layer on mean vectors; no publication"),
     "lf_dnn": System("late_fusion_dnn:LateFusionDnn", "Cambria et al. 2017"),
+    "lf_lstm": System("late_fusion_sequence:LateFusionLSTM", "Dai et al. 2021"),
+    "lf_transformer": System("late_fusion_sequence:LateFusionTransformer", "Dai et al. 2021"),
     # Products of one vector a modality
     "tfn": System("tensor_fusion:TensorFusion", "Zadeh et al. 2017"),
     "lmf": System("low_rank_fusion:LowRankFusion", "Liu et al. 2018"),

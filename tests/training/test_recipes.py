@@ -5,7 +5,11 @@ import json
 import pytest
 import yaml
 
+from datasets_scripts import task_specification
+from modeling_semanticmac import FusionConfig
 from modeling_semanticmac.commands import train as train_command
+from modeling_semanticmac.training.argument_checks import check_architecture_arguments
+from modeling_semanticmac.training.run import Run
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.acted_folder import write_crema_d, write_ravdess
 from tests.helpers.cmu_folder import write_mosei, write_mosi
@@ -46,6 +50,32 @@ WRITERS = {
     "iemocap": write_iemocap, "meld": write_meld, "ur_funny": write_ur_funny, "mustard": write_mustard,
     "ravdess": write_ravdess, "crema_d": write_crema_d,
 }  # fmt: skip
+
+
+SYSTEM_RECIPES = sorted(path.stem for path in (FOLDER / "baselines").glob("*.yaml"))
+
+
+def test_recipes_of_comparison_systems_say_which_system_on_which_corpus(tmp_path):
+    """Their options are options of the system, and nothing in them belongs to SemanticMAC."""
+    assert SYSTEM_RECIPES
+    for name in SYSTEM_RECIPES:
+        model_args, data_args, args = parse_arguments([name, "--data_dir", "x", "--output_dir", str(tmp_path)])
+        task = task_specification(data_args.corpus, data_args.task, data_dir="x", **data_args.options)
+        config = FusionConfig(**Run.new_model_fields(model_args), **task.config_fields())
+        check_architecture_arguments(config.architecture, args)
+        assert name.startswith(f"{data_args.corpus}_") and config.architecture in name, name
+        assert args.do_train and args.do_eval and args.do_predict and args.seed == 1111, name
+
+
+@pytest.mark.parametrize("name", ["mosi_ef_lstm", "mosei_emotion_lf_transformer"])
+def test_a_step_of_a_comparison_system(tmp_path, models, name):
+    corpus = yaml.safe_load((FOLDER / f"baselines/{name}.yaml").read_text())["corpus"]
+    WRITERS[corpus](tmp_path / "corpus", with_media=True)
+    arguments = [name, *models, "--data_dir", str(tmp_path / "corpus"), "--output_dir", str(tmp_path / "run")]
+    quick = ["--num_train_epochs", "1", "--extraction_workers", "0", "--disable_tqdm", "true", "--use_cpu"]
+    train_command.main([*arguments, *quick, "--class_weight", "none"])
+    results = json.loads((tmp_path / "run/all_results.json").read_text())
+    assert results["train_loss"] > 0 and results["test_opened"].startswith("checkpoint-1 is chosen by validation")
 
 
 def test_no_recipe_is_left_out():

@@ -1,0 +1,225 @@
+"""What holds for every comparison system of the registry; a system is covered by registering it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForVideoClassification
+
+from modeling_semanticmac.baselines.modeling_fusion import learnt_labels
+from tests.helpers.project import PROJECT
+from tests.helpers.systems import CLIP_SYSTEMS, WITH_STATE, batch_of, clip_rows, system_model, system_trainer
+from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
+
+every_system = pytest.mark.parametrize("name", CLIP_SYSTEMS)
+PATTERNS = [(t, a, v) for t in (0, 3) for a in (0, 4) for v in (0, 5)]  # words, audio and vision frames
+COMPLETE = [(3, 4, 5), (5, 2, 7), (1, 6, 3), (4, 3, 2), (2, 5, 4), (6, 4, 6), (3, 3, 3), (5, 1, 4)]
+LABELS = torch.tensor([1.0, -2.0, 0.5, -0.5, 2.5, -1.5, 1.5, -1.0])
+STEPS = {"lf_transformer": 100, "mult": 100, "mfn": 100}  # others halve their loss sooner
+# Tasks that a system is not defined for.
+REFUSED = {
+    "self_mm": {"single_label_classification", "multi_label_classification"},
+    "mmim": {"multi_label_classification"},
+}
+
+
+def with_targets(model, labels: torch.Tensor) -> dict:
+    """Return the labels of a batch and what the state of the system gives for them."""
+    fusion, task = model.fusion, model.config.task
+    if fusion.state is None:
+        return {"labels": labels}
+    state = fusion.state(learnt_labels(labels, task), task, fusion.options, device="cpu")
+    state.begin_epoch(1)
+    return {"labels": labels, "targets": state.targets(torch.arange(len(labels)))}
+
+
+@every_system
+@torch.no_grad()
+def test_every_pattern_of_missing_modalities_gives_finite_predictions(name):
+    """Also a single clip, one step of each stream, and nothing at all, which only the system itself accepts."""
+    model = system_model(name).eval()
+    found = model(**batch_of(clip_rows(PATTERNS[1:])))
+    assert found.logits.shape == (7, 1) and found.logits.isfinite().all()
+    assert found.modality_mask.tolist() == [[t > 0, a > 0, v > 0] for t, a, v in PATTERNS[1:]]
+    assert model(**batch_of(clip_rows([(1, 1, 1)]))).logits.isfinite().all()
+    nothing = batch_of(clip_rows(PATTERNS[:2]))
+    assert model.fuse(model.encode(**nothing)).logits.isfinite().all()
+    with pytest.raises(ValueError, match=r"Sample\(s\) \[0\] of the batch have no modality"):
+        model(**nothing)
+
+
+@every_system
+@torch.no_grad()
+def test_padding_order_and_company_change_nothing(name):
+    model = system_model(name).eval()
+    rows = clip_rows([(3, 4, 5), (5, 0, 7), (0, 6, 0), (1, 1, 1), (0, 2, 9), (2, 12, 0)])
+    whole = model(**batch_of(rows)).logits
+    torch.testing.assert_close(model(**batch_of(rows, padding=7)).logits, whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(**batch_of(rows[::-1])).logits.flip(0), whole, atol=1e-5, rtol=1e-5)
+    alone = torch.cat([model(**batch_of([row])).logits for row in rows])
+    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=1e-5)
+
+
+@every_system
+@torch.no_grad()
+def test_a_missing_modality_is_one_that_is_masked(name):
+    """Left out for the whole batch, or noise under a mask of zeros."""
+    model = system_model(name).eval()
+    for stream in ("input_ids", "audio_embeds", "vision_embeds"):
+        mask = {"input_ids": "attention_mask"}.get(stream, stream.replace("embeds", "mask"))
+        batch = batch_of(clip_rows(COMPLETE[:3]))
+        absent = {key: value for key, value in batch.items() if key not in (stream, mask)}
+        masked = batch | {mask: torch.zeros_like(batch[mask])}
+        torch.testing.assert_close(model(**masked).logits, model(**absent).logits, atol=1e-5, rtol=1e-5)
+
+
+@every_system
+def test_every_weight_learns_and_is_saved(name):
+    model = system_model(name).train()
+    output = model(**batch_of(clip_rows(COMPLETE)), **with_targets(model, LABELS))
+    expected = (output.logits.squeeze(1) - LABELS).abs().mean() + sum((output.losses or {}).values())
+    torch.testing.assert_close(output.loss, expected)
+    output.loss.backward()
+    saved = set(model.state_dict())
+    for weight, parameter in model.named_parameters():
+        assert weight in saved, weight
+        is_frozen = model.is_frozen and weight.startswith("language_model.")
+        if is_frozen or weight.removeprefix("fusion.") in model._fixed:
+            assert not parameter.requires_grad and parameter.grad is None, weight
+        else:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), weight
+    assert {id(p) for p in model.fusion.parameters() if p.requires_grad} == {
+        id(v) for v in tensors_of(model.fusion) if v.requires_grad
+    }
+
+
+def tensors_of(module: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the tensors with gradient that a module holds anywhere, also in plain lists and dicts."""
+    found, waiting, seen = [], [module.__dict__], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, torch.nn.Module):
+            waiting.append(value.__dict__)
+        elif isinstance(value, dict | list | tuple):
+            waiting += value.values() if isinstance(value, dict) else value
+    return [value for value in found if value.is_leaf]
+
+
+@pytest.mark.parametrize("task", [SENTIMENT, SARCASM, EMOTIONS], ids=lambda task: task.problem_type)
+@every_system
+def test_the_loss_falls_by_half(name, task):
+    if task.problem_type in REFUSED.get(name, ()):
+        with pytest.raises(ValueError, match="classes. Use another system"):
+            system_model(name, task)
+        return
+    model = system_model(name, task).train()
+    batch = batch_of(clip_rows(COMPLETE * 2))
+    labels = torch.cat([LABELS, -LABELS])
+    if task.is_multi_label:
+        labels = torch.stack([labels > 0, labels < 1, labels > 1], dim=1).float()
+    elif not task.is_regression:
+        labels = (labels > 0).long()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(STEPS.get(name, 60)):
+        output = model(**batch, **with_targets(model, labels))
+        losses.append(output.loss.item() - sum(value.item() for value in (output.losses or {}).values()))
+        if losses[-1] <= losses[0] / 2:
+            return
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+    raise AssertionError(f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f}, at best {min(losses):.3f}")
+
+
+@every_system
+@torch.no_grad()
+def test_a_saved_system_is_loaded_by_the_auto_class(name, tmp_path):
+    model, batch = system_model(name).eval(), batch_of(clip_rows(COMPLETE))
+    model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    again, info = AutoModelForVideoClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not again.training
+    saved = again.state_dict()
+    assert all(value.equal(saved[weight]) for weight, value in model.state_dict().items())
+    # Loaded weights may lie elsewhere in memory, which changes the order of sums.
+    torch.testing.assert_close(again(**batch).logits, model(**batch).logits, atol=1e-6, rtol=1e-6)
+    assert AutoConfig.from_pretrained(tmp_path).options == model.config.options
+    trained = [weight for weight, parameter in again.named_parameters() if parameter.requires_grad]
+    assert trained == [weight for weight, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+@every_system
+def test_bfloat16_is_finite_and_the_seed_decides(name):
+    model, batch = system_model(name).train(), batch_of(clip_rows(COMPLETE))
+    losses = []
+    for seed in (1, 1):
+        torch.manual_seed(seed)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses.append(model(**batch, **with_targets(model, LABELS)).loss)
+    assert losses[0].isfinite() and losses[0].equal(losses[1])
+    again = system_model(name).state_dict()
+    assert all(value.equal(again[weight]) for weight, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", [*WITH_STATE, "ef_lstm"])
+def test_a_resumed_training_equals_an_uninterrupted_one(name, tmp_path):
+    """In the middle and at the end of an epoch, to the last bit, with dropout and with what the method keeps."""
+    options = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
+    whole = system_trainer(tmp_path / "whole", name, **options)
+    whole.train()
+    for step in (4, 6):
+        resumed = system_trainer(tmp_path / str(step), name)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"whole/checkpoint-{step}"))
+        for weight, value in whole.model.state_dict().items():
+            assert resumed.model.state_dict()[weight].equal(value), weight
+        if whole.training_state is not None:
+            for key, value in whole.training_state.state_dict().items():
+                assert resumed.training_state.state_dict()[key].equal(value), key
+    rows = [[row for row in run.state.log_history if "loss_M" in row] for run in (whole, resumed)]
+    assert rows[0] == rows[1] and len(rows[0]) == 9
+
+
+SCRIPT = """
+import sys
+import torch
+from accelerate import PartialState
+from safetensors.torch import save_file
+torch.set_num_threads(1)
+from tests.helpers.systems import system_trainer
+for name in sys.argv[2:]:
+    trainer = system_trainer(sys.argv[1] + "/" + name, name, dropout=False, per_device_train_batch_size=2)
+    trainer.train()
+    if trainer.is_world_process_zero():
+        losses = [row["loss"] for row in trainer.state.log_history if "loss_M" in row]
+        state = {"losses": torch.tensor(losses), **trainer.training_state.state_dict()}
+        save_file({key: value.contiguous() for key, value in state.items()}, sys.argv[1] + "/" + name + ".safetensors")
+PartialState().destroy_process_group()
+"""
+
+
+def test_two_processes_equal_one(tmp_path):
+    """Losses of the steps, and what the method keeps, after three epochs with an uneven last batch."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    command += [str(tmp_path / "script.py"), str(tmp_path), *WITH_STATE]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert found.returncode == 0, found.stderr[-3000:]
+    for name in WITH_STATE:
+        one = system_trainer(tmp_path / "one" / name, name, dropout=False)
+        one.train()
+        losses = torch.tensor([row["loss"] for row in one.state.log_history if "loss_M" in row])
+        two = load_file(tmp_path / f"{name}.safetensors")
+        torch.testing.assert_close(two.pop("losses"), losses, atol=1e-5, rtol=1e-5)
+        for key, value in one.training_state.state_dict().items():
+            told = f"{name}, {key}: {{}}".format
+            torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-4, msg=told)

@@ -1,0 +1,89 @@
+"""Comparison systems with tiny language models, batches for them, and trainers."""
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from modeling_semanticmac import FusionConfig, FusionForAffect
+from modeling_semanticmac.baselines import SYSTEMS, load_system
+from modeling_semanticmac.training.affect_trainer import AffectTrainer
+from modeling_semanticmac.training.collator import SemanticMACCollator
+from tests.helpers.tiny import SENTIMENT, text_config, word_corpus
+from tests.helpers.trainers import CLIPS, WordProcessor, arguments, fake_store
+
+CLS, SEP = 2, 3
+WIDTHS = {"audio": 12, "vision": 20}
+# Options that keep the tests fast; a system that is not named has its defaults.
+TINY = {
+    "ef_lstm": {"hidden_size": 16, "num_layers": 2},
+    "lf_dnn": {"text_hidden": 16, "vision_hidden": 16, "text_output": 16, "fusion_hidden": 16},
+    "lf_lstm": {"media_width": 8},
+    "lf_transformer": {"media_width": 8, "num_layers": 1, "num_heads": 2},
+    "mfn": {"text_hidden": 16, "audio_hidden": 8, "vision_hidden": 16, "memory_width": 16, "retain_hidden": 16},
+    "misa": {"width": 16, "media_width": 8},
+    "mmim": {"fusion_width": 16},
+    "mult": {"width": 12, "num_heads": 2, "num_layers": 1, "self_layers": 1},
+    "tfn": {"text_hidden": 16, "audio_hidden": 8, "vision_hidden": 8, "text_output": 8, "fusion_hidden": 16},
+}
+CLIP_SYSTEMS = sorted(name for name, system in SYSTEMS.items() if system.level == "clip")
+WITH_STATE = [name for name in CLIP_SYSTEMS if load_system(name).state is not None]
+
+
+def system_model(name: str, task=SENTIMENT, **fields) -> FusionForAffect:
+    """Return a system on a BERT of one layer, with weights that depend on its name only."""
+    torch.manual_seed(0)
+    text = text_config(hidden_size=16, num_hidden_layers=1, intermediate_size=32)
+    config = FusionConfig(
+        **{"architecture": name, "options": TINY.get(name), "special_tokens": [0, CLS, SEP], "text_config": text,
+           "audio_width": WIDTHS["audio"], "vision_width": WIDTHS["vision"], **task.config_fields(), **fields}
+    )  # fmt: skip
+    return FusionForAffect(config)
+
+
+def clip_rows(lengths: list[tuple[int, int, int]], seed: int = 0) -> list[dict[str, torch.Tensor]]:
+    """Return clips with the given numbers of words (0: no text), audio and vision frames."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for words, audio, vision in lengths:
+        ids = torch.randint(4, 20, (words,), generator=generator)
+        text = torch.cat([torch.tensor([CLS]), ids, torch.tensor([SEP])]) if words else ids
+        row = {"input_ids": text, "audio": torch.randn(audio, WIDTHS["audio"], generator=generator)}
+        rows.append(row | {"vision": torch.randn(vision, WIDTHS["vision"], generator=generator)})
+    return rows
+
+
+def batch_of(rows: list[dict[str, torch.Tensor]], padding: int = 0) -> dict[str, torch.Tensor]:
+    """Pad clips to a batch, `padding` positions more than needed; what is padded is NaN, or a word."""
+    batch = {}
+    for stream in ("input_ids", "audio", "vision"):
+        name, mask = (stream, "attention_mask") if stream == "input_ids" else (f"{stream}_embeds", f"{stream}_mask")
+        values = [row[stream] for row in rows]
+        longest = max(1, *map(len, values)) + padding
+        fill = 7 if stream == "input_ids" else float("nan")
+        like = values[0].new_full((longest, *values[0].shape[1:]), fill)
+        batch[name] = pad_sequence([*values, like], batch_first=True, padding_value=fill)[:-1]
+        batch[mask] = (torch.arange(longest) < torch.tensor([[len(value)] for value in values])).long()
+    return batch
+
+
+def system_trainer(folder, name: str, dropout: bool = True, **changes) -> AffectTrainer:
+    """Return a trainer of a system on ten clips of words, some without audio or vision: three epochs of three steps."""
+    model = system_model(name)
+    if not dropout:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    clips = word_corpus(CLIPS)
+    generator = torch.Generator().manual_seed(4)
+    lengths = torch.randint(0, 4, (2, CLIPS), generator=generator).tolist()
+    store = {
+        clip: tuple(x + torch.randn(x.shape, generator=generator).half() for x in streams)
+        for clip, streams in fake_store(clips, *lengths).items()
+    }
+    options = {"num_train_epochs": 3, "per_device_train_batch_size": 4, "learning_rate": 1e-3, **changes}
+    collator = SemanticMACCollator(WordProcessor(), SENTIMENT, store)
+    return AffectTrainer(model, arguments(folder, **options), clips, data_collator=collator)
+
+
+__all__ = [
+    "CLIP_SYSTEMS", "TINY", "WIDTHS", "WITH_STATE", "batch_of", "clip_rows", "system_model", "system_trainer",
+]  # fmt: skip
