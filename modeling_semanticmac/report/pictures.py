@@ -3,6 +3,7 @@
 Each function writes `stem.png`, `stem.svg` and `stem.csv` (the drawn numbers) and returns the path of the PNG file.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -144,9 +145,14 @@ def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | 
             },
         ),
     ]  # fmt: skip
+    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: an unused modality
+    shown = {name for _, lines in panels for name in lines}
+    others = sorted(name for name in logged - shown if name.startswith("loss_"))
+    styles = zip(itertools.cycle(CYCLE), itertools.cycle(("-", "--", ":")), itertools.cycle("osD^v"))
+    terms = {name: (*style, name.removeprefix("loss_")) for name, style in zip(others, styles)}
+    panels.append(("Further terms, training", terms))  # of a comparison system
     if metric != "loss":
         panels.append((f"Validation {metric}", {f"eval_{metric}": (*validation, metric)}))
-    logged = {name for row in history for name, value in row.items() if value != 0}  # 0: an unused modality
     found = [(title, {name: style for name, style in lines.items() if name in logged}) for title, lines in panels]
     found = [(title, lines) for title, lines in found if lines]
     if not found:
