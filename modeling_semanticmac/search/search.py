@@ -15,11 +15,12 @@ from transformers import set_seed
 from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
-from ..baselines.model_classes import SEMANTICMAC, classes_of
+from ..baselines.model_classes import classes_of
 from ..modeling_semanticmac import AffectPreTrainedModel
 from ..runs.output_folder import OutputFolder
 from ..runs.record import SEARCH, recorded_arguments, save_run_record
 from ..training.affect_trainer import AffectTrainer
+from ..training.dialogue_trainer import DialogueTrainer
 from ..training.run import Run
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
 from ..training.trainer import SemanticMACTrainer
@@ -130,7 +131,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
         **run.task.config_fields(),
         **towers,
     )
-    kind = SearchTrainer if model_args.architecture == SEMANTICMAC else SystemSearchTrainer
+    kind = SEARCH_TRAINERS[run.trainer_class]
     trainer = run.trainer(train, validation, partial(kind, argv=argv, space=space, new_model=new_model))
 
     def write_report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
@@ -228,6 +229,17 @@ class SearchTrainer(TrialTrainer, SemanticMACTrainer):
 
 class SystemSearchTrainer(TrialTrainer):
     """Trainer of the trials of a comparison system."""
+
+
+class DialogueSearchTrainer(TrialTrainer, DialogueTrainer):
+    """Trainer of the trials of a system that reads dialogues."""
+
+
+SEARCH_TRAINERS: dict[type[AffectTrainer], type[TrialTrainer]] = {
+    SemanticMACTrainer: SearchTrainer,
+    AffectTrainer: SystemSearchTrainer,
+    DialogueTrainer: DialogueSearchTrainer,
+}
 
 
 def _run_queue(trainer: TrialTrainer, queue: TrialQueue, write_report) -> str:

@@ -25,6 +25,7 @@ from .affect_trainer import AffectTrainer
 from .argument_checks import check_architecture_arguments, check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
+from .dialogue_trainer import DialogueTrainer
 from .run_features import RunFeatures, bert_tokens, load_run_corpus, open_features, require_features, tower_references
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
@@ -72,6 +73,8 @@ class Run:
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         model_args.architecture = architecture_of(self.model.config)  # for the record
         check_architecture_arguments(model_args.architecture, training_args)
+        if self.trainer_class is DialogueTrainer:  # it sees the earlier utterances themselves
+            data_args.use_context = False
         self._limit_length()
         if data_args.text == "bert_ids":
             vocabulary = self.model.get_input_embeddings().num_embeddings
@@ -307,13 +310,20 @@ class Run:
             stores |= dict.fromkeys(self.encoders, EmbeddingStore.open(self.embeddings_dir))
         return JoinedStore(stores)
 
+    @property
+    def trainer_class(self) -> type[AffectTrainer]:
+        """Return the class of the trainer that the model needs."""
+        if architecture_of(self.model.config) == SEMANTICMAC:
+            return SemanticMACTrainer
+        return DialogueTrainer if self.model.reads_dialogues else AffectTrainer
+
     def trainer(self, train, validation, make: Callable[..., AffectTrainer] | None = None) -> AffectTrainer:
         """Return a trainer of the model on two splits, either of which may be None.
 
         Args:
             make: makes the trainer; None: the class that the model needs.
         """
-        make = make or (SemanticMACTrainer if architecture_of(self.model.config) == SEMANTICMAC else AffectTrainer)
+        make = make or self.trainer_class
         collator = SemanticMACCollator(
             self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context,
             self.data_args.max_length, self._tokens,

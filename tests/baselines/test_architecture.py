@@ -78,6 +78,17 @@ def test_a_run_resumes_and_a_changed_architecture_is_refused(folder, world, tmp_
         assert trainer.model.state_dict()[name].equal(value), name
 
 
+def test_a_system_that_reads_dialogues_predicts_every_clip(world, tmp_path):
+    """Clips of a video are a dialogue; the rows of the test split keep their order."""
+    options = ["--architecture", "bc_lstm", "--architecture_options", '{"hidden": 8}', "--output_dir", str(tmp_path)]
+    train.main([*PLAIN, *world["common"], *world["models"], *options])
+    clips = world["clips"]["test"]
+    assert [row["id"] for row in rows(tmp_path / "predictions_test.csv")] == clips["id"][:]
+    assert record(tmp_path)["data"]["use_context"] is False
+    found = pipeline("video-affect", model=str(tmp_path))({"text": clips["text"][0]})
+    assert -3 <= found["score"] <= 3 and found["modalities"] == ["text"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -1,16 +1,10 @@
 """What holds for every comparison system of the registry; a system is covered by registering it."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForVideoClassification
 
 from modeling_semanticmac.baselines.modeling_fusion import learnt_labels
-from tests.helpers.project import PROJECT
 from tests.helpers.systems import CLIP_SYSTEMS, WITH_STATE, batch_of, clip_rows, system_model, system_trainer
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
@@ -186,40 +180,3 @@ def test_a_resumed_training_equals_an_uninterrupted_one(name, tmp_path):
                 assert resumed.training_state.state_dict()[key].equal(value), key
     rows = [[row for row in run.state.log_history if "loss_M" in row] for run in (whole, resumed)]
     assert rows[0] == rows[1] and len(rows[0]) == 9
-
-
-SCRIPT = """
-import sys
-import torch
-from accelerate import PartialState
-from safetensors.torch import save_file
-torch.set_num_threads(1)
-from tests.helpers.systems import system_trainer
-for name in sys.argv[2:]:
-    trainer = system_trainer(sys.argv[1] + "/" + name, name, dropout=False, per_device_train_batch_size=2)
-    trainer.train()
-    if trainer.is_world_process_zero():
-        losses = [row["loss"] for row in trainer.state.log_history if "loss_M" in row]
-        state = {"losses": torch.tensor(losses), **trainer.training_state.state_dict()}
-        save_file({key: value.contiguous() for key, value in state.items()}, sys.argv[1] + "/" + name + ".safetensors")
-PartialState().destroy_process_group()
-"""
-
-
-def test_two_processes_equal_one(tmp_path):
-    """Losses of the steps, and what the method keeps, after three epochs with an uneven last batch."""
-    (tmp_path / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    command += [str(tmp_path / "script.py"), str(tmp_path), *WITH_STATE]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-    assert found.returncode == 0, found.stderr[-3000:]
-    for name in WITH_STATE:
-        one = system_trainer(tmp_path / "one" / name, name, dropout=False)
-        one.train()
-        losses = torch.tensor([row["loss"] for row in one.state.log_history if "loss_M" in row])
-        two = load_file(tmp_path / f"{name}.safetensors")
-        torch.testing.assert_close(two.pop("losses"), losses, atol=1e-5, rtol=1e-5)
-        for key, value in one.training_state.state_dict().items():
-            told = f"{name}, {key}: {{}}".format
-            torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-4, msg=told)
