@@ -4,12 +4,10 @@ Legend: B batch, T frames, L tokens, S steps, D width. A mask is bool, True at v
 in a row. Every function gives 0 where a row has no valid position.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 MAX_STEPS = 50  # of a clip without text, in systems that need one step for all modalities
@@ -126,24 +124,6 @@ def pool_to_steps(x: torch.Tensor, mask: torch.Tensor, steps_mask: torch.Tensor)
     return weights @ x.masked_fill(~mask[..., None], 0)
 
 
-def sinusoidal_positions(positions: torch.Tensor, width: int) -> torch.Tensor:
-    """Return sin(p w_i) for the first half of the width and cos(p w_i) for the second, w_i = 10000^(-i / (d/2 - 1)).
-
-    The last of an odd width is 0.
-
-    Args:
-        positions: integers (B, L).
-        width: d.
-
-    Returns:
-        (B, L, d).
-    """
-    half = width // 2
-    steps = torch.arange(half, device=positions.device, dtype=torch.float32)
-    angles = positions[..., None] * torch.exp(-math.log(10000.0) / max(half - 1, 1) * steps)  # (B, L, d/2)
-    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, width - 2 * half))
-
-
 class Steps(NamedTuple):
     """The streams at one step for all modalities.
 
@@ -185,5 +165,5 @@ def _widen(x: torch.Tensor, width: int) -> torch.Tensor:
 
 __all__ = [
     "MAX_STEPS", "PackedLSTM", "Projection", "Steps", "compact", "first_state", "gradient_free", "last_state",
-    "masked_mean", "pool_to_steps", "sinusoidal_positions", "text_summary", "word_steps",
+    "masked_mean", "pool_to_steps", "text_summary", "word_steps",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ from torch import nn
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
-from .fusion_layers import PackedLSTM, Projection, sinusoidal_positions
+from .cross_modal_layers import sinusoidal_positions
+from .fusion_layers import PackedLSTM, Projection
 from .modeling_fusion import Fused, Fusion, Streams
 
 FEED_FORWARD = 2048  # inner width of the transformers, as published
