@@ -1,7 +1,9 @@
 """Clips as dialogues: the rows, the padded batch, and what a system for dialogues reads."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import torch
@@ -9,8 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..affect_heads import check_labels
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
-from ..processing_semanticmac import SemanticMACProcessor
-from ..task_specification import TaskSpecification
+from ..text_encoding import is_missing
 
 IGNORED = -100  # label of a padded utterance; the library pads with it too
 MAX_UTTERANCES = 110  # of a dialogue; longer ones are split
@@ -118,27 +119,38 @@ class DialogueCollator:
     An utterance sees the others as themselves, so its context is not put before its text.
 
     Args:
-        processor: a `SemanticMACProcessor`; its `encode_text` is used.
-        task: the task specification; labels are checked against it.
-        store: embeddings by clip id; None for text alone.
-        modalities: which of "text", "audio", "vision" to use.
-        max_length: longest text in tokens; None: the processor's.
-        text_vectors: summaries (D_t,) by the text, of a frozen language model. A batch of which all texts are here has
-            `text_embeds`, another one tokens.
+        clips: a `SemanticMACCollator`, which makes the tokens of utterances and has store, modalities and task.
+        text_vectors: summaries (D_t,) of texts by `text_key`, of a frozen language model. A batch of which all texts
+            are here has `text_embeds`, another one tokens.
     """
 
-    def __init__(
-        self,
-        processor: SemanticMACProcessor,
-        task: TaskSpecification,
-        store=None,
-        modalities: Sequence[str] = MODALITIES,
-        max_length: int | None = None,
-        text_vectors: dict[str, torch.Tensor] | None = None,
-    ):
-        self.processor, self.task, self.store, self.max_length = processor, task, store, max_length
-        self.modalities = tuple(modalities)
+    def __init__(self, clips: Any, text_vectors: dict[str, torch.Tensor] | None = None):
+        self.clips = copy.copy(clips)
+        self.clips.use_context = False
+        self.task, self.modalities = clips.task, clips.modalities
         self.text_vectors = {} if text_vectors is None else text_vectors
+
+    @property
+    def store(self):
+        """Embeddings by clip id; None for text alone."""
+        return self.clips.store
+
+    @store.setter
+    def store(self, store) -> None:
+        self.clips.store = store
+
+    def text_key(self, clip_id: str, text: str) -> str:
+        """Return what a text is known by: itself, or its clip where tokens are given by clip."""
+        return text if self.clips.tokens is None else clip_id
+
+    def has_words(self, clip_id: str, text: str) -> bool:
+        """Return whether an utterance has words."""
+        tokens = self.clips.tokens
+        return not is_missing(text) if tokens is None else clip_id in tokens and bool(tokens[clip_id][1].any())
+
+    def lengths(self, rows: Sequence[dict]) -> list[int]:
+        """Return the number of utterances of dialogues."""
+        return [len(row["clip_ids"]) for row in rows]
 
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         lengths = torch.tensor([len(row["clip_ids"]) for row in rows])
@@ -147,8 +159,8 @@ class DialogueCollator:
         present = torch.zeros(*mask.shape, len(MODALITIES), dtype=torch.bool)
         if "text" in self.modalities:
             batch |= self._text(rows, mask)
-            has_words = [torch.tensor([bool(text and text.strip()) for text in row["text"]]) for row in rows]
-            present[..., 0] = pad_sequence(has_words, batch_first=True)
+            has_words = [list(map(self.has_words, row["clip_ids"], row["text"])) for row in rows]
+            present[..., 0] = pad_sequence(list(map(torch.tensor, has_words)), batch_first=True)
         for modality in MEDIA_MODALITIES:
             if modality in self.modalities:
                 means, has = self._means(rows, modality)
@@ -163,13 +175,12 @@ class DialogueCollator:
 
     def _text(self, rows: Sequence[dict], mask: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the text of the utterances, as vectors where all of them have one, else as tokens."""
-        texts = [row["text"] for row in rows]
-        if all(text in self.text_vectors for utterances in texts for text in utterances):
-            vectors = [torch.stack([self.text_vectors[text] for text in utterances]) for utterances in texts]
+        keys = [list(map(self.text_key, row["clip_ids"], row["text"])) for row in rows]
+        if all(key in self.text_vectors for utterances in keys for key in utterances):
+            vectors = [torch.stack([self.text_vectors[key] for key in utterances]) for utterances in keys]
             return {"text_embeds": pad_sequence(vectors, batch_first=True)}
-        encoded = self.processor.encode_text(
-            [text for utterances in texts for text in utterances], None, self.max_length
-        )
+        utterances = [pair for row in rows for pair in zip(row["clip_ids"], row["text"])]
+        encoded = self.clips.text_tokens([{"id": clip, "text": text} for clip, text in utterances])
         tokens = {}
         for name, values in encoded.items():  # (sum of U, L)
             tokens[name] = values.new_zeros(*mask.shape, values.shape[1])
@@ -181,7 +192,7 @@ class DialogueCollator:
         position = MEDIA_MODALITIES.index(modality)
         means, has = [], []
         for row in rows:
-            frames = [self.store[clip][position].float() for clip in row["clip_ids"]]  # (T, D_m) each
+            frames = [self.clips.store[clip][position].float() for clip in row["clip_ids"]]  # (T, D_m) each
             means.append(torch.stack([x.mean(dim=0) if len(x) else x.new_zeros(x.shape[1]) for x in frames]))
             has.append(torch.tensor([len(x) > 0 for x in frames]))
         return pad_sequence(means, batch_first=True), pad_sequence(has, batch_first=True)

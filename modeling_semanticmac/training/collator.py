@@ -58,7 +58,7 @@ class SemanticMACCollator:
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         batch = {}
         if "text" in self.modalities:
-            encoded = self._text(rows)
+            encoded = self.text_tokens(rows)
             if encoded["attention_mask"].any():
                 batch.update(encoded)
         if "audio" in self.modalities or "vision" in self.modalities:
@@ -72,7 +72,7 @@ class SemanticMACCollator:
             batch["clip_index"] = torch.tensor([row["clip_index"] for row in rows])
         return batch
 
-    def _text(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+    def text_tokens(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         """Return the tokens of the texts, padded to the longest."""
         if self.tokens is None:
             contexts = [row["context"] for row in rows] if self.use_context else None
@@ -89,7 +89,7 @@ class SemanticMACCollator:
     def lengths(self, rows: Sequence[dict]) -> list[int]:
         """Return the length of clips: the tokens of their text, without text the embeddings of their longer stream."""
         if "text" in self.modalities:
-            return self._text(rows)["attention_mask"].sum(dim=1).tolist()
+            return self.text_tokens(rows)["attention_mask"].sum(dim=1).tolist()
         return [max(map(len, self.store[row["id"]])) for row in rows]
 
     def _labels(self, rows: Sequence[dict]) -> torch.Tensor:

@@ -12,7 +12,6 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..affect_heads import task_loss
 from ..baselines.dialogue_data import DialogueCollator, clips_of, dialogues_of
 from ..baselines.dialogue_encoding import UTTERANCES_PER_CHUNK, labelled
-from ..text_encoding import is_missing
 from .affect_trainer import AffectTrainer, Loss, main_logits
 from .modality_dropout import kept_modalities
 from .trainer_inputs import check_clips, check_model
@@ -26,8 +25,8 @@ class DialogueTrainer(AffectTrainer):
     the first epoch. Predictions, metrics and the loss on validation and test are of clips, in their order.
 
     Args:
-        data_collator: a `SemanticMACCollator`, whose processor, store, modalities and max_length are used, or a
-            `DialogueCollator`; None: as in `AffectTrainer`.
+        data_collator: a `SemanticMACCollator`, of which a `DialogueCollator` is made, or one of these; None: as in
+            `AffectTrainer`.
         others: as in `AffectTrainer`.
     """
 
@@ -50,9 +49,7 @@ class DialogueTrainer(AffectTrainer):
         )
         given = self.data_collator
         if not isinstance(given, DialogueCollator):
-            self.data_collator = DialogueCollator(
-                given.processor, given.task, given.store, given.modalities, given.max_length
-            )
+            self.data_collator = DialogueCollator(given)
 
     def _dialogues(self, clips: datasets.Dataset | None) -> datasets.Dataset | None:
         """Return clips as dialogues; what is None, or holds dialogues already, stays as it is."""
@@ -95,19 +92,17 @@ class DialogueTrainer(AffectTrainer):
         collator = self.data_collator
         if "text" not in collator.modalities:
             return
-        known = collator.text_vectors
-        texts = sorted(
-            {text for texts in dialogues["text"] for text in texts} - known.keys(), key=lambda t: (len(t), t)
-        )
-        words = [text for text in texts if not is_missing(text)]
-        width = self.model.config.get_text_config().hidden_size
-        known.update((text, torch.zeros(width)) for text in texts if is_missing(text))
-        chunks = range(0, len(words), UTTERANCES_PER_CHUNK)
+        known, width = collator.text_vectors, self.model.config.get_text_config().hidden_size
+        utterances = (pair for row in dialogues for pair in zip(row["clip_ids"], row["text"]))
+        unread = {collator.text_key(*pair): pair for pair in utterances}
+        unread = {key: unread[key] for key in sorted(unread.keys() - known.keys(), key=lambda key: (len(key), key))}
+        known.update((key, torch.zeros(width)) for key, pair in unread.items() if not collator.has_words(*pair))
+        rows = [(key, {"id": pair[0], "text": pair[1]}) for key, pair in unread.items() if key not in known]
+        chunks = range(0, len(rows), UTTERANCES_PER_CHUNK)
         for start in tqdm(chunks, desc="Reading texts", disable=self.args.disable_tqdm):
-            chunk = words[start : start + UTTERANCES_PER_CHUNK]
-            tokens = collator.processor.encode_text(chunk, None, collator.max_length)
-            tokens = {name: values.to(self.args.device) for name, values in tokens.items()}
-            known.update(zip(chunk, self.model.encode(**tokens).text_vector.float().cpu()))
+            keys, chunk = zip(*rows[start : start + UTTERANCES_PER_CHUNK])
+            tokens = {name: ids.to(self.args.device) for name, ids in collator.clips.text_tokens(chunk).items()}
+            known.update(zip(keys, self.model.encode(**tokens).text_vector.float().cpu()))
 
     def training_loss(self, model, batch: dict[str, torch.Tensor], clip_index: torch.Tensor) -> Loss:
         """Return the mean loss of the utterances of a batch of all processes, as this process's share."""

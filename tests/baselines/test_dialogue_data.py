@@ -1,5 +1,6 @@
 """Clips as dialogues: grouping, windows, speakers, padding, and which utterance has which modality."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from modeling_semanticmac.baselines.dialogue_data import (
     utterance_vectors,
     utterance_width,
 )
+from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.dialogues import conversation_clips
 from tests.helpers.tiny import EMOTIONS, SENTIMENT
 from tests.helpers.trainers import WordProcessor
@@ -57,7 +59,7 @@ def test_a_batch_is_padded_behind_the_utterances():
         for number, clip in enumerate(clips)
     }
     rows = dialogues_of(clips).add_column("clip_index", [0, 1])
-    batch = DialogueCollator(WordProcessor(), SENTIMENT, store)(list(rows))
+    batch = DialogueCollator(SemanticMACCollator(WordProcessor(), SENTIMENT, store))(list(rows))
     assert batch["dialogue_mask"].tolist() == [[True, True, True], [True, False, False]]
     assert batch["input_ids"].shape[:2] == batch["attention_mask"].shape[:2] == (2, 3)
     assert batch["attention_mask"].sum(dim=2)[1].tolist() == [2 + len(clips[3]["text"].split()), 0, 0]
@@ -73,22 +75,35 @@ def test_a_batch_is_padded_behind_the_utterances():
 
 def test_several_labels_are_padded_too():
     rows = list(dialogues_of(conversation_clips([2, 1], task=EMOTIONS)))
-    labels = DialogueCollator(WordProcessor(), EMOTIONS, modalities=["text"])(rows)["labels"]
+    labels = DialogueCollator(SemanticMACCollator(WordProcessor(), EMOTIONS, modalities=["text"]))(rows)["labels"]
     assert labels.shape == (2, 2, 3) and labels[1, 1].tolist() == [-100.0] * 3
     rows[0]["label"] = [[0, 1, 0], [0, 2, 0]]
     with pytest.raises(ValueError, match="labels of task 'emotion'"):
-        DialogueCollator(WordProcessor(), EMOTIONS, modalities=["text"])(rows)
+        DialogueCollator(SemanticMACCollator(WordProcessor(), EMOTIONS, modalities=["text"]))(rows)
 
 
 def test_texts_that_were_read_before_are_given_as_vectors():
     clips = conversation_clips([2, 1])
     vectors = {text: torch.full((6,), float(number)) for number, text in enumerate(clips["text"])}
-    collator = DialogueCollator(WordProcessor(), SENTIMENT, modalities=["text"], text_vectors=vectors)
+    collator = DialogueCollator(SemanticMACCollator(WordProcessor(), SENTIMENT, modalities=["text"]), vectors)
     batch = collator(list(dialogues_of(clips)))
     assert "input_ids" not in batch
     assert batch["text_embeds"][..., 0].tolist() == [[0, 1], [2, 0]]
     del vectors[clips[2]["text"]]
     assert "input_ids" in collator(list(dialogues_of(clips)))
+
+
+def test_tokens_that_are_given_by_clip_are_used_as_they_are():
+    clips = conversation_clips([2, 1])
+    tokens = {"dialogue_0_0": np.array([[7, 8, 9], [1, 1, 0], [0, 0, 0]]), "dialogue_1_0": np.zeros((3, 2), dtype=int)}
+    clip_collator = SemanticMACCollator(WordProcessor(), SENTIMENT, modalities=["text"], tokens=tokens)
+    batch = DialogueCollator(clip_collator)(list(dialogues_of(clips)))
+    assert batch["input_ids"][0, 0].tolist() == [7, 8] and batch["attention_mask"][0].tolist() == [[1, 1], [0, 0]]
+    assert batch["modality_mask"][..., 0].tolist() == [[True, False], [False, False]]
+    vectors = {clip: torch.full((4,), float(number)) for number, clip in enumerate(clips["id"])}
+    batch = DialogueCollator(clip_collator, vectors)(list(dialogues_of(clips)))
+    assert batch["text_embeds"][..., 0].tolist() == [[0, 1], [2, 0]]
+    assert DialogueCollator(clip_collator).lengths(list(dialogues_of(clips))) == [2, 1]
 
 
 def test_what_an_utterance_lacks_is_zero_in_its_vector():

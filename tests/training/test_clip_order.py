@@ -71,7 +71,7 @@ def test_lengths_are_tokens_or_embeddings_or_characters():
             {"id": "c", "text": "a great talk", "context": []}]  # fmt: skip
     clips, store = datasets.Dataset.from_list(rows), fake_store(rows)
     text = SemanticMACCollator(WordProcessor(), SENTIMENT, store)
-    assert clip_lengths(clips, text) == text._text(rows)["attention_mask"].sum(1).tolist() and (
+    assert clip_lengths(clips, text) == text.text_tokens(rows)["attention_mask"].sum(1).tolist() and (
         clip_lengths(clips, text)[1] == 0 < clip_lengths(clips, text)[0] < clip_lengths(clips, text)[2]
     )
     assert clip_lengths(clips, SemanticMACCollator(None, SENTIMENT, store, ["audio", "vision"])) == [3, 4, 2]

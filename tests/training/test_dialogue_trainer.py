@@ -72,7 +72,7 @@ def test_texts_read_before_and_texts_read_in_the_model_give_the_same(tmp_path):
 def test_a_clip_alone_is_a_dialogue_of_one_utterance(tmp_path):
     trainer = dialogue_trainer(tmp_path, "dialogue_rnn")
     clips = conversation_clips([1, 1, 1], CLASSES)
-    tokens = trainer.data_collator.processor.encode_text(clips["text"][:])
+    tokens = trainer.data_collator.clips.processor.encode_text(clips["text"][:])
     model = trainer.model.eval()
     output = model(**tokens, labels=torch.tensor(clips["label"]))
     assert output.logits.shape == (3, 3)
