@@ -23,7 +23,8 @@ class Row:
     Args:
         name: shown in the table.
         recipe: file, or name of a recipe of the package; None: the plan's.
-        arguments: of `semanticmac train`, by name; they win over those of the plan and of the setting.
+        arguments: of `semanticmac train`, by name; they win over those of the setting, the plan and the recipe. `null`
+            takes an argument back.
         simple: `majority` or `linear_probe`, computed with scikit-learn; None: the recipe is trained.
         options: of the simple system (`simple_systems.PROBE_OPTIONS`).
         settings: names of the plan's settings that the row has; None: all.
@@ -80,8 +81,7 @@ class PlannedRun:
         row: the system.
         setting, fold: names; "" where the plan has none.
         seed: of the run.
-        given: arguments of `semanticmac train` without seed and output folder, by name.
-        recipe: path of the recipe; None: `given` has all.
+        given: arguments of `semanticmac train`, those of the recipe included, without seed and output folder, by name.
         folder: output folder of the run.
     """
 
@@ -90,7 +90,6 @@ class PlannedRun:
     fold: str
     seed: int
     given: Mapping
-    recipe: Path | None
     folder: Path
 
     @property
@@ -101,8 +100,7 @@ class PlannedRun:
     @property
     def argv(self) -> list[str]:
         """Return the arguments of `semanticmac train`."""
-        own = {**self.given, "seed": self.seed, "output_dir": str(self.folder)}
-        return [*([str(self.recipe)] if self.recipe else []), *as_arguments(own)]
+        return as_arguments({**self.given, "seed": self.seed, "output_dir": str(self.folder)})
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -215,27 +213,30 @@ def planned_runs(
             continue
         if (rows is not None and row.name not in rows) or (settings is not None and setting not in settings):
             continue
-        recipe = find_recipe(row.recipe or plan.recipe) if row.recipe or plan.recipe else None
-        defaults = {"embeddings_dir": str(output_dir / "embeddings"), **_corpus_options(recipe)}
-        layers = (defaults, plan.arguments, plan.settings.get(setting, {}), row.arguments, given)
-        parts = [folder_name(part) for part in (row.name, setting, fold) if part]
-        found.append(
-            PlannedRun(
-                row, setting, fold, seed, merged([*layers, plan.folds.get(fold, {})]),
-                recipe, output_dir.joinpath(RUNS, *parts, f"seed_{seed}"),
-            )
+        defaults = {"embeddings_dir": str(output_dir / "embeddings")}
+        layers = (
+            defaults, recipe_arguments(row.recipe or plan.recipe), plan.arguments, plan.settings.get(setting, {}),
+            row.arguments, given, plan.folds.get(fold, {}),
         )  # fmt: skip
+        parts = [folder_name(part) for part in (row.name, setting, fold) if part]
+        folder = output_dir.joinpath(RUNS, *parts, f"seed_{seed}")
+        found.append(PlannedRun(row, setting, fold, seed, merged(layers), folder))
     return found
 
 
-def _corpus_options(recipe: Path | None) -> dict:
-    """Return the corpus options of a recipe, which those of a fold are added to and do not replace."""
-    values = read_yaml(recipe) if recipe else {}
-    return (
-        {"corpus_options": values["corpus_options"]}
-        if isinstance(values, dict) and values.get("corpus_options")
-        else {}
-    )
+def recipe_arguments(name: str | None) -> dict:
+    """Return the arguments of a recipe by its name or path; none where there is no name.
+
+    Raises:
+        ValueError: the file holds no mapping.
+        FileNotFoundError: there is no such recipe.
+    """
+    if name is None:
+        return {}
+    values = read_yaml(find_recipe(name))
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} holds {type(values).__name__}; expected a mapping of argument names to values.")
+    return values
 
 
 def _row_seeds(row: Row, plan: Plan) -> list[int]:

@@ -1,6 +1,7 @@
 """The run of a simple system: fitted on the training split, its results in the folder of a run as any other's."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ from datasets_scripts.loading import corpus_builder
 from ..files.atomic_files import write_json
 from ..metrics import class_scores, compute_metrics, tune_thresholds
 from ..runs.output_folder import OutputFolder
-from ..runs.record import FINISHED, peak_memory, save_run_record, write_predictions
+from ..runs.record import finish_run_record, peak_memory, save_run_record, write_predictions
 from ..training.run import Run
 from ..training.run_arguments import parse_arguments
 from .plan import PlannedRun
 from .pooled_features import PooledFeatures
-from .simple_systems import LinearProbe, Majority, ProbeOptions, fit_probe
+from .simple_systems import Majority, ProbeOptions, fit_probe, refitted
 
 
 def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
@@ -38,65 +39,80 @@ def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
     with folder.held():
         run = Run(model_args, data_args, training_args)
         limits = (data_args.max_train_samples, data_args.max_eval_samples)
-        splits = {
-            name: run.split(name, limit) for name, limit in zip(("train", "validation"), limits)
-        }  # encodes what the store lacks
-        labels = {name: np.array(clips["label"][:]) for name, clips in splits.items()}
+        # Encodes what the store lacks, as the training of these arguments would.
+        splits = {name: run.split(name, limit) for name, limit in zip(("train", "validation"), limits)}
         started = time.perf_counter()
-        system: Majority | LinearProbe
-        if planned.row.simple == "majority":
-            system, choice = Majority(run.task).fit(labels["train"]), "the majority of the training split"
-        else:
-            streams = {name: features.streams(run, clips, options.pooling) for name, clips in splits.items()}
-            pairs = [(streams[name], labels[name]) for name in splits]
-            system = fit_probe(run.task, options, *pairs)
-            choice = f"C = {system.C:g}, {'given' if options.C is not None else 'chosen on validation'}"
+        systems, choice = _fit(planned.row.simple, options, run, splits, features)
         seconds = time.perf_counter() - started
+        run.choice = f"{planned.row.simple}: {choice}"
         folder.clear()
         save_run_record(
-            folder.path, model_args, data_args, training_args, run.task, FINISHED,
+            folder.path, model_args, data_args, training_args, run.task,
             corpus=corpus_builder(data_args.corpus).facts(), language_model_commit=run.language_model_commit,
             simple_system={"name": planned.row.simple, **dict(planned.row.options), "choice": choice},
         )  # fmt: skip
-        run.choice = f"{planned.row.simple}: {choice}"
-        _write_results(run, system, splits, features, options.pooling, seconds)
-        run.begin()  # writes which clips were used
+        run.begin()  # writes which clips are used
+
+        def logits(split: str, clips) -> np.ndarray:
+            system = systems[split]
+            if isinstance(system, Majority):
+                return system.logits(len(clips))
+            return system.logits(features.streams(run, clips, options.pooling))
+
+        _write_results(run, splits["validation"], logits, seconds)
+        trained = getattr(systems["test"], "num_parameters", 0)
+        costs = {"parameters": {"trained": trained}, "peak_memory_bytes": peak_memory()}
+        write_json(folder.path / "costs.json", costs)
+        finish_run_record(folder.path)
 
 
-def _write_results(run: Run, system, splits: dict, features: PooledFeatures, pooling: str, seconds: float) -> None:
-    """Write metrics of validation and test, test predictions and costs."""
-    folder, results = Path(run.training_args.output_dir), {"train_runtime": seconds}
-    thresholds, splits = None, dict(splits)
-    for split, prefix in (("validation", "eval"), ("test", "test")):
-        if split == "test":
-            if not run.training_args.do_predict:
-                break
-            run.corpus.open_test(run.choice)
-            results["test_opened"] = run.choice
-            splits["test"] = run.split("test", run.data_args.max_predict_samples)
-        clips = splits[split]
-        labels = np.array(clips["label"][:])
-        logits = (
-            system.logits(len(clips))
-            if isinstance(system, Majority)
-            else system.logits(features.streams(run, clips, pooling))
-        )
-        if run.task.is_multi_label and split == "validation":
-            thresholds = tune_thresholds(class_scores(logits), labels)
-        metrics = compute_metrics(run.task, logits, labels, thresholds)
-        results |= {f"{prefix}_{name}": value for name, value in metrics.items()}
-        if thresholds is not None:
-            names = zip(run.task.label_names, thresholds)
-            results |= {f"{prefix}_threshold_{name}": float(value) for name, value in names}
-        if split == "test":
-            own = None if thresholds is None else thresholds.tolist()
-            write_predictions(folder / "predictions_test.csv", run.task, clips, logits, None, own)
+def _fit(name: str, options: ProbeOptions, run: Run, splits: dict, features: PooledFeatures) -> tuple[dict, str]:
+    """Return the system that predicts each split, and how it was chosen.
+
+    Args:
+        splits: the clips of train and validation.
+    """
+    labels = {split: np.array(clips["label"][:]) for split, clips in splits.items()}
+    if name == "majority":
+        majority = Majority(run.task).fit(labels["train"])
+        return {"validation": majority, "test": majority}, "the majority of the training split"
+    parts = [
+        (features.streams(run, clips, options.pooling), labels[split]) for split, clips in splits.items()
+    ]  # train, validation
+    probe = fit_probe(run.task, options, *parts)
+    choice = f"C = {probe.C:g}, {'given' if options.C is not None else 'chosen on validation'}"
+    if not options.refit:
+        return {"validation": probe, "test": probe}, choice
+    return {"validation": probe, "test": refitted(probe, *parts)}, f"{choice}, fitted anew on train and validation"
+
+
+def _write_results(run: Run, validation, logits_of: Callable, seconds: float) -> None:
+    """Write metrics of validation and, unless it stays sealed, of test, with its predictions.
+
+    Args:
+        validation: its clips.
+        logits_of: function from the name of a split and its clips to logits (n, C).
+    """
+    folder, thresholds = Path(run.training_args.output_dir), None
+    labels, logits = np.array(validation["label"][:]), logits_of("validation", validation)
+    if run.task.is_multi_label:
+        thresholds = tune_thresholds(class_scores(logits), labels)
+    results: dict = {"train_runtime": seconds, **_metrics(run, "eval", logits, labels, thresholds)}
+    if run.training_args.do_predict:
+        run.corpus.open_test(run.choice)
+        test = run.split("test", run.data_args.max_predict_samples)
+        logits = logits_of("test", test)
+        results |= {"test_opened": run.choice}
+        results |= _metrics(run, "test", logits, np.array(test["label"][:]), thresholds)
+        own = None if thresholds is None else thresholds.tolist()
+        write_predictions(folder / "predictions_test.csv", run.task, test, logits, None, own)
     write_json(folder / "all_results.json", results)
-    parameters = getattr(system, "num_parameters", 0)
-    write_json(
-        folder / "costs.json",
-        {"parameters": {"trained": parameters}, "peak_memory_bytes": peak_memory(), "train_seconds": seconds},
-    )
+
+
+def _metrics(run: Run, prefix: str, logits: np.ndarray, labels: np.ndarray, thresholds) -> dict[str, float]:
+    found = {f"{prefix}_{name}": value for name, value in compute_metrics(run.task, logits, labels, thresholds).items()}
+    names = zip(run.task.label_names, thresholds) if thresholds is not None else ()
+    return found | {f"{prefix}_threshold_{name}": float(value) for name, value in names}
 
 
 __all__ = ["run_simple"]

@@ -30,12 +30,16 @@ class ProbeOptions:
         weights: modality -> factor of its standardised features; 1 for the others.
         pooling: of audio and vision over time: `mean_deviation` or `mean`.
         class_weight: `balanced`, or None.
+        refit: whether the probe that predicts the test split is fitted anew on the clips of training and validation
+            together, with the C that was chosen before. A trained model does not learn from validation: a row with
+            `refit` has more training clips than it. The validation figures stay those of the training clips alone.
     """
 
     C: float | None = None
     weights: Mapping[str, float] | None = None
     pooling: str = "mean_deviation"
     class_weight: str | None = None
+    refit: bool = False
 
     def __post_init__(self):
         if self.C is not None and not self.C > 0:
@@ -173,6 +177,13 @@ def fit_probe(
     return max(probes, key=lambda probe: probe.quality(*validation))  # the first of equals has the smallest C
 
 
+def refitted(probe: LinearProbe, *parts: tuple[Streams, np.ndarray]) -> LinearProbe:
+    """Return a probe of the same options and C, fitted on several parts together."""
+    streams = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+    labels = np.concatenate([labels for _, labels in parts])
+    return LinearProbe(probe.task, probe.options, probe.C).fit(streams, labels)
+
+
 def _scale(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation (n) of each column over the clips that have it; deviation 0: constant."""
     present = rows[~np.isnan(rows).any(axis=1)]
@@ -184,4 +195,4 @@ def _scale(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return present.mean(axis=0), deviation
 
 
-__all__ = ["GRID", "LinearProbe", "Majority", "ProbeOptions", "fit_probe"]
+__all__ = ["GRID", "LinearProbe", "Majority", "ProbeOptions", "fit_probe", "refitted"]
