@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from datasets_scripts import load_corpus
+
 from ..embedding_store import EmbeddingStore
 from ..runs.output_folder import OutputFolder
 from ..training.checkpoints import newest_whole_checkpoint
@@ -155,11 +157,10 @@ class Execution:
 
     def _has_embeddings(self, planned: PlannedRun) -> bool:
         """Return whether the store of a run holds every clip of its corpus."""
-        from datasets_scripts import load_corpus
-
         model_args, data_args, _ = parse_arguments(planned.argv)
-        towers = [getattr(model_args, f"{m}_encoder", None) for m in data_args.modalities]
-        if set(data_args.modalities) == {"text"} or (data_args.features and not any(towers)):
+        media = set(data_args.modalities) - {"text"}
+        has_tower = any(getattr(model_args, f"{modality}_encoder") for modality in media)
+        if not media or (data_args.features and not has_tower):
             return True
         key = (data_args.embeddings_dir, data_args.corpus, data_args.data_dir, data_args.task)
         if key not in self.complete_stores:

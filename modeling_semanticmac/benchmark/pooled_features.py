@@ -1,8 +1,11 @@
 """One vector a clip: stored embeddings pooled over time, and text pooled over the tokens of a frozen language model."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..training.run import Run
 
 TEXTS_AT_ONCE = 64
@@ -10,7 +13,7 @@ POOLINGS = ("mean", "mean_deviation")
 
 
 class PooledFeatures:
-    """The pooled streams of the clips of a run; what was pooled once is kept for the next run of the benchmark.
+    """The pooled streams of the clips of a run; texts that were encoded are kept for the next run of the benchmark.
 
     Audio and vision: mean over time, and with `mean_deviation` the standard deviation (n) over time beside it. Text:
     mean over the tokens, special ones included, of the last hidden states of the pretrained language model, as the
@@ -19,7 +22,6 @@ class PooledFeatures:
 
     def __init__(self):
         self._texts: dict[tuple, np.ndarray] = {}
-        self._media: dict[tuple, np.ndarray] = {}
 
     def streams(self, run: Run, clips, pooling: str) -> dict[str, np.ndarray]:
         """Return modality -> (n, D), a row of NaN where a clip lacks the modality.
@@ -36,22 +38,11 @@ class PooledFeatures:
             raise ValueError(f"pooling is {pooling!r}; expected {' or '.join(POOLINGS)}.")
         found = {}
         for modality in run.data_args.modalities:
-            rows = self._text(run, clips) if modality == "text" else self._stream(run, clips, modality, pooling)
+            rows = self._text(run, clips) if modality == "text" else _stream(run.store, clips["id"], modality, pooling)
             width = max((len(row) for row in rows if row is not None), default=0)
             empty = np.full(width, np.nan)
             found[modality] = np.stack([empty if row is None else row for row in rows])
         return found
-
-    def _stream(self, run: Run, clips, modality: str, pooling: str) -> list[np.ndarray | None]:
-        store, rows = run.store, []
-        assert store is not None  # `Run` refuses media without a store
-        place = ("audio", "vision").index(modality)
-        for clip in clips["id"]:
-            key = (str(store.folder), store.status(clip).checksum or clip, clip, modality, pooling)
-            if key not in self._media:
-                self._media[key] = pooled(store[clip][place], pooling)
-            rows.append(self._media[key] if len(self._media[key]) else None)
-        return rows
 
     @torch.no_grad()
     def _text(self, run: Run, clips) -> list[np.ndarray | None]:
@@ -79,6 +70,11 @@ class PooledFeatures:
             for key, vector, present in zip(chunk, vectors, mask.any(dim=1).tolist()):
                 self._texts[key] = vector if present else vector[:0]
         return [self._texts[key] if len(self._texts[key]) else None for key in keys]
+
+
+def _stream(store, clips: Sequence[str], modality: str, pooling: str) -> list[np.ndarray | None]:
+    rows = [pooled(store[clip][MEDIA_MODALITIES.index(modality)], pooling) for clip in clips]
+    return [row if len(row) else None for row in rows]
 
 
 def pooled(stream: torch.Tensor, pooling: str) -> np.ndarray:

@@ -1,6 +1,8 @@
 """What each run of a benchmark was made for, and whether its folder holds it: finished, begun, changed or absent."""
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -55,7 +57,7 @@ class Purpose:
             ValueError, FileNotFoundError: arguments that are wrong, or a corpus that cannot be read.
         """
         parsed = parse_arguments(planned.argv)
-        lines = [*recorded_arguments(*parsed), *_digests(_corpus_key(parsed[1]))]
+        lines = [*recorded_arguments(*parsed), *_digests(parsed[1])]
         arguments = dict(line.partition("=")[::2] for line in lines)
         arguments = {name: arguments[name] for name in arguments if name not in WITHOUT_EFFECT or name in COMPARED}
         arguments |= {
@@ -96,22 +98,32 @@ class Purpose:
         return found
 
 
-def _corpus_key(data_args) -> tuple:
+_DIGESTS: dict[tuple, list[str]] = {}
+
+
+def _digests(data_args) -> list[str]:
+    """Return the digests of the clips of a run and of its feature files, made once for all runs on them."""
+    features = getattr(data_args, "features", None) or []
     options = json.dumps(data_args.options, sort_keys=True)
-    return data_args.corpus, data_args.data_dir, data_args.task, options
-
-
-class _CorpusArguments:
-    """The arguments that choose a corpus, as `corpus_digests` takes them."""
-
-    def __init__(self, corpus, data_dir, task, options):
-        self.corpus, self.data_dir, self.task, self.options = corpus, data_dir, task, json.loads(options)
+    key = (data_args.corpus, data_args.data_dir, data_args.task, options, *features)
+    if key not in _DIGESTS:
+        _DIGESTS[key] = [*corpus_digests(data_args), *map(_file_digest, features)]
+    return _DIGESTS[key]
 
 
 @cache
-def _digests(key: tuple) -> tuple[str, ...]:
-    """Return the digests of the splits of a corpus, once for all runs on it."""
-    return tuple(corpus_digests(_CorpusArguments(*key)))
+def _file_digest(feature_argument: str) -> str:
+    """Return a line with the digest of a feature file, given as FILE or MODALITY=FILE; of a folder that of its names
+    and sizes.
+    """
+    path = Path(re.sub("^(audio|vision)=", "", feature_argument))
+    if path.is_dir():
+        files = [f"{found.relative_to(path)} {found.stat().st_size}" for found in sorted(path.rglob("*"))]
+        content = hashlib.sha256("\n".join(files).encode())
+    else:
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256")
+    return f"content of {path.name}={content.hexdigest()[:16]}"
 
 
 @cache
