@@ -11,12 +11,11 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from datasets_scripts import load_corpus
-
 from ..embedding_store import EmbeddingStore
 from ..runs.output_folder import OutputFolder
 from ..training.checkpoints import newest_whole_checkpoint
 from ..training.run_arguments import parse_arguments
+from ..training.run_features import load_run_corpus
 from .plan import PlannedRun
 from .pooled_features import PooledFeatures
 from .run_state import ABSENT, CHANGED, DONE, Purpose, run_state, store_digest
@@ -168,8 +167,8 @@ class Execution:
                 store = EmbeddingStore.open(data_args.embeddings_dir)
             except OSError:
                 return False
-            corpus = load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **data_args.options)
-            if not all(clip in store for clips in corpus.values() for clip in clips["id"]):
+            corpus = load_run_corpus(data_args)
+            if not all(clip in store for split in corpus for clip in corpus.ids(split)):
                 return False
             self.complete_stores.add(key)
         return True

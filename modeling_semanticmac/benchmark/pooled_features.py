@@ -46,30 +46,35 @@ class PooledFeatures:
 
     @torch.no_grad()
     def _text(self, run: Run, clips) -> list[np.ndarray | None]:
+        """Return the vector of each clip's text, as the model of the run reads it; None where it has none."""
         data, model = run.data_args, run.model_args
+        columns = ("id", "label", "text", "context")
+        rows = [dict(zip(columns, values)) for values in zip(*(clips[name][:] for name in columns))]
         origin = (model.language_model, model.language_model_revision, model.model_name_or_path, data.max_length)
-        contexts = clips["context"][:] if data.use_context else [[] for _ in range(len(clips))]
-        texts = clips["text"][:]
-        keys = [(*origin, text, tuple(context)) for text, context in zip(texts, contexts)]
-        told = {key: (text, context) for key, text, context in zip(keys, texts, contexts)}
-        new = sorted((key for key in told if key not in self._texts), key=lambda key: len(key[-2]))
-        language_model = run.model.base_model.language_model.eval()
+        # Token ids of a feature file belong to a clip, others to what is said.
+        by_clip = data.text != "raw"
+        keys = [
+            (*origin, row["id"] if by_clip else "", row["text"], *(row["context"] if data.use_context else ()))
+            for row in rows
+        ]
+        told = {key: row for key, row in zip(keys, rows) if key not in self._texts}
+        new = sorted(told, key=lambda key: sum(map(len, key[5:])))  # of similar length together
+        collate, language_model = run.collator(["text"]), run.model.base_model.language_model.eval()
         for start in range(0, len(new), TEXTS_AT_ONCE):
             chunk = new[start : start + TEXTS_AT_ONCE]
-            batch = run.processor.encode_text(
-                [told[key][0] for key in chunk],
-                [told[key][1] for key in chunk] if data.use_context else None,
-                data.max_length,
-            )
-            mask = batch["attention_mask"].bool()
-            vectors = np.zeros((len(chunk), 0))
-            if mask.any():
-                states = language_model(**batch).last_hidden_state.float()  # (B, L, D)
-                sums = states.masked_fill(~mask[..., None], 0).sum(dim=1)  # (B, D)
-                vectors = (sums / mask.sum(dim=1, keepdim=True).clamp(min=1)).double().numpy()
-            for key, vector, present in zip(chunk, vectors, mask.any(dim=1).tolist()):
-                self._texts[key] = vector if present else vector[:0]
+            batch = collate([told[key] for key in chunk])
+            del batch["labels"]
+            vectors = _mean_over_tokens(language_model, batch) if batch else [np.zeros(0)] * len(chunk)
+            self._texts |= dict(zip(chunk, vectors))
         return [self._texts[key] if len(self._texts[key]) else None for key in keys]
+
+
+def _mean_over_tokens(language_model, batch: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    """Return the mean of the last hidden states over the tokens of each text; empty for a text without tokens."""
+    mask = batch["attention_mask"].bool()  # (B, L)
+    states = language_model(**batch).last_hidden_state.double()  # (B, L, D)
+    means = states.masked_fill(~mask[..., None], 0).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, D)
+    return [mean if has_text else mean[:0] for mean, has_text in zip(means.numpy(), mask.any(dim=1).tolist())]
 
 
 def _stream(store, clips: Sequence[str], modality: str, pooling: str) -> list[np.ndarray | None]:

@@ -1,8 +1,6 @@
 """What each run of a benchmark was made for, and whether its folder holds it: finished, begun, changed or absent."""
 
-import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -60,13 +58,11 @@ class Purpose:
         lines = [*recorded_arguments(*parsed), *_digests(parsed[1])]
         arguments = dict(line.partition("=")[::2] for line in lines)
         arguments = {name: arguments[name] for name in arguments if name not in WITHOUT_EFFECT or name in COMPARED}
-        arguments |= {
-            f"content of {path.name}": _content(path) for _, path in map(named_stream, parsed[1].features or ())
-        }
         if planned.row.simple:
             arguments["simple system"] = json.dumps([planned.row.simple, dict(planned.row.options)], sort_keys=True)
         given = [*given_arguments(planned.argv), "simple system", *(name for name in arguments if " of " in name)]
-        return cls(arguments, sorted(given), embeddings_dir=parsed[1].embeddings_dir)
+        uses_store = set(parsed[1].modalities) != {"text"}
+        return cls(arguments, sorted(given), embeddings_dir=parsed[1].embeddings_dir if uses_store else None)
 
     @classmethod
     def read(cls, folder: Path) -> "Purpose | None":
@@ -103,33 +99,18 @@ _DIGESTS: dict[tuple, list[str]] = {}
 
 def _digests(data_args) -> list[str]:
     """Return the digests of the clips of a run and of its feature files, made once for all runs on them."""
-    features = getattr(data_args, "features", None) or []
+    features = data_args.features or []
     options = json.dumps(data_args.options, sort_keys=True)
     key = (data_args.corpus, data_args.data_dir, data_args.task, options, *features)
     if key not in _DIGESTS:
-        _DIGESTS[key] = [*corpus_digests(data_args), *map(_file_digest, features)]
+        _DIGESTS[key] = [*corpus_digests(data_args), *(_content(named_stream(argument)[1]) for argument in features)]
     return _DIGESTS[key]
 
 
 @cache
-def _file_digest(feature_argument: str) -> str:
-    """Return a line with the digest of a feature file, given as FILE or MODALITY=FILE; of a folder that of its names
-    and sizes.
-    """
-    path = Path(re.sub("^(audio|vision)=", "", feature_argument))
-    if path.is_dir():
-        files = [f"{found.relative_to(path)} {found.stat().st_size}" for found in sorted(path.rglob("*"))]
-        content = hashlib.sha256("\n".join(files).encode())
-    else:
-        with open(path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256")
-    return f"content of {path.name}={content.hexdigest()[:16]}"
-
-
-@cache
 def _content(path: Path) -> str:
-    """Return the digest of a feature file, once for all runs on it."""
-    return content_digest(path)[:16]
+    """Return a line with the digest of a feature file, made once for all runs on it."""
+    return f"content of {path.name}={content_digest(path)[:16]}"
 
 
 def store_digest(folder: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """One run: its arguments, model, processor and clips."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, set_seed
@@ -317,6 +317,15 @@ class Run:
             return SemanticMACTrainer
         return DialogueTrainer if self.model.reads_dialogues else AffectTrainer
 
+    def collator(self, modalities: Sequence[str] | None = None) -> SemanticMACCollator:
+        """Return the collator of this run's clips; of some of its modalities, where they are named."""
+        modalities = self.data_args.modalities if modalities is None else modalities
+        store = self.store if set(modalities) != {"text"} else None
+        return SemanticMACCollator(
+            self.processor, self.task, store, modalities, self.data_args.use_context, self.data_args.max_length,
+            self._tokens,
+        )  # fmt: skip
+
     def trainer(self, train, validation, make: Callable[..., AffectTrainer] | None = None) -> AffectTrainer:
         """Return a trainer of the model on two splits, either of which may be None.
 
@@ -324,10 +333,7 @@ class Run:
             make: makes the trainer; None: the class that the model needs.
         """
         make = make or self.trainer_class
-        collator = SemanticMACCollator(
-            self.processor, self.task, self.store, self.data_args.modalities, self.data_args.use_context,
-            self.data_args.max_length, self._tokens,
-        )  # fmt: skip
+        collator = self.collator()
         options = {"eval_dataset": validation, "data_collator": collator, "processing_class": self.processor}
         return make(self.model, self.training_args, train, **options)
 
