@@ -3,6 +3,8 @@
 import argparse
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..benchmark.execution import Execution
@@ -54,13 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     for name in ("benchmark", "modeling_semanticmac"):
         logging.getLogger(name).setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _interrupt)
     plan = read_plan(arguments.plan)
     runs = planned_runs(plan, arguments.output_dir, extra)
     wanted = planned_runs(plan, arguments.output_dir, extra, arguments.rows, arguments.settings)
     check_published(plan, runs)
     seconds = None if arguments.max_minutes is None else 60 * arguments.max_minutes
-    with OutputFolder(arguments.output_dir).held():
+    with OutputFolder(arguments.output_dir).held(), _terminated_as_interrupted():
         execution = Execution(
             runs, [] if arguments.tables_only else wanted, arguments.jobs, arguments.replace_changed, seconds
         )
@@ -71,9 +72,18 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if outcome.pending or any(run.name in outcome.failures for run in wanted) else 0
 
 
-def _interrupt(number, frame) -> None:
-    """End as Ctrl-C does, so that the processes of the runs are stopped too."""
-    raise KeyboardInterrupt
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that the processes of the runs are stopped too."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 __all__ = ["main"]
