@@ -9,7 +9,9 @@ from itertools import product
 from pathlib import Path
 
 from ..files.strict_yaml import read_yaml
-from ..training.run_arguments import as_arguments, find_recipe, given_arguments
+from ..runs.folder import SEMANTICMAC
+from ..training.argument_checks import SEMANTICMAC_ONLY
+from ..training.run_arguments import ModelArguments, as_arguments, find_recipe, given_arguments
 
 SIMPLE_SYSTEMS = ("majority", "linear_probe")
 OWN = ("seed", "seeds", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")  # set by the benchmark
@@ -214,18 +216,21 @@ def planned_runs(
         if (rows is not None and row.name not in rows) or (settings is not None and setting not in settings):
             continue
         defaults = {"embeddings_dir": str(output_dir / "embeddings")}
-        layers = (
-            defaults, recipe_arguments(row.recipe or plan.recipe), plan.arguments, plan.settings.get(setting, {}),
-            row.arguments, given, plan.folds.get(fold, {}),
-        )  # fmt: skip
+        layers = [plan.arguments, plan.settings.get(setting, {}), row.arguments, given, plan.folds.get(fold, {})]
+        recipe = recipe_arguments(row.recipe or plan.recipe, merged(layers).get("architecture"))
+        layers = [defaults, recipe, *layers]
         parts = [folder_name(part) for part in (row.name, setting, fold) if part]
         folder = output_dir.joinpath(RUNS, *parts, f"seed_{seed}")
         found.append(PlannedRun(row, setting, fold, seed, merged(layers), folder))
     return found
 
 
-def recipe_arguments(name: str | None) -> dict:
+def recipe_arguments(name: str | None, architecture: str | None = None) -> dict:
     """Return the arguments of a recipe by its name or path; none where there is no name.
+
+    Args:
+        architecture: that a row names. Where it is another than SemanticMAC and the recipe is SemanticMAC's, the
+            arguments that only SemanticMAC has are left out.
 
     Raises:
         ValueError: the file holds no mapping.
@@ -236,7 +241,10 @@ def recipe_arguments(name: str | None) -> dict:
     values = read_yaml(find_recipe(name))
     if not isinstance(values, dict):
         raise ValueError(f"{name} holds {type(values).__name__}; expected a mapping of argument names to values.")
-    return values
+    if architecture in (None, SEMANTICMAC) or values.get("architecture") not in (None, SEMANTICMAC):
+        return values
+    only = {*SEMANTICMAC_ONLY, *ModelArguments.config_names()}
+    return {argument: value for argument, value in values.items() if argument not in only}
 
 
 def _row_seeds(row: Row, plan: Plan) -> list[int]:

@@ -69,6 +69,17 @@ def test_null_takes_back_what_the_recipe_gives(tmp_path):
     assert (first.dropout, second.dropout) == (0.2, None)
 
 
+def test_another_architecture_takes_what_it_can_of_the_recipe(tmp_path):
+    text = "recipe: ravdess_emotion_minilm\nrows: [{name: a, arguments: {architecture: tfn}}, {name: b}]"
+    first, second = (parse_arguments(run.argv) for run in planned_runs(read_plan(write(tmp_path, text)), tmp_path))
+    assert (first[0].architecture, first[0].dropout, second[0].dropout) == ("tfn", None, 0.2)
+    assert first[2].num_train_epochs == second[2].num_train_epochs == 20
+    assert second[2].label_start_epoch != first[2].label_start_epoch == type(first[2]).label_start_epoch
+    text = text.replace("architecture: tfn}", "architecture: tfn, dropout: 0.1}")
+    with pytest.raises(ValueError, match="--dropout: an argument of SemanticMAC"):  # what the row gives is not left out
+        parse_arguments(planned_runs(read_plan(write(tmp_path, text)), tmp_path)[0].argv)
+
+
 def test_rows_and_settings_can_be_chosen(tmp_path):
     plan = read_plan(write(tmp_path, PLAN))
     runs = planned_runs(plan, tmp_path, rows=["SemanticMAC"], settings=["all"])
