@@ -123,7 +123,7 @@ def test_several_labels_have_a_regression_each(clips):
 
 def test_wrong_options_are_refused():
     for options, message in (
-        ({"c": 1}, "no option 'c'. Did you mean 'C'"),
+        ({"weight": {}}, "no option 'weight'. Did you mean 'weights'"),
         ({"C": 0}, "C is 0"),
         ({"weights": {"face": 1}}, "weights names face"),
         ({"pooling": "max"}, "pooling is 'max'"),
