@@ -132,6 +132,7 @@ class MediaClip:
         audio_stream: Number of the sound track, counted from 0, where the clip names none; None: FFmpeg's choice.
 
     Attributes:
+        faces: Time steps in which a face was looked for, and those without one, after its picture was read.
         media: The file.
         start, end, duration: Seconds of the file.
         crop: "left", "right" or None.
@@ -153,6 +154,7 @@ class MediaClip:
             raise ValueError(f'crop is {self.crop!r}; expected "left", "right" or None.')
         source = fields["path"]
         self._notes: list[str] = []
+        self.faces = (0, 0)
         track = audio_stream if fields.get("audio_stream") is None else fields["audio_stream"]
         self._keeps_open = isinstance(source, Media)
         if self._keeps_open and track not in (None, source.audio_stream):
@@ -184,6 +186,12 @@ class MediaClip:
     def notes(self) -> list[str]:
         """Phrases about the file and about this clip, although both can be used."""
         return [*self.media.info.notes, *self._notes]
+
+    def count_faces(self, steps: int, without_face: int) -> None:
+        """Keep in how many time steps a face was looked for, and how many have none; the notes say the latter."""
+        self.faces = (steps, without_face)
+        if without_face:
+            self._notes.append(f"no face in {without_face} of {steps} time steps: the whole frame is used")
 
     def _cut(self, start: float | None, end: float | None) -> tuple[float, float]:
         info = self.media.info

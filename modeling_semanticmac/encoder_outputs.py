@@ -75,9 +75,10 @@ def choose_layers(encoder: PreTrainedModel, layers: str | None) -> None:
         delattr(config, LAYERS_FIELD)
 
 
-def chosen_layers(encoder: PreTrainedModel) -> list[int] | None:
+def chosen_layers(encoder: nn.Module) -> list[int] | None:
     """Return the hidden layers whose mean is the embedding; None: the tower's output as it is."""
-    return getattr(encoder.config, LAYERS_FIELD, None)
+    config: Any = encoder.config
+    return getattr(config, LAYERS_FIELD, None)
 
 
 def _num_layers(config: Any) -> int:

@@ -131,7 +131,7 @@ def load_encoder(reference: Mapping[str, Any], modality: str) -> PreTrainedModel
     return encoder.eval().requires_grad_(False)
 
 
-def _model_class(config: PreTrainedConfig) -> type:
+def _model_class(config: PreTrainedConfig) -> Any:
     """Return the class that loads a tower.
 
     A tower of an encoder-decoder that was saved beside a model is the encoder alone, which AutoModel does not know.
@@ -147,7 +147,7 @@ def _model_class(config: PreTrainedConfig) -> type:
     return AutoModel
 
 
-def _tower(model: PreTrainedModel, modality: str) -> PreTrainedModel:
+def _tower(model: PreTrainedModel, modality: str) -> Any:
     """Return the tower of a modality within a model; the model where it is the tower."""
     if hasattr(model, f"{modality}_model"):
         return getattr(model, f"{modality}_model")

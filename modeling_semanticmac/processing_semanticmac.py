@@ -16,10 +16,12 @@ from transformers.utils import logging
 
 from .clip_sampling import MediaClip, frame_times, pad_streams, waveform_windows, window_starts
 from .encoder_outputs import fill_up, join_inputs
+from .face_crops import CropsFaces, FaceCropper, check_face_options
 from .feature_extraction_imagebind import sound_inputs
 from .image_processing_imagebind import frame_groups, is_one_colour, picture_inputs
 from .media_decoding import Media, MediaError, check_audio_stream
 from .media_info import BLANK
+from .speaking_face import speaking_track
 from .text_encoding import encode_text, is_missing
 
 logger = logging.get_logger(__name__)
@@ -29,7 +31,7 @@ CLIP_OFFSETS = (-0.25, 0.25)  # seconds; the two frames of a window of one secon
 STREAMS = (("pixel_values", "vision_mask"), ("input_features", "audio_mask"))
 
 
-class SemanticMACProcessor(ProcessorMixin):
+class SemanticMACProcessor(CropsFaces, ProcessorMixin):
     """Processor that turns text and a media file into the inputs of SemanticMAC.
 
     Frames and sound windows are sampled at the same times: T = ceil(frames_per_second * seconds) of each, at least one.
@@ -45,6 +47,11 @@ class SemanticMACProcessor(ProcessorMixin):
         audio_window: Seconds of sound per time step.
         max_length: Longest text with its context, in tokens.
         audio_stream: Number of the sound track of media files, counted from 0; None: FFmpeg's choice.
+        vision_crop: "none" (the whole frame), "face" (the face in it; the frame where there is none) or
+            "frame_and_face" (two pictures a time step).
+        face_choice: Of several faces the "largest" of each time step, or that of the "speaking" person, whose mouth
+            moves with the sound of the clip.
+        face_detector: The detector by reference, as `face_detection.detector_reference` returns it.
         chat_template: As in every processor of transformers; unused.
 
     Raises:
@@ -62,6 +69,9 @@ class SemanticMACProcessor(ProcessorMixin):
         audio_window: float = 2.0,
         max_length: int = 128,
         audio_stream: int | None = None,
+        vision_crop: str = "none",
+        face_choice: str = "largest",
+        face_detector: dict | None = None,
         chat_template: str | None = None,
     ):
         if vision_window not in VISION_WINDOWS:
@@ -73,6 +83,7 @@ class SemanticMACProcessor(ProcessorMixin):
             if not value > 0:
                 raise ValueError(f"{name} is {value}; expected a positive number.")
         check_audio_stream(audio_stream)
+        check_face_options(image_processor, vision_crop, face_choice, face_detector)
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
         self.frames_per_second = frames_per_second
         self.num_frames = num_frames
@@ -80,6 +91,9 @@ class SemanticMACProcessor(ProcessorMixin):
         self.audio_window = audio_window
         self.max_length = max_length
         self.audio_stream = audio_stream
+        self.vision_crop = vision_crop
+        self.face_choice = face_choice
+        self.face_detector = face_detector
 
     @property
     def model_input_names(self) -> list[str]:
@@ -203,8 +217,13 @@ class SemanticMACProcessor(ProcessorMixin):
         if self.vision_window == "clip":
             times = [time + offset for time in times for offset in CLIP_OFFSETS]
             chunk *= len(CLIP_OFFSETS)
+        cropper = self.face_cropper(clip.crop, len(CLIP_OFFSETS) if self.vision_window == "clip" else 1)
+        if cropper is not None and self.face_choice == "speaking":
+            cropper.track = speaking_track(clip, times, cropper.detect)
         for frames in clip.require_picture(clip.iter_frames(times, chunk)):
-            yield self._pixel_values(frames, clip.crop)
+            yield self._pixel_values(frames, clip.crop, cropper)
+        if cropper is not None:
+            clip.count_faces(cropper.steps, cropper.without_face)
 
     def iter_audio(self, clip: MediaClip, chunk: int = 32) -> Iterator[torch.Tensor]:
         """Yield `input_features` of a clip in pieces of at most `chunk` windows.
@@ -246,7 +265,12 @@ class SemanticMACProcessor(ProcessorMixin):
         if str(getattr(frames, "dtype", "")).endswith("uint8") and all(map(is_one_colour, frame_groups(frames))):
             logger.info("The frames of a clip are of one colour throughout; its picture counts as missing.")
             return None
-        return self._pixel_values(frames, None)
+        cropper = self.face_cropper(None, len(CLIP_OFFSETS) if self.vision_window == "clip" else 1)
+        parts = [frames] if cropper is None else frame_groups(frames)  # groups: frames of any accepted form
+        pixel_values = self._pixel_values(parts[0] if len(parts) == 1 else [g[0] for g in parts], None, cropper)
+        if cropper is not None and cropper.without_face:
+            logger.info(f"no face in {cropper.without_face} of {cropper.steps} time steps; the whole frame is used.")
+        return pixel_values
 
     def _encode_waveform(self, waveform, sampling_rate: int | None) -> torch.Tensor | None:
         """Return the input_features of a sound, None if it is silent."""
@@ -260,9 +284,12 @@ class SemanticMACProcessor(ProcessorMixin):
         rate = self.feature_extractor.sampling_rate
         return sound_inputs(self.feature_extractor, windows, rate, round(self.audio_window * rate))
 
-    def _pixel_values(self, frames, side: str | None) -> torch.Tensor:
+    def _pixel_values(self, frames, side: str | None, cropper: FaceCropper | None) -> torch.Tensor:
         """Turn uint8 frames (n, 3, H, W) into (T * crops, 3, size, size), pairs into (T * crops, 3, 2, size, size)."""
-        pixel_values = picture_inputs(self.image_processor, frames, side)
+        if cropper is None:
+            pixel_values = picture_inputs(self.image_processor, frames, side)
+        else:
+            pixel_values = picture_inputs(self.image_processor, cropper(frames))
         if self.vision_window == "image":
             return pixel_values
         crops = len(pixel_values) // len(frames)

@@ -29,7 +29,16 @@ SIZES = (
     "max_frames",
     "num_crops",
 )
-SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "max_length")
+SAMPLING = (
+    "frames_per_second",
+    "num_frames",
+    "vision_window",
+    "audio_window",
+    "audio_stream",
+    "max_length",
+    "vision_crop",
+    "face_choice",
+)
 PART_FIELDS = ("role", "name", "revision", "license", "note")
 CARD_FIELDS = ("license", "base_model", "datasets", "language")
 

@@ -49,6 +49,7 @@ class Piece:
         record: At the end: the outcome of the clip; None if the store holds this content already.
         missing: At the end: modalities that could not be read; earlier pieces of them do not count.
         file: At the end without a record: bytes and modification time (ns) of the file whose content the store holds.
+        faces: At the end: time steps in which a face was looked for, and those without one.
     """
 
     position: int
@@ -57,6 +58,7 @@ class Piece:
     record: ClipRecord | None = None
     missing: tuple[str, ...] = ()
     file: tuple[int, int] | None = None
+    faces: tuple[int, int] = (0, 0)
 
 
 class ClipReader:
@@ -89,7 +91,7 @@ class ClipReader:
 
     def read(self, task: ClipTask) -> Iterator[Piece]:
         """Yield the pieces of one clip; its record, at the end, says what is wrong with it."""
-        record, missing = ClipRecord(task.id), {}
+        record, missing, faces = ClipRecord(task.id), {}, (0, 0)
         try:
             record.content_hash, record.file_size, record.file_mtime_ns = content_hash(task.media)
             if holds_embeddings(task.known, self.max_seconds) and record.content_hash == task.known.content_hash:
@@ -106,13 +108,13 @@ class ClipReader:
                         yield from self._read_modality(task.position, modality, clip)
                     except MediaError as error:
                         missing[modality] = error
-                record.note = "; ".join(clip.notes)
+                record.note, faces = "; ".join(clip.notes), clip.faces
             _judge(record, missing, self.modalities)
         except MediaError as error:
             _fail(record, error)
         except Exception as error:  # one clip must not stop the others, whatever a decoder raises
             record.status, record.reason, record.note = "failed", "cannot decode", f"{type(error).__name__}: {error}"
-        yield Piece(task.position, record=record, missing=tuple(missing))
+        yield Piece(task.position, record=record, missing=tuple(missing), faces=faces)
 
     def _read_modality(self, position: int, modality: str, clip: MediaClip) -> Iterator[Piece]:
         read = {"vision": self.processor.iter_vision, "audio": self.processor.iter_audio}[modality]

@@ -19,6 +19,7 @@ from datasets_scripts.split_list import SPLITS
 from ..clip_input import MEDIA_SUFFIXES
 from ..configuration_semanticmac import DTYPES, MEDIA_MODALITIES
 from ..encoders import load_towers
+from ..face_crops import face_options
 from ..processing_semanticmac import SemanticMACProcessor
 from .extraction import extract_embeddings
 
@@ -59,6 +60,10 @@ class ExtractionArguments:
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
     audio_stream: int | None = _option("Sound track of the files, 0 is the first (default: FFmpeg's choice).")
     num_crops: int | None = _option("1 (centre), 2 (both ends) or 3 crops a frame.")
+    vision_crop: str | None = _option("none (default), face, or frame_and_face: two tokens a time step.")
+    face_choice: str | None = _option("Of several faces the largest (default), or the speaking one.")
+    face_detector: str | None = _option("ONNX file of YuNet, or its repository (default: OpenCV's on the Hub).")
+    face_detector_revision: str | None = _option("Revision of the face detector on the Hub.")
 
     batch_size: int = _option("Frames or windows encoded at once.", 32)
     num_workers: int | None = _option("Processes that decode (default: by the number of cores).")
@@ -79,13 +84,16 @@ class ExtractionArguments:
         unknown = set(self.splits) - set(SPLITS)
         if unknown:
             raise ValueError(f"unknown split(s) {', '.join(sorted(unknown))}; expected {', '.join(SPLITS)}.")
-        given = [name for name in (*SAMPLING, "audio_layers") if getattr(self, name) is not None]
+        given = [name for name in (*SAMPLING, *FACES, "audio_layers") if getattr(self, name) is not None]
         if self.model is not None and given:
             raise ValueError(f"--{given[0]} is set by the model; leave it out, or name towers instead of --model.")
+        if any(getattr(self, name) for name in FACES) and self.vision_encoder is None:
+            raise ValueError("--vision_crop needs --vision_encoder, the tower that sees the crops.")
         if self.audio_layers is not None and self.audio_encoder is None:
             raise ValueError("--audio_layers needs --audio_encoder, the tower whose layers they are.")
 
 
+FACES = ("vision_crop", "face_choice", "face_detector", "face_detector_revision")
 SAMPLING = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "num_crops")
 
 
@@ -141,6 +149,7 @@ def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[st
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
     }
+    sampling |= face_options(*(getattr(args, name) for name in FACES))
     # A processor needs a tokenizer, although there is no text to embed here.
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
     return SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling), encoders

@@ -84,7 +84,7 @@ def extract_embeddings(
     fingerprint["dtype"] = fingerprint["dtype"] or (store.fingerprint["dtype"] if store else _usual_dtype(device))
     # By position in the dataset, not among the missing clips: what is missing changes while other processes write.
     tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, max_seconds)
-    rows, waited = {}, 0.0
+    rows, waited, faces = {}, 0.0, (0, 0)
     if tasks or store is None:
         dtype = getattr(torch, fingerprint["dtype"])
         workers = _usual_workers(state.num_processes) if num_workers is None else num_workers
@@ -93,9 +93,9 @@ def extract_embeddings(
             encoders = {modality: prepare_encoder(encoder, device, dtype) for modality, encoder in encoders.items()}
             run = ExtractionRun(processor, encoders, writer, batch_size, workers, max_seconds, dtype, termination)
             run(tasks, on_progress, show=state.is_local_main_process and bool(tasks))
-        outcomes, rows, waited = outcomes | run.outcomes, run.rows, run.waited
+        outcomes, rows, waited, faces = outcomes | run.outcomes, run.rows, run.waited, run.faces
     state.wait_for_everyone()
-    report = _gather(outcomes, rows, waited)
+    report = _gather(outcomes, rows, waited, faces)
     report.wall_seconds = time.perf_counter() - start
     if state.is_main_process:
         _tell(report, report_path(folder, dataset))
@@ -150,15 +150,18 @@ def _screen(
     return left, outcomes
 
 
-def _gather(outcomes: dict[int, Outcome], rows: dict[str, int], waited: float) -> ExtractionReport:
+def _gather(
+    outcomes: dict[int, Outcome], rows: dict[str, int], waited: float, faces: tuple[int, int]
+) -> ExtractionReport:
     """Return the report of all processes, with the clips in the order of the dataset."""
-    shares = gather_object([(outcomes, rows, waited)])
+    shares = gather_object([(outcomes, rows, waited, faces)])
     report = ExtractionReport(decode_wait_seconds=sum(share[2] for share in shares) / len(shares))
     everything = {position: outcome for share in shares for position, outcome in share[0].items()}
     for position in sorted(everything):
         report.add(everything[position])
     for share in shares:
         report.rows.update(share[1])
+        report.faces.update({"looked for": share[3][0], "not found": share[3][1]})
     return report
 
 

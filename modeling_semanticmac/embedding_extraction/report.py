@@ -44,6 +44,7 @@ class ExtractionReport:
         clips: every clip that failed, is partial or has a note: id, path, status, reason, note.
         seconds: of media that were encoded now.
         rows: frames and windows that were encoded now, by modality.
+        faces: time steps in which a face was `looked for` now, and those in which it was `not found`.
         wall_seconds: time taken.
         decode_wait_seconds: of it, what the encoders waited for decoding (mean over processes).
     """
@@ -57,6 +58,7 @@ class ExtractionReport:
     clips: list[dict] = field(default_factory=list)
     seconds: float = 0.0
     rows: Counter = field(default_factory=Counter)
+    faces: Counter = field(default_factory=Counter)
     wall_seconds: float = 0.0
     decode_wait_seconds: float = 0.0
 
@@ -92,6 +94,9 @@ class ExtractionReport:
         rows += [("  their file is not there to compare", self.unchecked)] if self.unchecked else []
         rows += [(f"failed: {reason}", count) for reason, count in sorted(self.failed.items())]
         rows += [(f"of the encoded and reused: {reason}", count) for reason, count in sorted(self.partial.items())]
+        if self.faces["looked for"]:
+            rows += [("time steps in which a face was looked for", self.faces["looked for"])]
+            rows += [("  no face found, the whole frame is used", self.faces["not found"])]
         if self.done:
             rows += [("clips a second", f"{self.done / self.wall_seconds:.2f}")]
             rows += [("seconds of media a second", f"{self.seconds / self.wall_seconds:.1f}")]

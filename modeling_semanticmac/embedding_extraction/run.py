@@ -38,6 +38,7 @@ class ExtractionRun:
     Attributes:
         outcomes: position in the dataset -> outcome of the clip.
         rows: modality -> number of frames or windows encoded.
+        faces: time steps in which a face was looked for, and those without one.
         waited: seconds that the encoders waited for decoding.
     """
 
@@ -57,6 +58,7 @@ class ExtractionRun:
         self.batch_size, self.num_workers, self.max_seconds, self.dtype = batch_size, num_workers, max_seconds, dtype
         self.outcomes: dict[int, Outcome] = {}
         self.rows = dict.fromkeys(encoders, 0)
+        self.faces = (0, 0)
         self.waited = 0.0
 
     def __call__(
@@ -90,7 +92,8 @@ class ExtractionRun:
         if "vision" not in self.encoders:
             return 1 << 20
         blank = picture_inputs(self.processor.image_processor, torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-        return 2 * blank.nbytes  # two frames with vision_window "clip"
+        pictures = 2 if self.processor.vision_crop == "frame_and_face" else 1
+        return 2 * pictures * blank.nbytes  # two frames with vision_window "clip"
 
     def _consume(self, reader: ClipReader) -> None:
         """Read pieces, collect them into batches, and write each clip when it is complete."""
@@ -104,6 +107,7 @@ class ExtractionRun:
                 clip = clips.setdefault(piece.position, Clip(piece.position))
                 if piece.modality is None:
                     clip.end, touched = piece, [clip]
+                    self.faces = (self.faces[0] + piece.faces[0], self.faces[1] + piece.faces[1])
                 else:
                     touched = packers[piece.modality].put(clip, piece.inputs)
                     self.rows[piece.modality] += len(piece.inputs)

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..encoder_outputs import IMAGEBIND_TYPES, embedding_width
+from ..face_detection import PROCEDURE
 from ..modeling_imagebind import weights_hash
 
 FINGERPRINT = "fingerprint.json"
@@ -51,6 +52,8 @@ def make_fingerprint(processor, encoders: dict[str, nn.Module | None], dtype: st
         fingerprint[modality] = None if encoder is None else _describe_encoder(encoder, front_end)
         if encoder is not None:
             fingerprint[modality]["window"] = getattr(processor, WINDOWS[modality])
+    if fingerprint["vision"] is not None and processor.vision_crop != "none":
+        fingerprint["vision"]["crop"] = _describe_crop(processor)
     if fingerprint["audio"] is not None:
         fingerprint["audio"]["audio_stream"] = processor.audio_stream
         if encoders["audio"].config.model_type not in IMAGEBIND_TYPES:
@@ -134,6 +137,19 @@ def _describe_encoder(encoder: nn.Module, front_end) -> dict:
             for name, value in front_end.to_dict().items()
             if not name.endswith(("_type", "_class", "auto_map"))
         },
+    }
+
+
+def _describe_crop(processor) -> dict:
+    """Return what decides the crops of faces; the detector is loaded, so that a missing one is noticed before decoding
+    begins.
+    """
+    processor.load_face_detector()
+    return {
+        "vision_crop": processor.vision_crop,
+        "face_choice": processor.face_choice,
+        "procedure": PROCEDURE,
+        "detector": {name: processor.face_detector.get(name) for name in ("name_or_path", "revision", "hash")},
     }
 
 

@@ -26,6 +26,7 @@ CHECKPOINT = (
     "model.safetensors.index.json",
     "processor_config.json",
     "preprocessor_config.json",
+    "face_detector.onnx",
 )
 TOKENIZER = (
     "tokenizer*",

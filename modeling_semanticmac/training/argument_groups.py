@@ -75,6 +75,10 @@ class ModelArguments:
     audio_window: float | None = _option("Length of an audio window in seconds (default 2.0).")
     audio_stream: int | None = _option("Sound track of the files, 0 is the first (default: FFmpeg's choice).")
     num_crops: int | None = _option("1 (centre) or 3 (left, centre, right) crops a frame.")
+    vision_crop: str | None = _option("none (default), face, or frame_and_face: two tokens a time step.")
+    face_choice: str | None = _option("Of several faces the largest (default), or the speaking one.")
+    face_detector: str | None = _option("ONNX file of YuNet, or its repository (default: OpenCV's on the Hub).")
+    face_detector_revision: str | None = _option("Revision of the face detector on the Hub.")
 
     def __post_init__(self):
         if self.architecture is not None:
@@ -110,7 +114,10 @@ class ModelArguments:
 
     def sampling_fields(self) -> dict:
         """Return the given sampling fields of the processor."""
-        names = ("frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream")
+        names = (
+            "frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "vision_crop",
+            "face_choice",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

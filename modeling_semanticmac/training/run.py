@@ -16,6 +16,7 @@ from ..embedding_extraction.report import ExtractionReport, usable_clips
 from ..embedding_store import EmbeddingStore
 from ..embedding_store.joined import JoinedStore
 from ..encoders import commit_of, embedding_width, encoder_reference, load_towers
+from ..face_crops import crops_per_frame, face_options
 from ..feature_files.importing import FeatureReport
 from ..files.atomic_files import write_json
 from ..processing_semanticmac import SemanticMACProcessor
@@ -141,7 +142,10 @@ class Run:
                 given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
             if modality == "audio" and args.audio_layers is not None:
                 given["audio_layers"] = (args.audio_layers, reference.get("layers") or "its own")
-        for name in ("language_model_revision", "vision_encoder_revision", "audio_encoder_revision"):
+        for name in (
+            "language_model_revision", "vision_encoder_revision", "audio_encoder_revision", "face_detector",
+            "face_detector_revision",
+        ):  # fmt: skip
             if getattr(args, name) is not None:
                 given[name] = (getattr(args, name), "its own")
         if config.feature_notes and args.max_frames is not None:  # raised to the longest sequence when it was trained
@@ -173,8 +177,11 @@ class Run:
         for modality, encoder in encoders.items():
             fields[f"{modality}_encoder"] = encoder_reference(encoder=encoder, **references[modality])
             fields[f"{modality}_width"] = embedding_width(encoder)
+        faces = face_options(args.vision_crop, args.face_choice, args.face_detector, args.face_detector_revision)
+        if faces and "vision" not in encoders:
+            raise ValueError("--vision_crop crops the frames of videos; leave it out, or name a vision encoder.")
         if "vision" in front_ends:  # the crops of a frame share its place in time
-            fields["num_crops"] = getattr(front_ends["vision"], "num_crops", 1)
+            fields["num_crops"] = crops_per_frame(front_ends["vision"], faces.get("vision_crop", "none"))
         set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
         model = classes_of(args.architecture or SEMANTICMAC).model.from_language_model(
             args.language_model,
@@ -184,7 +191,7 @@ class Run:
             **fields,
         )
         model.set_encoders(**encoders)
-        sampling = {**args.sampling_fields(), "max_length": self.data_args.max_length}
+        sampling = {**args.sampling_fields(), **faces, "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
 
     @property
