@@ -4,7 +4,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from modeling_semanticmac import FusionConfig, FusionForAffect
-from modeling_semanticmac.baselines import SYSTEMS, load_system
+from modeling_semanticmac.baselines import SYSTEMS
 from modeling_semanticmac.training.affect_trainer import AffectTrainer
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.tiny import SENTIMENT, text_config, word_corpus
@@ -25,7 +25,6 @@ TINY = {
     "tfn": {"text_hidden": 16, "audio_hidden": 8, "vision_hidden": 8, "text_output": 8, "fusion_hidden": 16},
 }
 CLIP_SYSTEMS = sorted(name for name, system in SYSTEMS.items() if system.level == "clip")
-WITH_STATE = [name for name in CLIP_SYSTEMS if load_system(name).state is not None]
 
 
 def system_model(name: str, task=SENTIMENT, **fields) -> FusionForAffect:
@@ -65,13 +64,9 @@ def batch_of(rows: list[dict[str, torch.Tensor]], padding: int = 0) -> dict[str,
     return batch
 
 
-def system_trainer(folder, name: str, dropout: bool = True, **changes) -> AffectTrainer:
+def system_trainer(folder, name: str, **changes) -> AffectTrainer:
     """Return a trainer of a system on ten clips of words, some without audio or vision: three epochs of three steps."""
     model = system_model(name)
-    if not dropout:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
     clips = word_corpus(CLIPS)
     generator = torch.Generator().manual_seed(4)
     lengths = torch.randint(0, 4, (2, CLIPS), generator=generator).tolist()
@@ -85,5 +80,5 @@ def system_trainer(folder, name: str, dropout: bool = True, **changes) -> Affect
 
 
 __all__ = [
-    "CLIP_SYSTEMS", "TINY", "WIDTHS", "WITH_STATE", "batch_of", "clip_rows", "system_model", "system_trainer",
+    "CLIP_SYSTEMS", "TINY", "WIDTHS", "batch_of", "clip_rows", "system_model", "system_trainer",
 ]  # fmt: skip
