@@ -20,6 +20,7 @@ from ..modeling_semanticmac import AffectPreTrainedModel
 from ..runs.output_folder import OutputFolder
 from ..runs.record import SEARCH, recorded_arguments, save_run_record
 from ..training.affect_trainer import AffectTrainer
+from ..training.argument_checks import SEMANTICMAC_ONLY
 from ..training.dialogue_trainer import DialogueTrainer
 from ..training.run import Run
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
@@ -91,6 +92,20 @@ def check_search(
         raise ImportError("--search_backend ray needs Ray Tune: pip install 'ray[tune]'.")
 
 
+def check_space(space: SearchSpace, model_args: ModelArguments) -> None:
+    """Refuse a space with arguments of SemanticMAC for a comparison system.
+
+    Raises:
+        ValueError: names the arguments.
+    """
+    own = sorted(space.keys() & {*ModelArguments.config_names(), *SEMANTICMAC_ONLY})
+    if own and not model_args.builds_semanticmac:
+        raise ValueError(
+            f"the search space has {', '.join(own)}, which {model_args.architecture} does not have; give "
+            "--search_space FILE with learning rates, batch sizes and others that it has."
+        )
+
+
 def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) -> str:
     """Run trials until `options.search_trials` are finished, those of earlier commands included, and report in the
     output folder.
@@ -113,6 +128,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     model_args, data_args, args = arguments
     space_file = options.search_space or SPACE
     space = load_space(space_file)
+    check_space(space, model_args)
     signature = [*recorded_arguments(*arguments), f"seed={args.seed}", f"search_space={space}"]
     signature += [f"search_sampler={options.search_sampler}", f"search_pruner={options.search_pruner}"]
     folder = Path(args.output_dir)

@@ -89,6 +89,20 @@ def test_a_system_that_reads_dialogues_predicts_every_clip(world, tmp_path):
     assert -3 <= found["score"] <= 3 and found["modalities"] == ["text"]
 
 
+def test_settings_of_a_system_are_searched(world, tmp_path):
+    """The score of a trial is that of a run of the recipe that the search writes."""
+    (tmp_path / "space.yaml").write_text("learning_rate: {low: 1e-3, high: 1e-2, log: true}\n")
+    data = [*world["common"], *world["models"][:2], "--modalities", "text", "--task", "sentiment"]
+    command = [*data, *SYSTEM, "--num_train_epochs", "1", "--do_search", "--search_trials", "1"]
+    train.main([*command, "--search_space", str(tmp_path / "space.yaml"), "--output_dir", str(tmp_path / "search")])
+    best = record(tmp_path / "search", "search.json")["best"]
+    own = ["--data_dir", str(world["folder"] / "corpus"), "--output_dir", str(tmp_path / "run")]
+    train.main([str(tmp_path / "search/best.yaml"), *own, "--do_train", "--do_eval"])
+    assert record(tmp_path / "run", "all_results.json")["eval_loss"] == pytest.approx(best["score"], abs=1e-6)
+    with pytest.raises(ValueError, match="the search space has dropout, .*hidden_size.*which lf_dnn does not have"):
+        train.main([*command, "--output_dir", str(tmp_path / "other")])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
