@@ -198,11 +198,11 @@ class TrialTrainer(AffectTrainer):
             {name: trial[name] for name in self.space} if isinstance(trial, dict) else suggest_values(self.space, trial)
         )
         arguments = [f"--{name}={value}" for name, value in values.items()]
-        model_args, _, training_args = parse_arguments([*self.argv, *arguments])
+        model_args, data_args, training_args = parse_arguments([*self.argv, *arguments])
         # All at once, unlike the library: what one argument implies for another must not outlast the trial.
         vars(self.args).update(vars(training_args) | {name: getattr(self.args, name) for name in KEPT})
         set_seed(self.args.seed)
-        model = self.new_model(**Run.new_model_fields(model_args))
+        model = self.new_model(**Run.new_model_fields(model_args, data_args.modalities))
         set_seed(self.args.seed)  # the random state that the library leaves before the first step of a plain run
         return model
 

@@ -10,7 +10,8 @@ from datasets_scripts import task_specification
 
 from ..baselines.configuration_fusion import GENERAL_OPTIONS
 from ..baselines.model_classes import SEMANTICMAC, architecture_of, classes_of, saved_classes
-from ..configuration_semanticmac import MEDIA_MODALITIES
+from ..baselines.registry import find_system
+from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
 from ..embedding_store import EmbeddingStore
@@ -169,7 +170,7 @@ class Run:
         needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
         references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
-        fields = self.new_model_fields(args)
+        fields = self.new_model_fields(args, self.data_args.modalities)
         if self.features is not None:
             fields |= self.features.config_fields(args.max_frames)
             if not args.builds_semanticmac:
@@ -200,12 +201,28 @@ class Run:
         return () if self.features is None else self.features.modalities
 
     @staticmethod
-    def new_model_fields(model_args) -> dict:
-        """Return the fields of the configuration of a new model that its arguments state."""
+    def new_model_fields(model_args, modalities: Sequence[str] = MODALITIES) -> dict:
+        """Return the fields of the configuration of a new model that its arguments state.
+
+        Args:
+            model_args: the arguments.
+            modalities: that the run uses; a system that reads dialogues concatenates these.
+
+        Raises:
+            ValueError: such a system is to read a modality that the run does not use.
+        """
         if model_args.builds_semanticmac:
             return model_args.config_fields()
         general = {name: value for name, value in model_args.system_options.items() if name in GENERAL_OPTIONS}
         options = {name: value for name, value in model_args.system_options.items() if name not in GENERAL_OPTIONS}
+        if find_system(model_args.architecture).level == "dialogue":
+            options.setdefault("modalities", [name for name in MODALITIES if name in modalities])
+            unused = [name for name in options["modalities"] if name not in modalities]
+            if unused:
+                raise ValueError(
+                    f"{model_args.architecture} is to read {', '.join(unused)}, but --modalities is "
+                    f"{' '.join(modalities)}. Add it there, or leave it out of --architecture_options."
+                )
         return {"architecture": model_args.architecture, "options": options, **general}
 
     def _limit_length(self) -> None:
