@@ -416,11 +416,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         streams = [absent if stream is None else stream for stream in streams]
         tokens, masks = [stream[0] for stream in streams], [stream[1] for stream in streams]
         modality_mask = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, 3)
-        if not torch.compiler.is_compiling() and not modality_mask.any(dim=1).all():
-            rows = (~modality_mask.any(dim=1)).nonzero().flatten().tolist()
-            raise ValueError(
-                f"Sample(s) {rows} of the batch have no modality: {', '.join(MODALITIES)} are all masked out or absent."
-            )
+        refuse_empty(modality_mask)
         # The mean token is the summary of a text, whose fine-tuned language model needs no scaling.
         summaries = [stream[2] if len(stream) > 2 else masked_mean(stream[0], stream[1]) for stream in streams]
         multimodal, specific, shared = self.interaction(tokens, masks, summaries)
@@ -429,6 +425,27 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
             getattr(read, "hidden_states", None), getattr(read, "attentions", None),
         )  # fmt: skip
         return output if return_dict is not False else output.to_tuple()
+
+
+def refuse_empty(modality_mask: torch.Tensor) -> None:
+    """Refuse samples without any modality.
+
+    In training on a GPU the check does not wait for the device: it then fails as an assertion of the device.
+
+    Args:
+        modality_mask: (B, 3), bool.
+
+    Raises:
+        ValueError: names the samples.
+    """
+    if torch.compiler.is_compiling():
+        return
+    reason = f"of the batch have no modality: {', '.join(MODALITIES)} are all masked out or absent."
+    present = modality_mask.any(dim=1)
+    if present.device.type in ("cuda", "meta") and torch.is_grad_enabled():
+        torch._assert_async(present.all(), f"Samples {reason}")
+    elif not present.all():
+        raise ValueError(f"Sample(s) {(~present).nonzero().flatten().tolist()} {reason}")
 
 
 def refuse_unknown(arguments: dict) -> None:

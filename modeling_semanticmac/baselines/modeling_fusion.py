@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 
 from ..affect_heads import check_labels, on_task_scale, task_loss
 from ..configuration_semanticmac import MODALITIES
-from ..modeling_semanticmac import AffectPreTrainedModel, refuse_unknown
+from ..modeling_semanticmac import AffectPreTrainedModel, refuse_empty, refuse_unknown
 from ..task_specification import TaskSpecification
 from .configuration_fusion import FusionConfig
 from .dialogue_data import DialogueStreams
@@ -404,11 +404,7 @@ class FusionForAffect(AffectPreTrainedModel):
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
             input_features, pixel_values, inputs_embeds,
         )  # fmt: skip
-        if not torch.compiler.is_compiling() and not streams.modality_mask.any(dim=1).all():
-            rows = (~streams.modality_mask.any(dim=1)).nonzero().flatten().tolist()
-            raise ValueError(
-                f"Sample(s) {rows} of the batch have no modality: {', '.join(MODALITIES)} are all masked out or absent."
-            )
+        refuse_empty(streams.modality_mask)
         if labels is not None:
             check_labels(labels, task, batch_size=len(streams.modality_mask))
             if self.training:

@@ -217,13 +217,23 @@ class AffectTrainer(ClipOrderTrainer):
         each = task_loss(output.logits, labels, self.task, self.args.regression_loss, self.class_weight)  # (B,)
         parts = {"M": weighted_sum(each, weight), **(output.losses or {})}
         if self.training_state is not None:
-            observed = Observed.of(output).map(self.accelerator.gather).map(lambda rows: rows[counts])
-            known = learnt_labels(self.accelerator.gather(labels), self.task)
-            self._observation = everyone[counts], known[counts], observed
+            alone = self.args.world_size == 1  # then every row counts, and choosing rows would wait for the device
+
+            def counted(rows: torch.Tensor) -> torch.Tensor:
+                return rows if alone else self.accelerator.gather(rows)[counts]
+
+            index = everyone if alone else everyone[counts]
+            self._observation = index, learnt_labels(counted(labels), self.task), Observed.of(output).map(counted)
         return Loss(torch.stack(list(parts.values())).sum(), parts, output)
 
-    def count_clips(self, clip_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def count_clips(
+        self, clip_index: torch.Tensor, everyone: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the rows of all processes, which of them count, and the weights of this process's samples.
+
+        Args:
+            clip_index: rows of the training set (B,).
+            everyone: those of all processes (G,), where they are gathered already.
 
         Returns:
             Rows of the training set (G,) in order of the processes; bool (G,), False for samples that only fill up the
@@ -232,7 +242,8 @@ class AffectTrainer(ClipOrderTrainer):
         """
         if self.args.world_size == 1:
             return clip_index, torch.ones_like(clip_index, dtype=torch.bool), None
-        everyone, size = self.accelerator.gather(clip_index.contiguous()), len(clip_index)
+        everyone = self.accelerator.gather(clip_index.contiguous()) if everyone is None else everyone
+        size = len(clip_index)
         own = slice(self.args.process_index * size, (self.args.process_index + 1) * size)
         counts = self.seen_clips.first_time(everyone, int(self.state.epoch or 0))
         return everyone, counts, counts[own] * self.args.world_size / counts.sum().clamp(min=1)

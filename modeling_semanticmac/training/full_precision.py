@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -28,7 +29,8 @@ def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments,
         try:
             for backend in BACKENDS:
                 backend.fp32_precision = "ieee"
-            with torch.autocast(device, enabled=False):
+            has_autocast = torch.amp.is_autocast_available(device)
+            with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
                 return function(*args, **kwargs)
         finally:
             for backend, precision in zip(BACKENDS, before):

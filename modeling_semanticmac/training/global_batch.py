@@ -1,5 +1,6 @@
 """The batch of all processes, which the loss between samples and the pseudo labels need."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,25 @@ def field(value: torch.Tensor | None) -> torch.Tensor:
             "the output of the model lacks a field that training needs; use SemanticMACForAffect with return_dict=True."
         )
     return value
+
+
+def gather_packed(
+    tensors: Sequence[torch.Tensor], gather: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Return tensors of any types gathered from all processes, in one exchange.
+
+    Args:
+        tensors: (B, ...) each.
+        gather: returns (G, n) from (B, n) bytes.
+
+    Returns:
+        (G, ...) each, the same bits.
+    """
+    rows = [tensor.reshape(len(tensor), -1).contiguous().view(torch.uint8) for tensor in tensors]
+    gathered = gather(torch.cat(rows, dim=1)).split([part.shape[1] for part in rows], dim=1)
+    return tuple(
+        part.contiguous().view(tensor.dtype).view(-1, *tensor.shape[1:]) for part, tensor in zip(gathered, tensors)
+    )
 
 
 @dataclass
@@ -101,4 +121,4 @@ class SeenClips:
         self.epoch = int(state["seen_epoch"])
 
 
-__all__ = ["GlobalBatch", "SeenClips", "field"]
+__all__ = ["GlobalBatch", "SeenClips", "field", "gather_packed"]

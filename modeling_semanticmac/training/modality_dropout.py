@@ -34,7 +34,6 @@ def kept_modalities(present: torch.Tensor, probability: float) -> torch.Tensor:
     of a clip is thus dropped with probability p - p^k / k. The draws come from torch's default generator on the CPU on
     every device: its state is part of every training checkpoint.
 
-
     Args:
         present: which modalities the clips have, (B, modalities), bool.
         probability: p in [0, 1).
@@ -43,11 +42,10 @@ def kept_modalities(present: torch.Tensor, probability: float) -> torch.Tensor:
         (B, modalities), bool; without meaning for modalities that a clip lacks.
     """
     draws = torch.rand(present.shape).to(present.device).masked_fill(~present, -1.0)
-    dropped = draws < probability
-    gone = dropped.all(dim=1).nonzero().flatten()
+    kept = draws >= probability
     # Where all fall below p, each is the largest with the same probability.
-    dropped[gone, draws[gone].argmax(dim=1)] = False
-    return ~dropped
+    largest = draws.argmax(dim=1, keepdim=True) == torch.arange(draws.shape[1], device=draws.device)
+    return kept | largest & ~kept.any(dim=1, keepdim=True)
 
 
 __all__ = ["drop_modalities", "kept_modalities"]

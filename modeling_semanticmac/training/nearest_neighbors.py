@@ -21,7 +21,11 @@ NO_FLOAT64 = ("mps",)  # devices without double precision
 
 @full_precision
 def nearest_neighbors(
-    features: torch.Tensor, num_neighbors: int, memory_bytes: int = 128 * 2**20, rows: torch.Tensor | None = None
+    features: torch.Tensor,
+    num_neighbors: int,
+    memory_bytes: int = 128 * 2**20,
+    rows: torch.Tensor | None = None,
+    among: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the K nearest other rows of each row by Euclidean distance, nearest first, ties to the lower index.
 
@@ -32,10 +36,11 @@ def nearest_neighbors(
         num_neighbors: K; with n <= K rows the other n - 1 are returned.
         memory_bytes: approximate memory of the search beside its result and one float32 copy of the features.
         rows: the rows to search for, ascending (m,); None for all.
+        among: only the first so many rows can be neighbours; None: all n.
 
     Returns:
         Euclidean distances (m, k), float64 (float32 on a device without it), and row indices (m, k),
-        k = min(K, n - 1).
+        k = min(K, n - 1), or min(K, among - 1).
 
     Raises:
         ValueError: features that are not finite, or K < 1.
@@ -43,15 +48,21 @@ def nearest_neighbors(
     if num_neighbors < 1:
         raise ValueError(f"num_neighbors is {num_neighbors}; expected at least 1.")
     device = features.device
+    if among is not None and among < len(features) and rows is None:
+        rows = torch.arange(len(features), device=device)
     if device.type in NO_FLOAT64:
-        found = _search(features.cpu(), num_neighbors, memory_bytes, None if rows is None else rows.cpu())
+        found = _search(features.cpu(), num_neighbors, memory_bytes, None if rows is None else rows.cpu(), among)
         return found[0].sqrt().float().to(device), found[1].to(device)
-    squared, indices = _search(features, num_neighbors, memory_bytes, rows)
+    squared, indices = _search(features, num_neighbors, memory_bytes, rows, among)
     return squared.sqrt(), indices
 
 
 def _search(
-    features: torch.Tensor, num_neighbors: int, memory_bytes: int, rows: torch.Tensor | None
+    features: torch.Tensor,
+    num_neighbors: int,
+    memory_bytes: int,
+    rows: torch.Tensor | None,
+    among: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return squared distances (m, k), float64, and indices (m, k).
 
@@ -61,21 +72,21 @@ def _search(
     mean = _mean(features, memory_bytes)
     if not torch.isfinite(mean).all():
         raise ValueError("the features hold NaN or infinity: the model has diverged; nearest neighbours do not exist.")
-    count = len(features)
+    count = len(features) if among is None else among
     kept = min(num_neighbors, max(count - 1, 0))
     searched = torch.arange(count, device=features.device) if rows is None else rows
-    if kept == 0:
-        empty = features.new_zeros(len(searched), 0, dtype=torch.float64)
+    if kept == 0 or len(searched) == 0:
+        empty = features.new_zeros(len(searched), kept, dtype=torch.float64)
         return empty, empty.long()
     wanted = min(kept + SPARE, count - 1)
-    bound, candidates = NeighborCandidates(features, mean, torch.float32, memory_bytes).search(wanted, rows)
+    bound, candidates = NeighborCandidates(features, mean, torch.float32, memory_bytes, among).search(wanted, rows)
     squared, indices = _exact(features, searched, candidates, kept, memory_bytes)
     if wanted == count - 1:
         return squared, indices
     unsure = _unsure(bound, squared)
     if not len(unsure):
         return squared, indices
-    products = NeighborCandidates(features, mean, torch.float64, memory_bytes)
+    products = NeighborCandidates(features, mean, torch.float64, memory_bytes, among)
     if not torch.isfinite(products.largest):
         raise ValueError("the features are too large: their squared distances exceed the range of float64.")
     if rows is None and 2 * len(unsure) > count:

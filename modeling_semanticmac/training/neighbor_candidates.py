@@ -25,11 +25,15 @@ class NeighborCandidates:
         dtype: precision of the products, float32 or float64.
         memory_bytes: approximate memory of the blocks. In float32 a copy of the features comes on top of it; in
             float64 rows are converted block by block.
+        among: only the first so many rows can be neighbours; None: all.
     """
 
-    def __init__(self, features: torch.Tensor, mean: torch.Tensor, dtype: torch.dtype, memory_bytes: int):
+    def __init__(
+        self, features: torch.Tensor, mean: torch.Tensor, dtype: torch.dtype, memory_bytes: int,
+        among: int | None = None,
+    ):  # fmt: skip
         self.features, self.mean, self.dtype = features, mean, dtype
-        self.count = len(features)
+        self.count = len(features) if among is None else among
         # A block of distances and, for few of its entries, values and places of both sides.
         size = int((memory_bytes / (3 * dtype.itemsize)) ** 0.5) // GROUP * GROUP
         whole = -(-self.count // GROUP) * GROUP
@@ -47,7 +51,7 @@ class NeighborCandidates:
         """Return [b, 1, |b|^2] of a block of rows; rows that only fill up the last block lie at infinity."""
         if self._extended is not None:
             return self._extended[rows]
-        extended = self._extend(self.features[rows])
+        extended = self._extend(self.features[rows.start : min(rows.stop, self.count)])
         missing = rows.stop - rows.start - len(extended)
         if missing:
             filling = extended.new_zeros(missing, extended.shape[1])
@@ -68,9 +72,9 @@ class NeighborCandidates:
         """Return the candidates of rows.
 
         Args:
-            wanted: number of candidates, at most n - 1.
-            queries: rows to search for, ascending (m,); None for all. For all, a block serves its rows and its columns,
-                so that half of the products are computed.
+            wanted: number of candidates, at most n - 1, or `among` - 1.
+            queries: rows to search for, ascending (m,); None for all, where all can be neighbours. For all, a block
+                serves its rows and its columns, so that half of the products are computed.
 
         Returns:
             A bound (m,), float64: no row that is not among the candidates is nearer, by its true squared distance; and

@@ -33,6 +33,8 @@ def search_ties(
         Squared distances (m, k), float64, nearest first, ties in order of index, and indices (m, k).
     """
     features = products.features
+    if products.count < len(features):  # searched among some rows only
+        return _search_pairs(products, rows, limit, kept, memory_bytes)
     unique, group = torch.unique(features, dim=0, return_inverse=True)
     if len(unique) < len(features):
         return _search_groups(features, group, rows, kept, memory_bytes, search)

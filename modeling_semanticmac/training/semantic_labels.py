@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..baselines.training_state import Observed
 from ..configuration_semanticmac import MODALITIES, SUBTASK_NAMES, SUBTASKS, TaskSpecification
-from .nearest_neighbors import nearest_neighbors
+from .shared_neighbors import shared_nearest_neighbors
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class LabelMovement(NamedTuple):
 
 
 def label_movement(
-    features: torch.Tensor, labels: torch.Tensor, num_neighbors: int, memory_bytes: int
+    features: torch.Tensor, labels: torch.Tensor, num_neighbors: int, memory_bytes: int, among: int | None = None
 ) -> LabelMovement:
     """Compute how far each clip's label moves toward the ground truth of its neighbours in feature space, eq.
     (13)-(14).
@@ -60,11 +60,12 @@ def label_movement(
         labels: ground truth (n, C).
         num_neighbors: K.
         memory_bytes: bound of the neighbour search.
+        among: only the first so many clips can be neighbours; None: all.
 
     Returns:
         Movement and mean weight, both zero where there is no other clip, and the neighbours with their distances.
     """
-    distances, neighbors = nearest_neighbors(features, num_neighbors, memory_bytes)
+    distances, neighbors = shared_nearest_neighbors(features, num_neighbors, memory_bytes, among)
     kept = neighbors.shape[1]
     weights = torch.exp(-distances.square() / features.shape[1]).to(labels.dtype)  # (n, k)
     # sum_j w_ij (y_j - y_i), without forming (n, k, C) at once
@@ -99,6 +100,8 @@ class SemanticLabels:
         start_epoch: n_0, the last epoch with the ground truth.
         momentum: False leaves out the history: y_M + Delta y_s.
         memory_bytes: bound of the neighbour search.
+        label_pool: number of clips, drawn by the seed, among which neighbours are sought; 0: all.
+        seed: of the run.
         device: device of the state.
     """
 
@@ -111,6 +114,8 @@ class SemanticLabels:
         start_epoch: int = 2,
         momentum: bool = True,
         memory_bytes: int = 128 * 2**20,
+        label_pool: int = 0,
+        seed: int = 0,
         device: torch.device | str = "cpu",
     ):
         if num_neighbors < 1 or start_epoch < 1:
@@ -122,9 +127,16 @@ class SemanticLabels:
         self.ground_truth = label_vectors(labels, task).to(device)  # (N, C)
         count = len(self.ground_truth)
         self.labels = self.ground_truth.expand(len(SUBTASKS), -1, -1).clone()  # (4, N, C)
-        self.features = torch.zeros(len(SUBTASKS), count, width, device=device)  # (4, N, d)
-        self.present = torch.zeros(len(SUBTASKS), count, dtype=torch.bool, device=device)  # (4, N)
+        # One row more than there are clips takes what is not to be kept: choosing rows would wait for the device.
+        self._bank = torch.zeros(len(SUBTASKS), count + 1, width, device=device)
+        self._written = torch.zeros(len(SUBTASKS), count + 1, dtype=torch.bool, device=device)
+        self.features = self._bank[:, :count]  # (4, N, d)
+        self.present = self._written[:, :count]  # (4, N)
         shape = (len(SUBTASKS), count, num_neighbors)
+        self._pool: torch.Tensor | None = None  # bool (N,)
+        if 0 < label_pool < count:
+            drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:label_pool]
+            self._pool = torch.zeros(count, dtype=torch.bool).index_fill_(0, drawn, True).to(device)
         self.neighbors = torch.full(shape, -1, dtype=torch.int32, device=device)
         self.distances = torch.full(shape, float("inf"), device=device)
         self.epoch = 1
@@ -133,18 +145,19 @@ class SemanticLabels:
         """Write the representations of a batch into the bank.
 
         Args:
-            clip_index: rows of the training set (B,).
+            clip_index: rows of the training set (B,), -1 for what does not count.
             labels: not used; the ground truth is known.
             output: `embeds`, sub-task -> pooled representation (B, d), as `subtask_embeds` returns; `modality_mask`,
                 bool (B, 3).
         """
         embeds, modality_mask = output.embeds or {}, output.modality_mask
-        for position, subtask in enumerate(SUBTASKS):
-            needed = SUBTASK_MODALITY.get(subtask)
-            has = modality_mask.any(dim=1) if needed is None else modality_mask[:, needed]
-            rows = clip_index[has]
-            self.features[position, rows] = embeds[subtask].detach()[has].to(self.features.dtype)
-            self.present[position, rows] = True
+        needed = [SUBTASK_MODALITY.get(subtask) for subtask in SUBTASKS]
+        has = torch.stack([modality_mask.any(dim=1) if one is None else modality_mask[:, one] for one in needed])
+        rows = torch.where(has & (clip_index >= 0), clip_index, len(self.ground_truth))  # (4, B)
+        subtask = torch.arange(len(SUBTASKS), device=rows.device)[:, None]
+        found = torch.stack([embeds[name].detach() for name in SUBTASKS])  # (4, B, d)
+        self._bank[subtask, rows] = found.to(self._bank.dtype)
+        self._written[subtask, rows] = True
 
     def begin_epoch(self, epoch: int) -> dict[str, float]:
         """Make the labels of an epoch; a second call for the same epoch does nothing.
@@ -167,8 +180,12 @@ class SemanticLabels:
             rows = self.present[position].nonzero().flatten()
             if len(rows) == 0:
                 continue
+            among = None
+            if self._pool is not None:
+                pooled = self._pool[rows]
+                rows, among = torch.cat([rows[pooled], rows[~pooled]]), int(pooled.sum())
             truth = self.ground_truth[rows]
-            found = label_movement(self.features[position, rows], truth, self.num_neighbors, self.memory_bytes)
+            found = label_movement(self.features[position, rows], truth, self.num_neighbors, self.memory_bytes, among)
             kept = found.neighbors.shape[1]
             self.neighbors[position, rows, :kept] = rows[found.neighbors].to(torch.int32)
             self.distances[position, rows, :kept] = found.distances.to(self.distances.dtype)

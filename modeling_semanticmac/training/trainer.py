@@ -7,7 +7,7 @@ from ..baselines.training_state import Observed
 from ..configuration_semanticmac import SUBTASKS
 from .affect_trainer import AffectTrainer, Loss
 from .gather_with_gradient import gather_rows
-from .global_batch import GlobalBatch, field
+from .global_batch import GlobalBatch, field, gather_packed
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
 from .objectives import contrastive_losses, subtask_losses
@@ -57,7 +57,7 @@ class SemanticMACTrainer(AffectTrainer):
         return SemanticLabels(
             labels, self.task, self.model.config.hidden_size, num_neighbors=args.num_neighbors,
             start_epoch=args.label_start_epoch, momentum=args.label_momentum,
-            memory_bytes=args.label_memory * 2**20, device=args.device,
+            memory_bytes=args.label_memory * 2**20, label_pool=args.label_pool, seed=args.seed, device=args.device,
         )  # fmt: skip
 
     def _inner_training_loop(self, *args, **kwargs):
@@ -109,20 +109,23 @@ class SemanticMACTrainer(AffectTrainer):
     ) -> GlobalBatch:
         """Gather the batch of all processes for the contrastive term, and keep all of its rows for the bank."""
         embeds = {name: value.detach() for name, value in subtask_embeds(output).items() if name != "M"}
-        local = (clip_index, labels, field(output.modality_mask), torch.stack(list(embeds.values()), dim=1))
+        local: tuple[torch.Tensor, ...] = (
+            clip_index, labels, field(output.modality_mask), torch.stack(list(embeds.values()), dim=1),
+        )  # fmt: skip
         if self.args.world_size == 1:
             gathered = GlobalBatch.of_one_process(output, labels)
         else:
             everyone = gather_rows(field(output.multimodal_embeds))  # (G, d), with gradient
-            local = tuple(self.accelerator.gather(tensor.contiguous()) for tensor in local)
+            local = gather_packed(local, self.accelerator.gather)
             own = slice(self.args.process_index * len(labels), (self.args.process_index + 1) * len(labels))
             is_self = torch.zeros(len(labels), len(everyone), dtype=torch.bool, device=labels.device)
             is_self[:, own].fill_diagonal_(True)
-            _, counts, weight = self.count_clips(clip_index)
+            _, counts, weight = self.count_clips(clip_index, local[0])
             gathered = GlobalBatch(everyone, local[1], is_self, counts, weight)
         if self.label_state is not None:
+            index, known, mask, stacked = local
             # Clips that only fill up the batch keep the row of their own step.
-            index, known, mask, stacked = (part[gathered.counts] for part in local)
+            index = torch.where(gathered.counts, index, -1)
             embeds = dict(zip(embeds, stacked.unbind(dim=1)))
             self._observation = index, known, Observed(embeds=embeds, modality_mask=mask)
         return gathered

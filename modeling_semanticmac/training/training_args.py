@@ -45,6 +45,10 @@ class SemanticMACTrainingArguments(TrainingArguments):
     label_start_epoch: int = field(default=2, metadata={"help": "Last epoch n_0 trained on the ground truth alone."})
     label_momentum: bool = field(default=True, metadata={"help": "Mix new pseudo labels with their history."})
     label_memory: int = field(default=128, metadata={"help": "Bound of the neighbour search in MiB."})
+    label_pool: int = field(
+        default=0,
+        metadata={"help": "Clips, drawn by the seed, among which neighbours are sought; for very large sets. 0: all."},
+    )
     intra_weight: float = field(default=0.1, metadata={"help": "Weight alpha of the contrastive loss within samples."})
     inter_weight: float = field(default=0.1, metadata={"help": "Weight beta of the contrastive loss between samples."})
     intra_temperature: float = field(default=0.5, metadata={"help": "Temperature tau_1 within samples."})
@@ -132,7 +136,7 @@ class SemanticMACTrainingArguments(TrainingArguments):
         for name in ("intra_temperature", "inter_temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0.")
-        for name in ("intra_weight", "inter_weight", "sentiment_threshold"):
+        for name in ("intra_weight", "inter_weight", "sentiment_threshold", "label_pool"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         self.rate_factors()  # refuses wrong ones

@@ -50,6 +50,12 @@ import torch
 from accelerate import PartialState
 torch.set_num_threads(1)
 from tests.helpers.trainers import evaluated, new_trainer
+from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
+from modeling_semanticmac.training.shared_neighbors import shared_nearest_neighbors
+for count, among in ((1, None), (2, None), (9, None), (60, None), (60, 20)):
+    features = torch.randn(count, 5, generator=torch.Generator().manual_seed(count))
+    pairs = zip(shared_nearest_neighbors(features, 4, 2**20, among), nearest_neighbors(features, 4, among=among))
+    assert all(shared.equal(alone) for shared, alone in pairs), (count, among)
 found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
 if torch.distributed.get_rank() == 0:
     json.dump(found, open(sys.argv[1] + "/found.json", "w"))
@@ -126,9 +132,9 @@ def test_an_uneven_last_batch_counts_each_clip_once(tmp_path):
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_metrics_are_the_same_to_the_last_digit(tmp_path):
+def test_metrics_and_neighbours_are_the_same_to_the_last_digit(tmp_path):
     """10 clips in batches of 4, the last of two, and of 3, the last of one: of a model, one process computes what two
-    compute, without tolerance.
+    compute, without tolerance. Of the search for neighbours every process does a half.
     """
     launch(tmp_path / "two", EVALUATION, 2, 0)
     found = json.loads((tmp_path / "two/found.json").read_text())

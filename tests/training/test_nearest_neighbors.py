@@ -87,6 +87,19 @@ def test_hard_features(name, memory):
         assert found.equal(value[some])
 
 
+@pytest.mark.parametrize("name", ["spread", "clustered", "a heap of equal rows", "above the range of squares"])
+def test_neighbours_among_the_first_rows(name):
+    """Those of the definition with all other columns at infinity."""
+    features, first = HARD[name], 150
+    squared = (features.double()[:, None] - features.double()[None, :first]).square().sum(-1)
+    squared[torch.arange(first), torch.arange(first)] = float("inf")
+    expected = squared.sort(dim=1, stable=True)
+    distances, indices = nearest_neighbors(features, 10, 2**16, among=first)
+    assert indices.equal(expected.indices[:, :10]) and distances.equal(expected.values[:, :10].sqrt())
+    assert nearest_neighbors(features, 10, among=1)[1].shape == (len(features), 0)
+    assert nearest_neighbors(features, 10, rows=torch.arange(0))[1].shape == (0, 10)
+
+
 @pytest.mark.parametrize(("name", "most"), [("clustered", 2.1), ("clusters as wide as their rounding", 8)])
 def test_clustered_features_cost_little_more(name, most):
     """Differences are computed for a few candidates of each row, never for all pairs, and pieces stay small."""

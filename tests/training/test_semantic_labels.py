@@ -68,6 +68,28 @@ def test_long_label_generation_is_logged(monkeypatch, caplog):
     assert caplog.messages == ["The pseudo labels of epoch 2 took 0 s for 2 clips."]
 
 
+def test_neighbours_among_a_pool_drawn_by_the_seed():
+    """Of 30 clips 8 can be neighbours: labels as by definition from the distances to these alone."""
+    generator = torch.Generator().manual_seed(0)
+    labels, features = torch.randn(30, generator=generator), torch.randn(30, 4, generator=generator)
+    options = {"num_neighbors": 3, "start_epoch": 1, "momentum": False}
+    states = [filled(labels, SENTIMENT, features, label_pool=8, seed=seed, **options) for seed in (5, 5, 6)]
+    everyone = [filled(labels, SENTIMENT, features, label_pool=size, **options) for size in (0, 30)]
+    for state in (*states, *everyone):
+        state.begin_epoch(2)
+    pool = states[0].neighbors[0].unique().tolist()
+    squared = (features.double()[:, None] - features.double()[None]).square().sum(-1)
+    squared[:, [row for row in range(30) if row not in pool]] = float("inf")
+    squared.fill_diagonal_(float("inf"))
+    nearest = squared.sort(dim=1, stable=True)
+    assert len(pool) <= 8 and states[0].neighbors[0].tolist() == nearest.indices[:, :3].tolist()
+    weight = torch.exp(-nearest.values[:, :3] / 4).float()
+    expected = labels + (weight * (labels[nearest.indices[:, :3]] - labels[:, None])).sum(1) / 3
+    torch.testing.assert_close(states[0].labels[1, :, 0], expected)
+    assert states[1].labels.equal(states[0].labels) and not states[2].labels.equal(states[0].labels)
+    assert everyone[0].labels.equal(everyone[1].labels)
+
+
 def test_classes_by_hand_over_three_epochs():
     """Four clips at 0, 1, 9, 10 steps, classes a, b, c, c; K = 1: clips 0 and 1 move half way to each other, 2 and 3
     stay.
