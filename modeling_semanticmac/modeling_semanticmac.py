@@ -41,6 +41,7 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
     """
 
     config: AffectConfig
+    config_class: Any
     main_input_name = "input_ids"
     input_modalities = ["text", "audio", "video"]
     supports_gradient_checkpointing = True

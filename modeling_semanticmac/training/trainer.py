@@ -45,8 +45,8 @@ class SemanticMACTrainer(AffectTrainer):
     def _reset_training_state(self) -> None:
         self.label_history: LabelHistoryWriter | None = None
         super()._reset_training_state()
-        if self.label_state is not None and self.is_world_process_zero():
-            clips = self.train_dataset
+        clips = self.train_dataset
+        if clips is not None and self.label_state is not None and self.is_world_process_zero():
             self.label_history = LabelHistoryWriter(str(self.args.output_dir), clips["id"], self.label_state)
 
     def make_state(self, labels: torch.Tensor) -> SemanticLabels | None:
