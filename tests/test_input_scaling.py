@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.linear_model import LinearRegression
 
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect, SemanticMACModel
 from modeling_semanticmac.input_scaling import ColumnMoments, InputScaling, StreamSummary, time_summary
+from modeling_semanticmac.training.run_arguments import parse_arguments
 from modeling_semanticmac.training.scaling_statistics import fit_input_scaling
+from tests.helpers.project import PROJECT
 from tests.helpers.tiny import random_batch, tiny_config
 from tests.helpers.trainers import new_trainer
 
@@ -156,6 +159,19 @@ def test_linear_start_is_left_by_the_first_steps(tmp_path):
     assert all(not before[name].any() and after[name].any() for name in zero)
     stack = "semanticmac.interaction.specific.layers.0.feed_forward.expand.weight"
     assert not after[stack].equal(before[stack])
+
+
+def test_the_command_line_turns_scaling_and_start():
+    words = ["--corpus", "mosi", "--data_dir", "x", "--output_dir", "y", "--language_model", "z", "--use_cpu"]
+    words += ["--input_scaling", "none", "--linear_start", "false"]
+    assert parse_arguments(words)[0].config_fields() == {"input_scaling": "none", "linear_start": False}
+
+
+def test_the_paper_s_recipes_do_without_the_linear_start():
+    """It is not in the paper; their other fields are checked with the recipes."""
+    folder = PROJECT / "modeling_semanticmac/training/recipes"
+    found = {path.stem: yaml.safe_load(path.read_text()).get("linear_start") for path in folder.glob("*.yaml")}
+    assert found["mosei_sentiment_bert"] is False and found["ravdess_emotion_minilm"] is None
 
 
 def test_summary_dropout_is_for_training_only():

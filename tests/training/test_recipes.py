@@ -43,7 +43,7 @@ TABLE_II = {
 NAMES = {BERT: "bert", CHINESE: "bert", XLNET: "xlnet", ROBERTA: "roberta", SBERT: "sbert"}
 PAPER = {f"{column}_{NAMES[model]}": (column, model) for column, row in TABLE_II.items() for model in row[0]}
 ACTED = {"ravdess_emotion_minilm", "crema_d_emotion_minilm"}
-OTHERS = ACTED | {"synthetic_sentiment", "meld_emotion_text", "mustard_sarcasm_text"}
+OTHERS = ACTED | {"synthetic_sentiment", "meld_emotion_text", "mosi_sentiment_text", "mustard_sarcasm_text"}
 WRITERS = {
     "mosi": write_mosi, "mosei": lambda f, with_media: write_mosei(f, "mmsa+csd", with_media),
     "ch_sims": write_ch_sims, "ch_sims_v2": write_ch_sims_v2,
