@@ -54,6 +54,10 @@ class InputScaling(nn.Module):
     Shapes: (..., D) -> (..., D), float32.
     """
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    rows: torch.Tensor
+
     def __init__(self, width: int, kind: str):
         super().__init__()
         self.kind = kind

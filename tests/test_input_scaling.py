@@ -87,6 +87,19 @@ def test_a_fitted_model_keeps_its_statistics_and_another_scaling_needs_none(tmp_
     assert fit_input_scaling(SemanticMACForAffect(tiny_config(input_scaling="unit")), clips, collator) == {}
 
 
+def test_raw_sound_is_encoded_by_the_tower_first(monkeypatch):
+    """Windows of 3 x 4 numbers, whose tower returns the 12 numbers; of three windows the last is padding."""
+    model, raw = SemanticMACForAffect(tiny_config()), torch.randn(5, 3, 1, 3, 4)
+    monkeypatch.setattr(model.semanticmac, "encode_media", lambda modality, inputs, mask: inputs.flatten(2))
+    mask = torch.tensor([[1, 1, 0]] * 5)
+    rows = [{"input_features": x, "audio_mask": m} for x, m in zip(raw, mask)]
+    counts = fit_input_scaling(model, rows, torch.utils.data.default_collate)
+    frames = raw[:, :2].flatten(2).flatten(0, 1).numpy()
+    assert counts == {"audio": 10, "vision": 0}
+    np.testing.assert_allclose(model.semanticmac.audio_perceiver.scaling.mean, frames.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(model.semanticmac.audio_perceiver.scaling.deviation, frames.std(axis=0), rtol=1e-5)
+
+
 def test_statistics_are_saved_and_stay_in_single_precision(tmp_path):
     model = SemanticMACForAffect(tiny_config())
     for scaling in model.semanticmac.input_scalings("audio") + model.semanticmac.input_scalings("vision"):
