@@ -53,7 +53,7 @@ def fit_input_scaling(model: PreTrainedModel, clips, collator) -> dict[str, int]
 
 
 def _embeds(base, batch: dict[str, torch.Tensor], modality: str, device) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return the embeddings of a batch (B, T, D), zero where invalid, and the mask of frames (B, T); None without any."""
+    """Return the embeddings of a batch (B, T, D), zero where invalid, and the mask (B, T); None without any."""
     keys = (f"{modality}_embeds", RAW_INPUTS[modality])
     given = next((batch[key] for key in keys if batch.get(key) is not None), None)
     if given is None:
