@@ -6,6 +6,8 @@ import pytest
 
 from datasets_scripts import load_corpus
 from modeling_semanticmac.commands import train
+from modeling_semanticmac.training.run import Run
+from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.meld_folder import write_meld
 from tests.helpers.runs import record, rows
 
@@ -27,11 +29,11 @@ def test_a_run_predicts_each_clip_of_the_dialogues(tmp_path, models):
     assert "test_w_f1" in json.loads((run / "all_results.json").read_text())
 
 
-def test_only_modalities_of_the_run_are_read(tmp_path, models):
-    write_meld(tmp_path / "corpus", with_media=False)
-    arguments = ["meld_emotion_bc_lstm", *models, "--data_dir", str(tmp_path / "corpus"), "--modalities", "text"]
-    train.main([*arguments, *QUICK, "--output_dir", str(tmp_path / "run")])
-    assert json.loads((tmp_path / "run/config.json").read_text())["options"]["modalities"] == ["text"]
-    options = ["--architecture_options", '{"modalities": ["text", "audio"]}', "--output_dir", str(tmp_path / "refused")]
+def test_only_modalities_of_the_run_are_read(tmp_path):
+    arguments = ["meld_emotion_bc_lstm", "--data_dir", "x", "--output_dir", str(tmp_path)]
+    model_args, _, _ = parse_arguments(arguments)
+    assert Run.new_model_fields(model_args, ["vision", "text"])["options"]["modalities"] == ["text", "vision"]
+    model_args, _, _ = parse_arguments([*arguments, "--architecture_options", '{"modalities": ["text", "audio"]}'])
+    assert Run.new_model_fields(model_args)["options"]["modalities"] == ["text", "audio"]
     with pytest.raises(ValueError, match="bc_lstm is to read audio, but --modalities is text"):
-        train.main([*arguments, *QUICK, *options])
+        Run.new_model_fields(model_args, ["text"])

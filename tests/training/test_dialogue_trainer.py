@@ -130,6 +130,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(architecture, tmp_path):
     assert logged(resumed) == logged(whole)
 
 
+def test_modality_dropout_is_drawn_for_each_utterance(tmp_path):
+    trainer = dialogue_trainer(tmp_path, "bc_lstm", modality_dropout=0.5)
+    valid = torch.arange(40)[None] < torch.tensor([[40], [25]])
+    mask = valid[..., None] & torch.tensor([True, True, False])
+    batch = {"modality_mask": mask.clone(), "dialogue_mask": valid}
+    torch.manual_seed(0)
+    kept = trainer._drop_modalities(batch)["modality_mask"]
+    assert batch["modality_mask"].equal(mask) and not (kept & ~mask).any()
+    assert kept[valid].any(dim=1).all()  # never all that an utterance has
+    dropped = 1 - kept[..., :2].sum().item() / mask.sum().item()
+    assert 0.25 < dropped < 0.5  # each with probability p - p^2 / 2 = 0.375
+
+
 def test_the_language_model_stays_as_it_was(tmp_path):
     trainer = dialogue_trainer(tmp_path, "bc_lstm")
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
