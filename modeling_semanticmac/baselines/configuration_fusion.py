@@ -63,6 +63,11 @@ class FusionConfig(AffectConfig):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(allowed)}.")
         if self.bounded and not self.task.is_regression:
             raise ValueError(f"bounded is for scores; task {self.task.name!r} has classes. Leave it out.")
+        if self.bounded and not system.can_be_bounded:
+            raise ValueError(
+                f"bounded has no meaning with {self.architecture}, whose own losses compare scores before they are "
+                "bounded. Leave it out."
+            )
 
     @property
     def general_options(self) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class Fusion(nn.Module):
         inside_language_model: whether it has weights that run inside the language model; they are trained where that is
             frozen, too.
         state: class of what the method keeps between training steps, see [`TrainingState`]; None: nothing.
+        can_be_bounded: whether scores may be mapped into their range after it; not where its own losses compare scores.
 
     Args:
         options: of the class `Options`.
@@ -132,6 +133,7 @@ class Fusion(nn.Module):
     language_model = "frozen"
     inside_language_model = False
     state: type[TrainingState] | None = None
+    can_be_bounded = True
 
     def __init__(self, options: Any, widths: dict[str, int], task: TaskSpecification):
         super().__init__()

@@ -75,6 +75,7 @@ class SelfMM(Fusion):
     Options = SelfMMOptions
     language_model = "tuned"
     state = UnimodalLabels
+    can_be_bounded = False
 
     def __init__(self, options: SelfMMOptions, widths: dict[str, int], task: TaskSpecification):
         super().__init__(options, widths, task)

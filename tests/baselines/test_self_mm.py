@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from modeling_semanticmac.baselines import FusionConfig
 from modeling_semanticmac.baselines.self_mm import SelfMM, SelfMMOptions
 from modeling_semanticmac.baselines.unimodal_labels import (
     BRANCHES,
@@ -16,7 +17,7 @@ from modeling_semanticmac.baselines.unimodal_labels import (
     unimodal_losses,
 )
 from tests.helpers.streams import random_streams
-from tests.helpers.tiny import SARCASM, SENTIMENT
+from tests.helpers.tiny import SARCASM, SENTIMENT, text_config
 
 ALL = torch.ones(3, dtype=torch.bool)
 
@@ -53,6 +54,11 @@ def test_parameters_are_those_of_the_public_module(widths, options, expected):
 def test_classes_are_refused():
     with pytest.raises(ValueError, match="Self-MM is defined for scores; task 'sarcasm' has 2 classes"):
         SelfMM(SelfMMOptions(), {"text": 4, "audio": 3, "vision": 2}, SARCASM)
+
+
+def test_a_bounded_score_is_refused():
+    with pytest.raises(ValueError, match="bounded has no meaning with self_mm"):
+        FusionConfig(architecture="self_mm", bounded=True, text_config=text_config(), **SENTIMENT.config_fields())
 
 
 def test_an_offset_compares_the_distances_to_two_centres():
