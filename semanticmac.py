@@ -76,6 +76,9 @@ COMMANDS = {
     ),
     "card": Command("write the model card of a run", "modeling_semanticmac.hub.model_card:main", "train"),
     "push": Command("upload a run to the Hub", "modeling_semanticmac.hub.upload:main", "train"),
+    "merge": Command(
+        "add an adapter (LoRA) into its language model", "modeling_semanticmac.commands.merge:main", "lora"
+    ),
     "convert": Command(
         "convert the official ImageBind checkpoint", "modeling_semanticmac.convert_imagebind.convert:main"
     ),

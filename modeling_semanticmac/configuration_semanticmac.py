@@ -61,6 +61,9 @@ class AffectConfig(PreTrainedConfig):
             `model_type`; default BERT).
         text_dtype: dtype of the language model's weights where it differs from the others, e.g. "bfloat16"; written by
             `save_pretrained`.
+        language_model_reference: the frozen base of a language model with an adapter: `name_or_path` (None: beside the
+            model), `revision`, `subfolder`, `dtype`, `quantization`, `weights_hash`; None: the language model is part
+            of the weights.
         vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the
             checkpoint's own repository), `revision`, `subfolder`, `weights_hash`. They are loaded when raw media first
             comes in.
@@ -81,6 +84,7 @@ class AffectConfig(PreTrainedConfig):
 
     text_config: PreTrainedConfig | dict | None = None
     text_dtype: str | None = None
+    language_model_reference: dict | None = None
     vision_encoder: dict | None = None
     audio_encoder: dict | None = None
     vision_features: dict | None = None

@@ -297,8 +297,9 @@ class EncodersByReference:
 
     @property
     def refers_to_folders(self) -> bool:
-        """Whether a tower lies in a folder of this machine, where nobody else can load it by reference."""
-        references = (self.encoder_reference(modality) for modality in MEDIA_MODALITIES)
+        """Whether a tower or the base of an adapter lies in a folder of this machine, where nobody else can load it."""
+        references = [self.encoder_reference(modality) for modality in MEDIA_MODALITIES]
+        references.append(self.config.language_model_reference)
         return any(reference is not None and os.path.isdir(reference["name_or_path"] or "") for reference in references)
 
 

@@ -21,20 +21,24 @@ from .configuration_semanticmac import (
 )
 from .encoders import EncodersByReference, SharedEncoders, follow_umask
 from .input_scaling import InputScaling, StreamSummary, SummaryProjection
-from .modeling_imagebind import missing_weights
+from .language_model_adapter import AdapterOptions, LanguageModelByReference, add_adapter, base_reference, load_base
+from .modeling_imagebind import missing_weights, weights_hash
 from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput, ZeroProjection
 from .text_encoding import (
     add_embeddings,
     check_tokens,
     language_model_config,
     load_language_model,
-    max_text_tokens,
-    new_language_model,
-    reads_segments,
+    position_ids,
+    with_attention,
 )
 
+REFERENCES = tuple(f"{modality}_encoder" for modality in MEDIA_MODALITIES)
+# Arguments of `from_pretrained` that say where a checkpoint lies.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
-class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
+
+class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTrainedModel):
     """Base of models that read text, audio and vision: a language model, towers by reference, loading and saving.
 
     The model that holds the modules (`base_model`) calls `_set_language_model` when it is made.
@@ -72,6 +76,9 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         revision: str | None = None,
         dtype: torch.dtype | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        adapter: AdapterOptions | None = None,
+        quantization: str | None = None,
+        attention: str | None = None,
         **config_fields,
     ):
         """Build a new model around a pretrained language model; of an encoder-decoder (T5, BART) its encoder is used.
@@ -81,16 +88,35 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
             revision: of a repository on the Hub.
             dtype: of the language model's weights; None: float32, also where they are stored in half precision.
             tokenizer: where tokens were added to it, the language model gets new embeddings for them.
+            adapter: train a low-rank adapter (LoRA, with PEFT) and keep the language model itself frozen; it is then
+                named by reference and not part of a checkpoint.
+            quantization: "nf4" or "int8", with an adapter only: how the weights of the frozen language model are kept.
+            attention: "bidirectional" lets each token of a decoder see the tokens after it, "causal" does not; None:
+                as the language model was trained.
             config_fields: fields of the configuration, e.g. `**task.config_fields()`.
 
         Raises:
-            ValueError: no such language model, or a checkpoint that lacks weights.
+            ValueError: no such language model, a checkpoint that lacks weights, or options that do not fit together.
+            ImportError: PEFT or bitsandbytes is needed and not installed.
         """
-        text_config = language_model_config(name_or_path, revision).to_dict()
+        found = with_attention(language_model_config(name_or_path, revision), attention)
+        text_config = found.to_dict()
         if os.path.isdir(name_or_path):
             text_config.pop("_name_or_path", None)  # a folder of this machine has no place in a checkpoint
         config = cls.config_class(text_config=text_config, **config_fields)
-        model = cls(config, load_language_model(name_or_path, config.get_text_config(), revision, dtype))
+        if adapter is None and quantization is not None:
+            raise ValueError(
+                f"quantization {quantization!r} needs an adapter: weights that are stored like this cannot be trained."
+            )
+        if adapter is None:
+            language_model = load_language_model(name_or_path, config.get_text_config(), revision, dtype)
+        else:
+            config.language_model_reference = base_reference(name_or_path, revision, dtype, quantization)
+            language_model = load_base(config.language_model_reference, config.get_text_config())
+            if quantization is None:  # that of quantised weights would depend on the version of bitsandbytes
+                config.language_model_reference["weights_hash"] = weights_hash(language_model)
+            add_adapter(language_model, adapter)
+        model = cls(config, language_model)
         if tokenizer is not None:
             add_embeddings(model, tokenizer)
         return model
@@ -116,6 +142,10 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         name = pretrained_model_name_or_path
         loaded: Any = super().from_pretrained(name, *model_args, output_loading_info=True, **kwargs)
         model, info = loaded
+        if not isinstance(kwargs.get("state_dict"), dict) or name is not None:
+            dtype = kwargs.get("dtype") or kwargs.get("torch_dtype")
+            hub = {key: kwargs[key] for key in HUB_ARGUMENTS if kwargs.get(key)}
+            model._load_language_model(name, dtype if isinstance(dtype, torch.dtype) else None, **hub)
         missing = {
             key for key in info["missing_keys"] if not ((new_heads or resized) and key.startswith("predictors."))
         }
@@ -131,9 +161,9 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         """Save as `PreTrainedModel.save_pretrained` does; the frozen towers are kept by reference.
 
         Args:
-            include_encoders: write the towers too, into the sub-folders `vision_encoder/` and `audio_encoder/`, so that
-                the folder is complete. None: as the attribute `include_encoders` says (False), for callers that cannot
-                pass it.
+            include_encoders: write the towers too, into the sub-folders `vision_encoder/` and `audio_encoder/`, and the
+                base of an adapter into `language_model/`, so that the folder is complete. None: as the attribute
+                `include_encoders` says (False), for callers that cannot pass it.
         """
         include = self.include_encoders if include_encoders is None else include_encoders
         config, text_dtype = self.config, self.base_model.language_model.dtype
@@ -142,14 +172,16 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         config.__dict__.pop("auto_map", None)
         if self._auto_map:
             config.auto_map = dict(self._auto_map)
-        config.text_dtype = None if text_dtype == self.dtype else str(text_dtype).removeprefix("torch.")
+        own = text_dtype == self.dtype or config.language_model_reference is not None
+        config.text_dtype = None if own else str(text_dtype).removeprefix("torch.")
         before = {name: config.__dict__.pop(name) for name in ("custom_pipelines",) if name in config.__dict__}
-        before |= {name: getattr(config, name) for name in ("vision_encoder", "audio_encoder")}
+        before |= {name: getattr(config, name) for name in (*REFERENCES, "language_model_reference")}
         if self._custom_pipelines is not None:
             config.custom_pipelines = self._custom_pipelines
         try:
-            for modality in MEDIA_MODALITIES:
-                key = f"{modality}_encoder"
+            if include:
+                self._save_base(save_directory, write=kwargs.get("is_main_process", True))
+            for modality, key in zip(MEDIA_MODALITIES, REFERENCES):
                 if include and (before[key] is not None or modality in self.base_model._encoders):
                     if kwargs.get("is_main_process", True):
                         self.base_model.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
@@ -158,8 +190,12 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
                     setattr(config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
                 elif os.path.realpath(save_directory) != os.path.realpath(self.name_or_path or ""):
                     setattr(config, key, self.encoder_reference(modality))
+            if config.language_model_reference is not None:
+                given = kwargs.get("state_dict")
+                kwargs["state_dict"] = self._own_weights(self.state_dict() if given is None else given)
             super().save_pretrained(save_directory, *args, **kwargs)
             if kwargs.get("is_main_process", True):
+                self._save_adapter(save_directory)
                 follow_umask(save_directory)
         finally:
             config.__dict__.pop("custom_pipelines", None)
@@ -193,18 +229,9 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         """Return the task that a checkpoint's own configuration states; None for weights given without a checkpoint."""
         if name is None or isinstance(options.get("state_dict"), dict):
             return None
-        hub = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-        found, _ = cls.config_class.get_config_dict(name, **{key: options[key] for key in hub if key in options})
+        hub = {key: options[key] for key in HUB_ARGUMENTS if key in options}
+        found, _ = cls.config_class.get_config_dict(name, **hub)
         return cls.config_class.from_dict(found).task
-
-    def _set_language_model(self, language_model: PreTrainedModel | None) -> None:
-        """Hold the language model, a new one where there is none yet; the towers come on first use."""
-        if language_model is None:
-            language_model = new_language_model(self.config.get_text_config(), self.config.text_dtype)
-        self.language_model = language_model
-        self.max_text_tokens = max_text_tokens(language_model)  # that the language model has positions for; None: any
-        self._reads_segments = reads_segments(language_model)
-        self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
 
     def _read_text(self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool]):
         """Return the language model's output for all tokens and the mask of valid ones (B, L); Nones without text.
@@ -214,6 +241,11 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         """
         if input_ids is None and inputs_embeds is None:
             return None, None
+        if self.language_model is None:
+            raise ValueError(
+                "this model has no language model yet: its configuration names it by reference. Load the model with "
+                "from_pretrained, or call attach_language_model."
+            )
         check_tokens(self.get_input_embeddings(), self.max_text_tokens, input_ids, inputs_embeds)
         words = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
         given = next(iter(words.values()))
@@ -224,6 +256,7 @@ class AffectPreTrainedModel(EncodersByReference, PreTrainedModel):
         shown[:, 0] = torch.where(mask.bool().any(dim=1), mask[:, 0], torch.ones_like(mask[:, 0]))
         if token_type_ids is not None and self._reads_segments:
             words["token_type_ids"] = token_type_ids
+        words |= position_ids(self.language_model, shown)
         return self.language_model(**words, attention_mask=shown, **outputs), mask.bool()
 
     def _read_media(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -301,6 +334,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
     def __init__(self, config: SemanticMACConfig, language_model: PreTrainedModel | None = None):
         super().__init__(config)
         self._set_language_model(language_model)
+        self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
         text_width = config.get_text_config().hidden_size
         same_width = text_width == config.hidden_size
         self.text_projection = nn.Identity() if same_width else nn.Linear(text_width, config.hidden_size)
@@ -314,8 +348,8 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self):
-        """Return the token embeddings of the language model."""
-        return self.language_model.get_input_embeddings()
+        """Return the token embeddings of the language model; None before it is loaded."""
+        return None if self.language_model is None else self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value):
         """Replace the token embeddings of the language model."""

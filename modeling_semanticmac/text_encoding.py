@@ -4,6 +4,7 @@ Legend: B batch, L text tokens.
 """
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ def _truncation_side(tokenizer: PreTrainedTokenizerBase, side: str) -> Iterator[
 
 
 def language_model_config(name_or_path: str, revision: str | None = None) -> PreTrainedConfig:
-    """Read the configuration of a language model.
+    """Read the configuration of a language model; of one that also sees or hears (Gemma 3, Qwen-VL) its text part's.
 
     Raises:
         ValueError: there is no such model, or it is not a language model.
@@ -145,6 +146,7 @@ def language_model_config(name_or_path: str, revision: str | None = None) -> Pre
             f"{where} is a whole {kind} checkpoint; load it with {name}.from_pretrained, or name it with "
             "--model_name_or_path to train it further."
         )
+    config = config.get_text_config()
     reads = getattr(_model_class(config), "main_input_name", "input_ids")
     if reads != "input_ids" or not hasattr(config, "hidden_size"):
         raise ValueError(f"{where} is a {config.model_type} model, which is not a text encoder; name a language model.")
@@ -152,21 +154,31 @@ def language_model_config(name_or_path: str, revision: str | None = None) -> Pre
 
 
 def load_language_model(
-    name_or_path: str, config: PreTrainedConfig, revision: str | None = None, dtype: torch.dtype | None = None
+    name_or_path: str,
+    config: PreTrainedConfig,
+    revision: str | None = None,
+    dtype: torch.dtype | None = None,
+    **options,
 ) -> PreTrainedModel:
-    """Load a pretrained language model; of an encoder-decoder (T5, BART) its encoder.
+    """Load a pretrained language model; of an encoder-decoder (T5, BART) its encoder, of a model that also sees or
+    hears its text part.
 
     Args:
         config: of the language model.
         dtype: of the weights; None: float32, also where they are stored in half precision, since small updates of
             half-precision weights round to nothing.
+        options: further arguments of `from_pretrained`.
 
     Raises:
         ValueError: the checkpoint lacks weights, which would be random.
     """
+    whole = AutoConfig.from_pretrained(name_or_path, revision=revision, **_place(options))
+    parts = whole.get_text_config() is not whole
+    if parts:
+        whole.text_config = copy.deepcopy(config)
     model, info = AutoModel.from_pretrained(
-        name_or_path, revision=revision, config=config, dtype=dtype or torch.float32, output_loading_info=True,
-        **without_pooler(config),
+        name_or_path, revision=revision, config=whole if parts else copy.deepcopy(config),
+        dtype=dtype or torch.float32, output_loading_info=True, **without_pooler(config), **options,
     )  # fmt: skip
     unused = ("pooler.", "decoder.")
     missing = [key for key in info["missing_keys"] if not key.startswith(unused)]
@@ -175,7 +187,13 @@ def load_language_model(
             f"the language model {str(name_or_path)!r} {missing_weights(missing, info['unexpected_keys'])}. Name a "
             f"complete checkpoint of {type(model).__name__}."
         )
-    return _text_encoder(model)
+    return _text_encoder(model.language_model if parts else model)
+
+
+def _place(options: dict) -> dict:
+    """Return those of the arguments of `from_pretrained` that say where a model lies."""
+    names = ("subfolder", "token", "cache_dir", "local_files_only", "force_download")
+    return {name: options[name] for name in names if options.get(name)}
 
 
 def new_language_model(config: PreTrainedConfig, dtype: str | None = None) -> PreTrainedModel:
@@ -220,6 +238,36 @@ def max_text_tokens(language_model: PreTrainedModel) -> int | None:
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             places = module.num_embeddings - module.padding_idx - 1
     return places
+
+
+def with_attention(config: PreTrainedConfig, attention: str | None) -> PreTrainedConfig:
+    """Return the configuration of a decoder whose tokens see those before them only ("causal") or all others
+    ("bidirectional"); None: as it is.
+
+    Raises:
+        ValueError: an unknown word, or a language model that is no decoder, whose tokens see all others anyway.
+    """
+    if attention is None:
+        return config
+    if attention not in ("causal", "bidirectional"):
+        raise ValueError(f"the attention of the language model is {attention!r}; expected causal or bidirectional.")
+    if not hasattr(config, "num_key_value_heads"):
+        raise ValueError(
+            f"the attention of a {config.model_type} model cannot be chosen; it can for decoders such as Llama, Qwen3, "
+            "Gemma 3 and SmolLM3."
+        )
+    config = copy.deepcopy(config)
+    config.is_causal = attention == "causal"
+    return config
+
+
+def position_ids(language_model: PreTrainedModel, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return `position_ids` (B, L) counted over valid tokens, for decoders with learned absolute positions (GPT-2),
+    whose positions padding on the left would move; empty for others, which do this themselves or have relative ones.
+    """
+    if not hasattr(language_model, "wpe"):
+        return {}
+    return {"position_ids": (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)}
 
 
 def check_tokens(
@@ -279,5 +327,7 @@ __all__ = [
     "load_language_model",
     "max_text_tokens",
     "new_language_model",
+    "position_ids",
     "reads_segments",
+    "with_attention",
 ]

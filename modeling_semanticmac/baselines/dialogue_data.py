@@ -3,15 +3,17 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..affect_heads import check_labels
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..text_encoding import is_missing
+
+if TYPE_CHECKING:  # an import of the package, which registers these systems, does not wait for it
+    import datasets
 
 IGNORED = -100  # label of a padded utterance; the library pads with it too
 MAX_UTTERANCES = 110  # of a dialogue; longer ones are split
@@ -61,7 +63,7 @@ def utterance_vectors(streams: DialogueStreams, modalities: Sequence[str]) -> to
     )
 
 
-def dialogues_of(clips: datasets.Dataset, max_utterances: int = MAX_UTTERANCES) -> datasets.Dataset:
+def dialogues_of(clips: "datasets.Dataset", max_utterances: int = MAX_UTTERANCES) -> "datasets.Dataset":
     """Return the dialogues of clips, one row each: the clips with one `video_id`, in the order of the clips.
 
     A dialogue of more than `max_utterances` is split into consecutive parts. The columns are those of a clip, with
@@ -90,16 +92,20 @@ def dialogues_of(clips: datasets.Dataset, max_utterances: int = MAX_UTTERANCES) 
             rows.append(
                 {"id": name, "video_id": video, "clip_ids": clip_ids, "clip_rows": part, "context": []} | values
             )
-    return datasets.Dataset.from_list(rows)
+    from datasets import Dataset
+
+    return Dataset.from_list(rows)
 
 
-def clips_of(dialogues: datasets.Dataset) -> datasets.Dataset:
+def clips_of(dialogues: "datasets.Dataset") -> "datasets.Dataset":
     """Return the clips of dialogues, one row an utterance, with `id` and the columns that dialogues keep of clips."""
     rows = []
     for dialogue in dialogues:
         columns = (dialogue[name] for name in ("clip_ids", *OF_UTTERANCES))
         rows += [dict(zip(("id", *OF_UTTERANCES), values)) for values in zip(*columns)]
-    return datasets.Dataset.from_list(rows)
+    from datasets import Dataset
+
+    return Dataset.from_list(rows)
 
 
 def party_numbers(speakers: Sequence[str]) -> list[int]:

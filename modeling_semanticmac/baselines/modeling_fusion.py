@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 
 from ..affect_heads import check_labels, on_task_scale, task_loss
 from ..configuration_semanticmac import MODALITIES
+from ..encoders import SharedEncoders
 from ..modeling_semanticmac import AffectPreTrainedModel, refuse_empty, refuse_unknown
 from ..task_specification import TaskSpecification
 from .configuration_fusion import FusionConfig
@@ -203,13 +204,15 @@ class FusionForAffect(AffectPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self._set_language_model(language_model)
+        self._encoders = SharedEncoders()
         widths = {
             "text": config.get_text_config().hidden_size,
             "audio": config.audio_width,
             "vision": config.vision_width,
         }
         self.fusion = load_system(config.architecture)(config.system_options, widths, config.task)
-        self.fusion.attach(self.language_model)
+        if self.language_model is not None:
+            self.fusion.attach(self.language_model)
         self.gather_rows: Callable[[torch.Tensor], torch.Tensor] = _own_rows  # set by a trainer with several processes
         # Loading makes all weights trainable again; some systems have fixed ones.
         self._fixed = {name for name, weight in self.fusion.named_parameters() if not weight.requires_grad}
@@ -232,7 +235,13 @@ class FusionForAffect(AffectPreTrainedModel):
         """
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name_or_path, revision=revision)
         config_fields.setdefault("special_tokens", special_tokens(tokenizer))
-        return super().from_language_model(name_or_path, revision, dtype, tokenizer, **config_fields)
+        model = super().from_language_model(name_or_path, revision, dtype, tokenizer, **config_fields)
+        if model.is_frozen and model.config.language_model_reference is not None:
+            raise ValueError(
+                f"{model.config.architecture} keeps its language model frozen, so an adapter would not be trained; set "
+                'language_model="tuned", or leave out the adapter.'
+            )
+        return model
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
@@ -268,6 +277,8 @@ class FusionForAffect(AffectPreTrainedModel):
         """Take the fixed weights of the system out of the training, and the language model where it is frozen."""
         for name in self._fixed:
             self.fusion.get_parameter(name).requires_grad_(False)
+        if self.language_model is None:  # its named base is not loaded yet
+            return
         if self.is_frozen:
             self.language_model.requires_grad_(False).eval()
         else:
@@ -276,13 +287,19 @@ class FusionForAffect(AffectPreTrainedModel):
     def train(self, mode: bool = True):
         """Set the mode of the system; a frozen language model stays in evaluation mode."""
         super().train(mode)
-        if self.is_frozen:
+        if self.is_frozen and self.language_model is not None:
             self.language_model.eval()
         return self
 
+    def attach_language_model(self, language_model: PreTrainedModel) -> None:
+        """Use a language model, prepared for a system that works inside it."""
+        super().attach_language_model(language_model)
+        if hasattr(self, "fusion"):
+            self.fusion.attach(language_model)
+
     def get_input_embeddings(self):
-        """Return the token embeddings of the language model."""
-        return self.language_model.get_input_embeddings()
+        """Return the token embeddings of the language model; None before it is loaded."""
+        return None if self.language_model is None else self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value):
         """Replace the token embeddings of the language model."""

@@ -38,13 +38,13 @@ TOKENIZER = (
     "spiece.*",
     "chat_template.*",
 )
-TOWERS = tuple(
-    f"{tower}/*{ending}" for tower in ("vision_encoder", "audio_encoder") for ending in (".json", ".safetensors")
-)
+# Parts that a model names and that may lie beside it; and the adapter of its language model.
+PARTS = ("vision_encoder", "audio_encoder", "language_model", "language_model_adapter")
+TOWERS = tuple(f"{part}/*{ending}" for part in PARTS for ending in (".json", ".safetensors"))
 RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report/*.png", "report/*.svg")
 UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "README.md", *RECORD)
 # Parts of an earlier checkpoint that are deleted where the new one has no such file; they would be loaded otherwise.
-REPLACED = ("model*.safetensors", "model.safetensors.index.json", "vision_encoder/*", "audio_encoder/*")
+REPLACED = ("model*.safetensors", "model.safetensors.index.json", *(f"{part}/*" for part in PARTS))
 
 
 def push_run(
@@ -178,14 +178,14 @@ def _json_bytes(value) -> bytes:
 
 def _require_towers(folder: Path) -> None:
     config = _json(folder / "config.json")
-    for tower in ("vision_encoder", "audio_encoder"):
+    for tower in ("vision_encoder", "audio_encoder", "language_model_reference"):
         name = (config.get(tower) or {}).get("name_or_path")
         if name and (os.path.isabs(name) or os.path.isdir(name)):
+            part = tower.removesuffix("_reference").replace("_", " ")
             raise ValueError(
-                f"the {tower.replace('_', ' ')} of the model in {folder} lies in the folder {name}, where nobody else "
-                "can load it; nothing was uploaded. Save "
-                "the model with include_encoders=True (semanticmac train ... --include_encoders true), or name an "
-                "encoder on the Hub."
+                f"the {part} of the model in {folder} lies in the folder {name}, where nobody else can load it; "
+                "nothing was uploaded. Save the model with include_encoders=True (semanticmac train ... "
+                "--include_encoders true), or name an encoder or language model on the Hub."
             )
 
 

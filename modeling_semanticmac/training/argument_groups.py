@@ -5,9 +5,12 @@ import math
 import re
 from dataclasses import dataclass, field, fields
 
+import torch
+
 from ..baselines.model_classes import SEMANTICMAC, classes_of
-from ..configuration_semanticmac import MODALITIES, AffectConfig, SemanticMACConfig
+from ..configuration_semanticmac import DTYPES, MODALITIES, AffectConfig, SemanticMACConfig
 from ..files.secrets import hide_secrets
+from ..language_model_adapter import AdapterOptions
 
 
 def _option(help_text: str, default=None):
@@ -32,6 +35,13 @@ class ModelArguments:
     model_name_or_path: str | None = _option("A SemanticMAC checkpoint to continue from, evaluate or predict with.")
     language_model: str | None = _option("A pretrained text encoder (name or folder) to build a new model on.")
     language_model_revision: str | None = _option("Revision of the language model on the Hub.")
+    language_model_dtype: str | None = _option("dtype of a frozen language model (with --lora_r): float32, bfloat16.")
+    language_model_quantization: str | None = _option("nf4 or int8: how a frozen language model is kept (--lora_r).")
+    language_model_attention: str | None = _option("bidirectional or causal, for decoders (default: as trained).")
+    lora_r: int | None = _option("Rank of a low-rank adapter of the language model, which is then frozen.")
+    lora_alpha: int | None = _option("Scale of the adapter (default: twice the rank).")
+    lora_dropout: float | None = _option("Dropout before the adapter (default 0.05).")
+    lora_targets: list[str] | None = _option("Linear layers that get an adapter (default: all-linear).")
     vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
@@ -101,6 +111,30 @@ class ModelArguments:
     def builds_semanticmac(self) -> bool:
         """Whether the arguments ask for SemanticMAC, by name or because they name nothing else."""
         return self.architecture in (None, SEMANTICMAC)
+
+    def language_model_options(self) -> dict:
+        """Return the arguments of `from_language_model` that say how the language model is kept and trained.
+
+        Raises:
+            ValueError: options of an adapter without a rank, or values that cannot be right.
+        """
+        given = {name: getattr(self, f"lora_{name}") for name in ("alpha", "dropout", "targets")}
+        given = {name: value for name, value in given.items() if value is not None}
+        needs = [f"lora_{name}" for name in given]
+        needs += [f for f in ("language_model_dtype", "language_model_quantization") if getattr(self, f) is not None]
+        if self.lora_r is None and needs:
+            raise ValueError(f"--{needs[0]} belongs to a language model with an adapter; add --lora_r, e.g. 16.")
+        options: dict = {"attention": self.language_model_attention}
+        if self.lora_r is None:
+            return options
+        if "targets" in given:
+            targets = given["targets"]
+            given["targets"] = "all-linear" if targets == ["all-linear"] else tuple(targets)
+        if self.language_model_dtype is not None and self.language_model_dtype not in DTYPES:
+            raise ValueError(f"language_model_dtype is {self.language_model_dtype!r}; expected {' or '.join(DTYPES)}.")
+        dtype = getattr(torch, self.language_model_dtype or "float32")
+        options |= {"adapter": AdapterOptions(self.lora_r, **given), "dtype": dtype}
+        return options | {"quantization": self.language_model_quantization}
 
     @classmethod
     def config_names(cls) -> set[str]:

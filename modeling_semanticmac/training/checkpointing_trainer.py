@@ -44,6 +44,20 @@ class CheckpointingTrainer(SavingTrainer):
                 )
         return super().train(resume_from_checkpoint=checkpoint, trial=trial, ignore_keys_for_eval=ignore_keys_for_eval)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._load_adapter(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self._load_adapter(str(self.state.best_model_checkpoint))
+
+    def _load_adapter(self, checkpoint: str) -> None:
+        """Load what of a language model by reference is in a checkpoint, which the library does not know."""
+        load = getattr(self.accelerator.unwrap_model(self.model), "load_adapter_of", None)
+        if load is not None:
+            load(checkpoint)
+
     def _get_output_dir(self, trial) -> str:
         return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)
 

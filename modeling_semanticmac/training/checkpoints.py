@@ -51,12 +51,17 @@ def checkpoint_faults(checkpoint: Path) -> list[str]:
         absent.insert(0, f"no {WEIGHTS[0]}")
     if not saved_processes(checkpoint):
         absent.append("no rng_state.pth")
+    config = checkpoint / "config.json"
+    if config.is_file() and _can_read(_read_json, config) and _read_json(config).get("language_model_reference"):
+        adapter = [f"language_model_adapter/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")]
+        absent += [f"no {name}" for name in adapter if not (checkpoint / name).is_file()]
     index = checkpoint / "model.safetensors.index.json"
     if index.is_file() and _can_read(_read_json, index):
         shards = sorted(set(_read_json(index)["weight_map"].values()))
         absent += [f"no {name}" for name in shards if not (checkpoint / name).is_file()]
     readers = {".safetensors": _open_safetensors, ".pt": _open_archive, ".pth": _open_archive, ".json": _read_json}
-    files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.suffix in readers)
+    inside = [*checkpoint.iterdir(), *(checkpoint / "language_model_adapter").glob("*")]
+    files = sorted(path for path in inside if path.is_file() and path.suffix in readers)
     return absent + [f"{path.name} is damaged" for path in files if not _can_read(readers[path.suffix], path)]
 
 

@@ -34,6 +34,13 @@ from .trainer_inputs import refuse_unsupported_parallelism
 
 logger = logging.getLogger("run_mac")
 
+# Arguments of new models that a saved model answers itself.
+OF_NEW_MODELS = (
+    "language_model_revision", "vision_encoder_revision", "audio_encoder_revision", "face_detector",
+    "face_detector_revision", "language_model_dtype",
+    "language_model_quantization", "language_model_attention", "lora_r", "lora_alpha", "lora_dropout", "lora_targets",
+)  # fmt: skip
+
 
 class Run:
     """One run: its arguments, model, processor and clips.
@@ -143,10 +150,7 @@ class Run:
                 given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
             if modality == "audio" and args.audio_layers is not None:
                 given["audio_layers"] = (args.audio_layers, reference.get("layers") or "its own")
-        for name in (
-            "language_model_revision", "vision_encoder_revision", "audio_encoder_revision", "face_detector",
-            "face_detector_revision",
-        ):  # fmt: skip
+        for name in OF_NEW_MODELS:
             if getattr(args, name) is not None:
                 given[name] = (getattr(args, name), "its own")
         if config.feature_notes and args.max_frames is not None:  # raised to the longest sequence when it was trained
@@ -188,6 +192,7 @@ class Run:
             args.language_model,
             language_model_revision,
             tokenizer=tokenizer,
+            **args.language_model_options(),
             **self.task.config_fields(),
             **fields,
         )

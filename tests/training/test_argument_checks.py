@@ -9,6 +9,7 @@ import torch
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.metrics import compute_metrics
 from modeling_semanticmac.training import run as run_module
+from modeling_semanticmac.training import run_features
 from modeling_semanticmac.training.argument_checks import metric_names
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.project import RECIPE
@@ -83,13 +84,13 @@ def test_refused(command, nothing_is_loaded, tmp_path, more, message):
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_split_without_clips(command, nothing_is_loaded, monkeypatch, tmp_path, split):
-    load = run_module.load_corpus
+    load = run_features.load_corpus
 
     def without(*args, **kwargs):
         corpus = dict(load(*args, **kwargs))
         return {**corpus, split: corpus[split].select([])}
 
-    monkeypatch.setattr(run_module, "load_corpus", without)
+    monkeypatch.setattr(run_features, "load_corpus", without)
     with pytest.raises(ValueError, match=rf"has no clips of {split} \(clips: .*{split} 0"):
         train_command.main(command)
     assert not (tmp_path / "run").exists()
