@@ -21,6 +21,7 @@ logger = logging.get_logger(__name__)
 # The streams of a clip, in the order of every (B, 3, ...) tensor; the towers embed those with media.
 MODALITIES = ("text", "audio", "vision")
 MEDIA_MODALITIES = ("audio", "vision")
+SEMANTICMAC = "semanticmac"  # the architecture that is not a comparison system
 DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models and towers compute
 # The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific of text, audio and vision.
 SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
@@ -313,6 +314,7 @@ __all__ = [
     "HEAD_NAMES",
     "MEDIA_MODALITIES",
     "MODALITIES",
+    "SEMANTICMAC",
     "SPOKEN",
     "SUBTASKS",
     "SUBTASK_NAMES",

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from transformers import PreTrainedConfig
 
 from ..affect_heads import SemanticMACForAffect
-from ..configuration_semanticmac import AffectConfig, SemanticMACConfig
+from ..configuration_semanticmac import SEMANTICMAC, AffectConfig, SemanticMACConfig
 from ..modeling_semanticmac import AffectPreTrainedModel
-from ..runs.folder import SEMANTICMAC
 from .configuration_fusion import FusionConfig
 from .modeling_fusion import FusionForAffect
 from .registry import SYSTEMS

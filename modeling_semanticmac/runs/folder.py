@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..configuration_semanticmac import TaskSpecification
+from ..configuration_semanticmac import SEMANTICMAC, TaskSpecification
 from ..files.local_paths import without_local_paths
 from .record import read_predictions
 
 TIMINGS = ("_runtime", "_time", "_per_second", "_flos")  # ends of the names of results that are not metrics
 
 
-SEMANTICMAC = "semanticmac"  # the architecture of runs that name none
 ENOUGH = 0.9  # share of the clips that have a modality, below which log and report name it
 
 
