@@ -4,6 +4,7 @@ Legend: n frames or windows, L time steps or tokens of the tower, D width.
 """
 
 import contextlib
+import math
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -154,12 +155,14 @@ def shortened_positions(encoder: PreTrainedModel, num_frames: int) -> Iterator[N
     Raises:
         ValueError: the window needs more positions than the table has.
     """
-    config, table = encoder.config, getattr(encoder, "embed_positions", None)
-    most = getattr(config, "max_source_positions", None)
-    if not (isinstance(table, nn.Embedding) and most and hasattr(encoder, "conv1") and hasattr(encoder, "conv2")):
+    config: Any = encoder.config
+    table, most = getattr(encoder, "embed_positions", None), getattr(config, "max_source_positions", None)
+    convolutions = [getattr(encoder, name, None) for name in ("conv1", "conv2")]
+    strides = [part.stride[0] for part in convolutions if isinstance(part, nn.Conv1d)]
+    if not (isinstance(table, nn.Embedding) and most and len(strides) == 2):
         yield
         return
-    stride = encoder.conv1.stride[0] * encoder.conv2.stride[0]
+    stride = math.prod(strides)
     needed, rest = divmod(num_frames, stride)
     if rest or needed > most:
         raise ValueError(
