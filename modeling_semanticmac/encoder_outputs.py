@@ -156,26 +156,25 @@ def shortened_positions(encoder: PreTrainedModel, num_frames: int) -> Iterator[N
         ValueError: the window needs more positions than the table has.
     """
     config: Any = encoder.config
-    table, most = getattr(encoder, "embed_positions", None), getattr(config, "max_source_positions", None)
     convolutions = [getattr(encoder, name, None) for name in ("conv1", "conv2")]
     strides = [part.stride[0] for part in convolutions if isinstance(part, nn.Conv1d)]
-    if not (isinstance(table, nn.Embedding) and most and len(strides) == 2):
+    has_table = isinstance(getattr(encoder, "embed_positions", None), nn.Embedding)
+    if not (has_table and len(strides) == 2 and getattr(config, "max_source_positions", None)):
         yield
         return
-    stride = math.prod(strides)
-    needed, rest = divmod(num_frames, stride)
-    if rest or needed > most:
-        raise ValueError(
-            f"a sound window has {num_frames} spectrogram frames; {type(encoder).__name__} takes a multiple of "
-            f"{stride}, at most {most * stride}. Use a shorter audio_window."
-        )
-    if needed == most:
-        yield
-        return
-    with _POSITIONS:
+    with _POSITIONS:  # also where the whole table is needed: another thread may have shortened it
+        table: Any = encoder.embed_positions
+        most, stride = config.max_source_positions, math.prod(strides)
+        needed, rest = divmod(num_frames, stride)
+        if rest or needed > most:
+            raise ValueError(
+                f"a sound window has {num_frames} spectrogram frames; {type(encoder).__name__} takes a multiple of "
+                f"{stride}, at most {most * stride}. Use a shorter audio_window."
+            )
         try:
-            encoder.embed_positions = nn.Embedding.from_pretrained(table.weight[:needed])
-            config.max_source_positions = needed
+            if needed < most:
+                encoder.embed_positions = nn.Embedding.from_pretrained(table.weight[:needed])
+                config.max_source_positions = needed
             yield
         finally:
             encoder.embed_positions, config.max_source_positions = table, most

@@ -1,5 +1,7 @@
 """Embeddings of towers for sound: hidden layers, windows of any length, Whisper; each against transformers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from transformers import (
@@ -120,6 +122,16 @@ def test_whisper_of_shorter_windows_uses_the_first_positions(whisper, frames):
     torch.testing.assert_close(embed_batch(encoder, inputs), expected)
     # The tower is as it was.
     assert encoder.config.max_source_positions == 100 == encoder.embed_positions.num_embeddings
+
+
+def test_two_threads_may_use_one_whisper_with_windows_of_different_lengths(whisper):
+    encoder = load_encoder({"name_or_path": whisper}, "audio")
+    inputs = [torch.randn(2, 16, frames) for frames in (200, 60, 120, 200) * 10]
+    expected = [embed_batch(encoder, batch) for batch in inputs]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda batch: embed_batch(encoder, batch), inputs))
+    for one, two in zip(found, expected):
+        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize("frames", [202, 51])
