@@ -18,13 +18,20 @@ sys.path.insert(0, str(PROJECT))
 
 from datasets_scripts import load_corpus  # noqa: E402
 from modeling_semanticmac.analyses.representations import Representations, load_or_represent  # noqa: E402
-from modeling_semanticmac.configuration_semanticmac import TaskSpecification  # noqa: E402
+from modeling_semanticmac.configuration_semanticmac import MEDIA_MODALITIES, TaskSpecification  # noqa: E402
 from modeling_semanticmac.embedding_extraction import extract_embeddings  # noqa: E402
 from modeling_semanticmac.embedding_extraction.report import usable_clips  # noqa: E402
 from modeling_semanticmac.embedding_store import EmbeddingStore, read_fingerprint  # noqa: E402
+from modeling_semanticmac.embedding_store.joined import JoinedStore  # noqa: E402
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor  # noqa: E402
 from modeling_semanticmac.training.collator import SemanticMACCollator  # noqa: E402
 from modeling_semanticmac.training.run_arguments import DataArguments  # noqa: E402
+from modeling_semanticmac.training.run_features import (  # noqa: E402
+    RunFeatures,
+    load_run_corpus,
+    open_features,
+    require_features,
+)
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:
@@ -109,11 +116,30 @@ class TrainedRun:
         return clips if limit is None else clips.select(range(min(limit, len(clips))))
 
     @cached_property
-    def store(self) -> EmbeddingStore | None:
+    def features(self) -> RunFeatures | None:
+        """Return the streams that come from feature files; None where the run has none.
+
+        Raises:
+            ValueError: the model was trained on features of a file that the run does not name.
+        """
+        config = self.model.config
+        towers = [modality for modality in MEDIA_MODALITIES if getattr(config, f"{modality}_encoder") is not None]
+        found = open_features(self.data, load_run_corpus(self.data), towers, config)
+        require_features(config, self.data.modalities, () if found is None else found.modalities)
+        return found
+
+    @cached_property
+    def store(self) -> EmbeddingStore | JoinedStore | None:
         """Return the embeddings of the split, encoding those that are missing; None where only text is used."""
-        used = [modality for modality in ("vision", "audio") if modality in self.data.modalities]
-        if not used:
-            return None
+        given = () if self.features is None else self.features.modalities
+        used = [m for m in ("vision", "audio") if m in self.data.modalities and m not in given]
+        if self.features is None:
+            return self._tower_store(used) if used else None
+        stores = dict.fromkeys(given, self.features.store(Path(self.data.embeddings_dir)))
+        return JoinedStore(stores | (dict.fromkeys(used, self._tower_store(used)) if used else {}))
+
+    def _tower_store(self, used: list[str]) -> EmbeddingStore:
+        """Return the embeddings of these towers."""
         folder, clips = Path(self.data.embeddings_dir), self._split_clips
         if read_fingerprint(folder):
             store = EmbeddingStore.open(folder)
@@ -144,8 +170,9 @@ class TrainedRun:
     def collator(self) -> SemanticMACCollator:
         """Return the collator of the run."""
         data = self.data
+        tokens = self.features.tokens if self.features is not None and data.text == "bert_ids" else None
         return SemanticMACCollator(
-            self.processor, self.task, self.store, data.modalities, data.use_context, data.max_length
+            self.processor, self.task, self.store, data.modalities, data.use_context, data.max_length, tokens
         )
 
     @cached_property

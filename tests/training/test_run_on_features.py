@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from examples.analysis.trained_run import TrainedRun, run_parser
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.commands import predict, train
 from modeling_semanticmac.commands.info import model_info
@@ -20,7 +21,7 @@ from modeling_semanticmac.runs.settings import ChangedSettingsError
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from modeling_semanticmac.training.run_features import open_features
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
-from tests.helpers.feature_files import write_mmsa
+from tests.helpers.feature_files import mmsa_id, write_mmsa
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import record, rows
 from tests.reliability.test_launchers import launch
@@ -96,6 +97,21 @@ def test_a_video_gives_such_a_model_words_alone_and_says_so(alone, world, capsys
     with pytest.raises(ValueError, match="so the Trainer cannot make its audio stream; give data_collator"):
         SemanticMACTrainer(model, processing_class=SemanticMACProcessor.from_pretrained(alone))
     assert SemanticMACPipeline(model=model, processor=SemanticMACProcessor.from_pretrained(alone)).readable == ()
+
+
+def test_the_analyses_read_the_features_of_a_run(alone, setting):
+    """With the statistics of the model: the store of the training, written once."""
+    run = TrainedRun.of(run_parser("").parse_args([str(alone), "--split", "test"]))
+    batch = run.collator([run.clips[0]])
+    audio, vision = setting["written"][mmsa_id(run.clips["id"][0])]
+    assert batch["audio_embeds"].shape == (1, *audio.shape) and batch["vision_embeds"].shape == (1, *vision.shape)
+    means, deviations = (
+        np.array(run.model.config.audio_features[f"column_{name}"]) for name in ("means", "deviations")
+    )
+    np.testing.assert_allclose(batch["audio_embeds"][0], (audio - means) / deviations, atol=1e-5)
+    run.data.features = None
+    with pytest.raises(ValueError, match="give --features audio=FILE"):
+        TrainedRun(run.name, run.data, "test", run.output_dir).store  # noqa: B018
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(alone, setting, tmp_path):
