@@ -1,5 +1,6 @@
 """Tables with one row a clip or a time step: CSV and Parquet with an id column, lists in a cell as sequences."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ import pyarrow.parquet
 
 from .streams import FeatureClip, as_rows
 
+logger = logging.getLogger(__name__)
+
+# Columns of numbers that are no features: labels among them would tell the model what it shall predict.
+NOT_FEATURES = {
+    *("label", "labels", "label_id", "target", "targets", "y", "class", "class_id", "score", "emotion", "sentiment"),
+    *("valence", "arousal", "intensity", "split", "fold", "mode", "speaker", "actor", "gender", "sex", "age"),
+    *("video", "video_id", "start", "end", "time", "timestamp", "frame", "index", "unnamed: 0", ""),
+}
 ID_COLUMNS = ("id", "clip", "clip_id", "name", "file", "filename", "utterance_id")
 
 
@@ -59,6 +68,8 @@ def read_feature_table(
 ) -> Iterator[FeatureClip]:
     """Yield one clip an id. Rows of one id are its time steps, in their order; a cell with a list is a whole sequence.
 
+    Columns of numbers are features, except those that are labels, splits, speakers or times by their names.
+
     Args:
         table: that was read.
         where: what messages call it.
@@ -81,6 +92,8 @@ def read_feature_table(
     kinds = {other: table.schema.field(other).type for other in table.column_names if other != name}
     lists = [column] if column else [other for other, kind in kinds.items() if _is_list(kind)]
     numbers = [other for other, kind in kinds.items() if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
+    left_out = [other for other in numbers if other.strip().lower() in NOT_FEATURES]
+    numbers = [other for other in numbers if other not in left_out]
     if len(lists) > 1 or (not lists and not numbers):
         raise ValueError(
             f"{where} has {len(lists)} columns of lists ({_some(lists)}) and {len(numbers)} of numbers; expected one "
@@ -88,8 +101,16 @@ def read_feature_table(
         )
     if lists:
         for clip, cell in zip(clips, _cells(table.column(lists[0]))):
+            if not cell.is_valid:  # an empty cell: the clip has no features
+                continue
             yield FeatureClip(clip, single=as_rows(_array(cell, f"{where}, {clip}"), f"{where}, {clip}"))
         return
+    if left_out:
+        logger.warning(
+            "%s: the columns %s are not used as features, by their names; rename them if they are.",
+            where,
+            _some(left_out),
+        )
     values = np.stack([table.column(other).to_numpy().astype(np.float32) for other in numbers], axis=1)  # (n, D)
     rows: dict[str, list[int]] = {}
     for row, clip in enumerate(clips):

@@ -79,6 +79,21 @@ def test_columns_are_named_by_the_user(tmp_path):
         by_id(tmp_path / "ragged.parquet")
 
 
+def test_labels_in_a_table_are_no_features(tmp_path, caplog):
+    """A column of labels would tell the model what it shall predict."""
+    (tmp_path / "f.csv").write_text("clip,AU01,Label,fold,AU02,start\na,0.5,3,1,0.25,0.0\nb,1.5,1,2,0.75,2.0\n")
+    assert by_id(tmp_path / "f.csv")["b"].single.tolist() == [[1.5, 0.75]]
+    assert "the columns Label, fold, start are not used as features" in caplog.text
+    (tmp_path / "g.csv").write_text("clip,label\na,1\n")
+    with pytest.raises(ValueError, match="0 columns of lists .* and 0 of numbers; expected"):
+        by_id(tmp_path / "g.csv")
+
+
+def test_an_empty_cell_is_a_clip_without_features(tmp_path):
+    write_parquet(tmp_path / "f.parquet", id=["a", "b"], x=[[[1.0]], None])
+    assert by_id(tmp_path / "f.parquet").keys() == {"a"}
+
+
 def test_fixed_size_lists(tmp_path):
     table = pa.table({"id": ["a"], "x": pa.array([[[1.0, 2.0], [3.0, 4.0]]], pa.list_(pa.list_(pa.float32(), 2), 2))})
     pq.write_table(table, tmp_path / "f.parquet")
