@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
@@ -88,7 +89,7 @@ class FeatureImport:
     ):
         if normalize not in NORMALIZE:
             raise ValueError(f"normalize is {normalize!r}; expected {' or '.join(NORMALIZE)}.")
-        self.streams = dict(streams)
+        self.streams, self._forgotten = dict(streams), False
         self.statistics: dict[str, ColumnStatistics | None] = {}
         for modality, stream in self.streams.items():
             if statistics is not None:
@@ -154,10 +155,20 @@ class FeatureImport:
         store = EmbeddingStore(folder, self.fingerprint) if read_fingerprint(folder) else None
         missing = [clip for clip in clips if store is None or clip not in store]
         if missing or store is None:
+            if self._forgotten:
+                raise RuntimeError(f"the sequences were freed, but {len(missing)} clips are not in the store.")
             with StoreWriter(folder, self.fingerprint, shard_clips=4096) as writer:
                 for clip in missing:
                     writer.add(self.record(clip), **self._embeddings(clip))
         return EmbeddingStore(folder, self.fingerprint)
+
+    def forget_sequences(self) -> None:
+        """Free the memory of the sequences once they are in a store; reports stay as they are."""
+        self._forgotten = True
+        for stream in self.streams.values():
+            stream.rows = {clip: np.broadcast_to(np.float32(0), rows.shape) for clip, rows in stream.rows.items()}
+            stream.broken = {}
+            stream.file = replace(stream.file, read=lambda: iter(()))  # it holds the content of the file
 
     def record(self, clip: str) -> ClipRecord:
         """Return the record of a clip: "ok", "partial" where it lacks a stream, "failed" where it has none."""

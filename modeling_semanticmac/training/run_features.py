@@ -106,6 +106,7 @@ class RunFeatures:
                 self._import.write(folder, [clip for clips in self._clips.values() for clip in clips])
             state.wait_for_everyone()
             self._store = EmbeddingStore(folder, self._import.fingerprint)
+            self._import.forget_sequences()
         return self._store
 
     def report(self, clips: Sequence[str]) -> FeatureReport:

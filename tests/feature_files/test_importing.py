@@ -135,6 +135,18 @@ def test_missing_clips_and_sequences_of_length_zero(tmp_path):
         FeatureImport(streams, ["z"])
 
 
+def test_sequences_can_be_freed_once_they_are_stored(tmp_path):
+    """The report stays; what is not stored yet is refused and never written as zeros."""
+    path = write_arrays(tmp_path / "f.pkl", {"a": np.array([[1.0, np.inf]]), "b": np.ones((0, 2))})
+    imported = FeatureImport(read_streams([f"audio={path}"], BOTH), [], "none")
+    store, before = imported.write(tmp_path / "store", ["a", "b"]), str(imported.report(["a", "b", "c"]))
+    imported.forget_sequences()
+    assert str(imported.report(["a", "b", "c"])) == before and imported.longest == 1
+    assert imported.write(tmp_path / "store", ["a"])["a"][0].tolist() == store["a"][0].tolist() == [[1.0, 0.0]]
+    with pytest.raises(RuntimeError, match="were freed, but 1 clips are not in the store"):
+        imported.write(tmp_path / "store", ["c"])
+
+
 def test_which_stream_a_file_gives(mmsa, tmp_path):
     path, _ = mmsa
     table = tmp_path / "au.csv"

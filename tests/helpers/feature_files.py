@@ -128,17 +128,19 @@ def write_csd(path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray]]) -> N
             group["features"], group["intervals"] = features, np.stack([begins, begins + 1], axis=1)
 
 
-def write_ur_funny_sdk(folder: Path) -> None:
-    """Write the released pickles of UR-FUNNY for the clips 7, 8 and 9: two, three and no words."""
-    generator, words = np.random.default_rng(4), {7: 2, 8: 3, 9: 0}
+def write_ur_funny_sdk(folder: Path, more: int = 0) -> None:
+    """Write the released pickles of UR-FUNNY for the clips 7, 8 and 9: two, three and no words; and more clips of
+    training, of two words each.
+    """
+    generator, words = np.random.default_rng(4), {7: 2, 8: 3, 9: 0} | dict.fromkeys(range(10, 10 + more), 2)
     contents = {
         "covarep_features_sdk": {clip: _punchline(generator, n, 81) for clip, n in words.items()},
         "openface_features_sdk": {clip: _punchline(generator, n, 371) for clip, n in words.items()},
         "language_sdk": {
             clip: {"punchline_sentence": f"words of {clip}", "context_sentences": ["before"]} for clip in words
         },
-        "humor_label_sdk": {7: 0, 8: 1, 9: 0},
-        "data_folds": {"train": [7], "dev": [8], "test": [9]},
+        "humor_label_sdk": {clip: int(clip == 8 or clip % 2 == 0) for clip in words},
+        "data_folds": {"train": [7, *range(10, 10 + more)], "dev": [8], "test": [9]},
     }
     for name, content in contents.items():
         (folder / f"{name}.pkl").write_bytes(pickle.dumps(content, protocol=2))

@@ -21,7 +21,14 @@ from modeling_semanticmac.runs.settings import ChangedSettingsError
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from modeling_semanticmac.training.run_features import open_features
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
-from tests.helpers.feature_files import mmsa_id, write_mmsa
+from tests.helpers.feature_files import (
+    mmsa_id,
+    write_conversations,
+    write_hkt,
+    write_mmsa,
+    write_mult,
+    write_ur_funny_sdk,
+)
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import record, rows
 from tests.reliability.test_launchers import launch
@@ -178,6 +185,29 @@ def test_files_of_modalities_that_are_not_in_use_are_not_read(setting):
     assert open_features(arguments, {}, []) is None
     arguments.modalities = ["text", "audio"]
     assert open_features(arguments, {}, ["audio"]) is None
+
+
+FORMS = {
+    "hkt.pkl": (write_hkt, ["--task", "humor"], 2),
+    "mosei.pkl": (write_mult, ["--modalities", "audio", "vision"], 4),
+    "meld.pkl": (lambda path: write_conversations(path, "meld_visual", dialogues=4), [], 2),
+    "iemocap.pkl": (lambda path: write_conversations(path, "iemocap", dialogues=4), ["--text", "raw"], 2),
+    "ur_funny": (lambda path: (path.mkdir(), write_ur_funny_sdk(path, more=3)), ["--corpus", "ur_funny"], 1),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_file_with_labels_to_a_table_row_in_one_command(name, world, tmp_path):
+    """Clips, labels and splits are the file's own, and the report says so. MulT's form has no words."""
+    write, more, clips = FORMS[name]
+    write(tmp_path / name)
+    sizes = ["--hidden_size", "16", "--num_attention_heads", "2", "--num_latents", "2", "--num_bridge_tokens", "2"]
+    rest = ["--num_train_epochs", "1", "--label_start_epoch", "9", "--disable_tqdm", "true", "--use_cpu", *sizes]
+    command = ["--features", str(tmp_path / name), *world["models"][:2], "--do_train", "--do_predict", *rest, *more]
+    train.main([*command, "--output_dir", str(tmp_path / "run")])
+    assert len(rows(tmp_path / "run/predictions_test.csv")) == clips
+    report = (tmp_path / "run/report.md").read_text()
+    assert f"labels and splits are those of the file `{name}` itself" in report
 
 
 def test_what_cannot_be_meant_is_refused(setting, tmp_path):
