@@ -153,7 +153,9 @@ class Run:
         for name in OF_NEW_MODELS:
             if getattr(args, name) is not None:
                 given[name] = (getattr(args, name), "its own")
-        if config.feature_notes and args.max_frames is not None:  # raised to the longest sequence when it was trained
+        if (
+            config.feature_notes and args.max_frames is not None and own == SEMANTICMAC
+        ):  # raised to the longest sequence when it was trained
             given["max_frames"] = (max(args.max_frames, config.max_frames), config.max_frames)
         wrong = [f"--{name} {value} (the model has {own})" for name, (value, own) in given.items() if value != own]
         if wrong:
