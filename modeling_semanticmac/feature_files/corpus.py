@@ -82,23 +82,23 @@ class FeatureCorpus(CorpusBuilder):
     def find_files(cls, folder, config):
         labelled_clips(folder)  # raises where there are no labels
         code = {f"code of {path.name}": path for path in Path(__file__).parent.glob("*.py")}  # rows follow from it
-        return CorpusFiles({"features": folder, **code})
+        return CorpusFiles({f"features {path.name}": path for path in _parts(folder)} | code)
 
     def _info(self):
         # The library creates the configuration again from its name.
         own = {name: getattr(self.config, name) for name in ("like", "label_range")}
-        self.config.task = self.task_config(self.config.name, self.files.annotations["features"], **own).task
+        self.config.task = self.task_config(self.config.name, Path(self.config.data_dir), **own).task
         return super()._info()
 
     @cached_property
     def _clips(self) -> list[FeatureClip]:
-        clips = labelled_clips(self.files.annotations["features"])[1]
+        clips = labelled_clips(Path(self.config.data_dir))[1]
         if any(clip.split == "validation" for clip in clips):
             return list(clips)
         return _with_validation(clips, self.config.split_seed)
 
     def clips(self, split) -> Iterator[dict]:
-        form, _ = labelled_clips(self.files.annotations["features"])
+        form, _ = labelled_clips(Path(self.config.data_dir))
         names, task = _class_names(form, self._clips), self.config.task
         for clip in self._clips:
             if clip.split != split:
@@ -111,7 +111,7 @@ class FeatureCorpus(CorpusBuilder):
 
 
 @functools.lru_cache(maxsize=2)
-def _labelled(path: Path, size: int, changed: int) -> tuple[str, tuple[FeatureClip, ...]]:
+def _labelled(path: Path, state: tuple) -> tuple[str, tuple[FeatureClip, ...]]:
     file = read_feature_file(path)
     streams = ("audio", "vision", "single", "text_features", "token_ids", "interval")
     clips = tuple(replace(clip, **dict.fromkeys(streams)) for clip in clips_of(file))
@@ -132,8 +132,12 @@ def labelled_clips(path: Path) -> tuple[str, tuple[FeatureClip, ...]]:
     """
     if not path.exists():
         raise FileNotFoundError(f"no feature file at {path}.")
-    stat = path.stat()
-    return _labelled(path, stat.st_size, stat.st_mtime_ns)
+    return _labelled(path, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in _parts(path)))
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the files of a folder, sorted, or the file."""
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _class_names(form: str, clips: Sequence[FeatureClip]) -> tuple[str, ...] | None:

@@ -52,7 +52,10 @@ def made(train=None, validation=None, **arguments) -> dict:
             ["clips of validation added: e (1)", "clips of validation removed: d (1)"],
         ),
         (made() | {"weights": {"language model": "9", "tokenizer": "2"}}, ["the language model is another one"]),
-        (made() | {"store": "9"}, ["the embeddings were made by other encoders or with another sampling"]),
+        (
+            made() | {"store": "9"},
+            ["the embeddings were made by other encoders or feature files, or with another sampling"],
+        ),
         (made() | {"media": {"train": {"a": "4", "b": "9"}}}, ["clips of train with other media: b (1)"]),
     ],
 )

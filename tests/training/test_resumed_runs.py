@@ -9,8 +9,7 @@ from safetensors.torch import load_file, save_file
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.runs.output_folder import OutputFolderError
 from modeling_semanticmac.runs.settings import ChangedSettingsError
-from modeling_semanticmac.training import run as run_module
-from modeling_semanticmac.training import seed_runs
+from modeling_semanticmac.training import run_features
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import content, record, rows
@@ -113,13 +112,13 @@ def test_other_settings_are_refused(command, copy, more, message):
     ],
 )  # fmt: skip
 def test_an_edited_corpus_is_refused(world, command, copy, monkeypatch, split, edit, message):
-    load = run_module.load_corpus
+    load = run_features.load_corpus
 
     def edited(*args, **kwargs):
         corpus = dict(load(*args, **kwargs))
         return {**corpus, split: edit(corpus[split])}
 
-    monkeypatch.setattr(run_module, "load_corpus", edited)
+    monkeypatch.setattr(run_features, "load_corpus", edited)
     ids = world["clips"][split]["id"][:]
     for number in reversed(range(len(ids))):
         message = message.replace(f"CLIP{number}", ids[number])
@@ -218,14 +217,14 @@ def test_a_seed_of_other_settings_is_refused(command, tmp_path):
     assert (
         record(tmp_path / "seed_7", "finished.json")["seed"] == 7 and not (tmp_path / "seed_8/finished.json").exists()
     )
-    load = run_module.load_corpus
+    load = run_features.load_corpus
     with pytest.MonkeyPatch.context() as patch:
 
         def edited(*args, **kwargs):
             corpus = dict(load(*args, **kwargs))
             return {**corpus, "test": relabel(corpus["test"], 0)}
 
-        patch.setattr(seed_runs, "load_corpus", edited)
+        patch.setattr(run_features, "load_corpus", edited)
         with pytest.raises(ValueError, match="finished run with other arguments.*clips of test was .*, is "):
             train_command.main([*command, *seeds, "--output_dir", str(tmp_path)])
     train_command.main([*command, *seeds, "--output_dir", str(tmp_path)])
