@@ -30,7 +30,7 @@ class MaskedAttention(nn.Module):
         super().__init__()
         if num_heads < 1 or width % num_heads:
             raise ValueError(f"the width {width} is not a multiple of the {num_heads} heads; choose one that is.")
-        self.head_width, self.dropout = width // num_heads, dropout
+        self.head_width, self.dropout = width // num_heads, nn.Dropout(dropout)
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         self.value, self.output = nn.Linear(width, width), nn.Linear(width, width)
         for part in (self.query, self.key, self.value, self.output):
@@ -55,7 +55,7 @@ class MaskedAttention(nn.Module):
             *(split_heads(part, self.head_width) for part in (self.query(queries), self.key(keys), self.value(keys))),
             # A query without keys sees all, and is set to 0 afterwards: a softmax over nothing is NaN.
             attn_mask=(allowed | ~some)[:, None],
-            dropout_p=self.dropout if self.training else 0.0,
+            dropout_p=self.dropout.p if self.training else 0.0,
         )
         return self.output(merge_heads(attended)) * some
 

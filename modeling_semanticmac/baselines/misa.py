@@ -175,8 +175,9 @@ class InvariantSpecificFusion(Fusion):
         embeds = {name: parts["shared"][:, m] for m, name in enumerate(MODALITIES)}
         losses = None
         if self.training:
+            counted = present if streams.counts is None else present & streams.counts[:, None]
             everyone = {name: streams.gather(part) for name, part in parts.items()}
-            losses = self.losses(everyone, streams.gather(present.to(logits.dtype)).bool())
+            losses = self.losses(everyone, streams.gather(counted.to(logits.dtype)) > 0)
         return Fused(logits=logits, embeds=embeds, losses=losses)
 
 

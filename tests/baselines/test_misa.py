@@ -100,6 +100,23 @@ def test_losses_count_only_clips_that_have_the_modalities():
     torch.testing.assert_close(module.losses(more, present), module.losses(parts, complete.modality_mask))
 
 
+def test_losses_are_those_of_all_processes_and_of_clips_that_count():
+    module, streams = small().train(), clip_streams(CLIPS)
+    module.transformer.eval()  # no dropout
+    expected = module(streams).losses
+    # The second process has the clips again, of which the last only fills up the batch.
+    both = clip_streams([*CLIPS, *CLIPS])
+    for name, value in vars(streams).items():
+        if isinstance(value, torch.Tensor):
+            setattr(both, name, torch.cat([value, value]))
+    both.counts = torch.tensor([True, True, True, False, False, False])
+    torch.testing.assert_close(module(both).losses, expected)
+    streams.gather = lambda rows: torch.cat([rows, rows])
+    twice = module(streams).losses
+    torch.testing.assert_close(twice["difference"], 4 * expected["difference"])  # a sum over twice as many clips
+    torch.testing.assert_close(twice["similarity"], expected["similarity"])
+
+
 def test_padding_does_nothing():
     module = small()
     together = module(clip_streams(CLIPS)).logits

@@ -41,6 +41,8 @@ def trained(folder, architecture: str, batch: int) -> None:
     for module in trainer.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        elif isinstance(module, torch.nn.MultiheadAttention):
+            module.dropout = 0.0
     trainer.train()
     if trainer.is_world_process_zero():
         tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
