@@ -1,7 +1,7 @@
 """What each run of a benchmark was made for, and whether its folder holds it: finished, begun, changed or absent."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from ..runs.output_folder import OutputFolder
 from ..runs.record import FINISHED, recorded_arguments
 from ..runs.settings import WITHOUT_EFFECT
 from ..training.checkpoints import list_checkpoints
-from ..training.run_arguments import given_arguments, parse_arguments
+from ..training.run_arguments import ModelArguments, given_arguments, parse_arguments
 from ..training.seed_runs import corpus_digests
+from ..training.training_args import SemanticMACTrainingArguments
 from .plan import PlannedRun
 
 PURPOSE = "benchmark.json"  # in the folder of each run
@@ -59,6 +60,7 @@ class Purpose:
         arguments = dict(line.partition("=")[::2] for line in lines)
         arguments = {name: arguments[name] for name in arguments if name not in WITHOUT_EFFECT or name in COMPARED}
         if planned.row.simple:
+            arguments = {name: value for name, value in arguments.items() if name not in trained_only()}
             arguments["simple system"] = json.dumps([planned.row.simple, dict(planned.row.options)], sort_keys=True)
         given = [*given_arguments(planned.argv), "simple system", *(name for name in arguments if " of " in name)]
         uses_store = set(parsed[1].modalities) != {"text"}
@@ -80,7 +82,8 @@ class Purpose:
         An argument that the earlier version of the package did not have counts where it is given.
         """
         found = []
-        for name in sorted(self.arguments.keys() | earlier.arguments.keys()):
+        ignored = trained_only() if "simple system" in self.arguments else set()
+        for name in sorted((self.arguments.keys() | earlier.arguments.keys()) - ignored):
             before, now = earlier.arguments.get(name), self.arguments.get(name)
             if (
                 before != now
@@ -92,6 +95,15 @@ class Purpose:
         if None not in (store, earlier.store) and store != earlier.store:
             found.append("the embedding store is another one")
         return found
+
+
+def trained_only() -> set[str]:
+    """Return the arguments that a simple system does not have: of the training, and of the model on the embeddings.
+
+    What changes the embeddings themselves is seen in the digest of their store.
+    """
+    training = {entry.name for entry in fields(SemanticMACTrainingArguments)} - {"do_predict"}
+    return training | ModelArguments.config_names() | {"architecture", "architecture_options"}
 
 
 _DIGESTS: dict[tuple, list[str]] = {}

@@ -17,6 +17,7 @@ from .results import SPLITS, Cell, Figure, Results
 
 NAME = "benchmark"
 DIGITS = 3
+SHOWN_RUNS = 3  # named beside the reason why they are not there
 
 
 def write_tables(
@@ -88,13 +89,26 @@ def _markdown(results: Results, data: dict, resamples: int) -> str:
     if data["published"]:
         rows = [[row["name"], *_published_cells(results.metrics, row, notes)] for row in data["published"]]
         parts += ["## Published\n", markdown_table(["system", *results.metrics, "note"], rows)]
-    if failures := [f"- {name}: {why}" for cells in data["settings"].values() for cell in cells
-                    for name, why in cell["failures"].items()]:  # fmt: skip
+    if failures := _failures(data):
         parts.append("## Not finished\n\n" + "\n".join(failures) + "\n")
     parts.append("\n".join(_explanations(data, resamples)) + "\n")
     if notes:
         parts.append("\n".join(f"[{place}] {note}.  " for place, note in enumerate(notes, start=1)) + "\n")
     return "\n".join(part for part in parts if part)
+
+
+def _failures(data: dict) -> list[str]:
+    """Return a line for each reason why runs are not there, with the names of the runs."""
+    names: dict[str, list[str]] = {}
+    for cells in data["settings"].values():
+        for cell in cells:
+            for name, reason in cell["failures"].items():
+                names.setdefault(reason, []).append(name)
+    lines = []
+    for reason, found in names.items():
+        more = f" and {len(found) - SHOWN_RUNS} more" if len(found) > SHOWN_RUNS else ""
+        lines.append(f"- {', '.join(found[:SHOWN_RUNS])}{more}: {reason}")
+    return lines
 
 
 def _figure_table(metrics: list[str], cells: list[dict], notes: list[str]) -> str:

@@ -107,12 +107,14 @@ def test_finished_runs_are_kept_and_changed_settings_are_noticed(finished, capsy
     assert benchmark.main([*command, *kept, "--label_start_epoch", "5"]) == 1
     assert content(folder / "runs") == before
     rows = table(folder)
-    assert rows["SemanticMAC"]["finished"] == rows["probe"]["finished"] == 0
+    assert rows["SemanticMAC"]["finished"] == 0 and rows["probe"]["finished"] == 1  # has no pseudo labels
     assert "label_start_epoch was" in rows["SemanticMAC"]["failures"]["SemanticMAC / seed 42"]
-    benchmark.main([*command, "--tables_only", "--label_start_epoch", "5"])  # shows none of them either
-    assert table(folder)["median"]["finished"] == 0
+    benchmark.main([*command, "--tables_only", "--label_start_epoch", "5"])  # does not show it either
+    assert table(folder)["SemanticMAC"]["finished"] == 0
     assert "is 5; --replace_changed runs it again" in capsys.readouterr().out
-    assert benchmark.main([*command, "--rows", "median", "--replace_changed", "--label_start_epoch", "5"]) == 0
+    fewer = ["--rows", "median", "--max_train_samples", "3"]
+    assert benchmark.main([*command, *fewer]) == 1 and table(folder)["median"]["finished"] == 0
+    assert benchmark.main([*command, *fewer, "--replace_changed"]) == 0
     assert table(folder)["median"]["finished"] == 1 and table(folder)["probe"]["finished"] == 0
     assert benchmark.main([*command, "--rows", "median", "--replace_changed"]) == 0
 

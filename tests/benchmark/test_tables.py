@@ -124,6 +124,13 @@ def test_what_is_not_finished_is_shown_and_not_compared(tmp_path):
     assert set(second["figures"]["test"]["w_acc"]["values"]["fold_1"]) == {"1"}
 
 
+def test_one_reason_for_many_runs_is_told_once(tmp_path):
+    plan, runs, _ = make(tmp_path)
+    text = write_tables(plan, runs, tmp_path / "out", {run.name: "no space" for run in runs}, resamples=5)
+    assert text.count("no space") == 1
+    assert "- first / fold_0 / seed 1, first / fold_1 / seed 1, first / fold_0 / seed 2 and 5 more: no space" in text
+
+
 def test_rows_on_other_clips_are_refused(tmp_path):
     plan, runs, _ = make(tmp_path)
     csv = next(run.folder for run in runs if run.name == "second / fold_0 / seed 1") / "predictions_test.csv"
