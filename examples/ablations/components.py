@@ -13,10 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from examples.ablations import ablation_runs as runs  # noqa: E402
 
 BLOCKS = {
-    "Begin (not in the paper)": {
-        "embeddings scaled to unit length": ["--input_scaling", "unit"],
-        "without the linear start": ["--linear_start", "false"],
-    },
     "Affective Perceiver": {
         "without frame embedding": ["--use_frame_embeddings", "false"],
         "without layer normalisation": ["--perceiver_norm", "none"],
