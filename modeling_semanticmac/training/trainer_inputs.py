@@ -77,6 +77,7 @@ def resolve_arguments(
             "those of the method."
         )
     args = copy.copy(args)
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"  # there only a warning
     if not has_validation and args.eval_strategy != IntervalStrategy.NO:
         if args.metric_for_best_model is not None or args.save_strategy == SaveStrategy.BEST:
             raise ValueError(

@@ -10,6 +10,7 @@ from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from modeling_semanticmac.training.global_batch import SeenClips
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
+from modeling_semanticmac.training.trainer_inputs import resolve_arguments
 from modeling_semanticmac.training.training_args import SemanticMACTrainingArguments
 from tests.helpers.tiny import SENTIMENT, tiny_config, word_corpus
 from tests.helpers.trainers import WordProcessor, arguments, new_trainer
@@ -163,3 +164,10 @@ def test_clips_that_fill_up_a_batch_are_not_seen_for_the_first_time():
     assert restored.first_time(torch.tensor([1, 2]), 1).tolist() == [False, True]
     with pytest.raises(ValueError, match="saved with 5 training clips, this run has 4"):
         SeenClips(4, "cpu").load_state_dict(seen.state_dict())
+
+
+def test_memory_is_pinned_for_accelerators_only(tmp_path):
+    """On the CPU it would do nothing but warn; the arguments of the caller stay as they are."""
+    args = arguments(tmp_path)
+    args.dataloader_pin_memory = True
+    assert not resolve_arguments(args, SENTIMENT, True).dataloader_pin_memory and args.dataloader_pin_memory
