@@ -70,10 +70,10 @@ class LengthGrouped(Sampler[int]):
 
 
 class WholeBatches(Sampler[int]):
-    """Sampler of rows in a given order, then of the first ones again until the last batch is complete.
+    """Sampler of rows in a given order, then of the last one again until the last batch is complete.
 
-    Accelerate fills up the last batches of several processes in this way, so that each process has the same number, and
-    removes the added rows from the gathered predictions. A single process would compute its last batch in another
+    Accelerate fills up the last batches of several processes too, so that each process has the same number, and removes
+    the added rows from the gathered predictions. A single process would compute its last batch in another
     shape, which changes the last digits. With this sampler every process computes a batch that a single process
     computes too: predictions and metrics are equal to the last digit at the same batch size per process.
 
@@ -87,7 +87,7 @@ class WholeBatches(Sampler[int]):
         self.total = -(-len(order) // batch_size) * batch_size
 
     def __iter__(self) -> Iterator[int]:
-        return (self.order[place % len(self.order)] for place in range(self.total))
+        return (self.order[min(place, len(self.order) - 1)] for place in range(self.total))
 
     def __len__(self) -> int:
         return self.total

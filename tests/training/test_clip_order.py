@@ -18,10 +18,10 @@ from tests.helpers.trainers import WordProcessor, fake_store, logged, new_traine
 
 
 @pytest.mark.parametrize(("order", "batch", "expected"), [
-    ([0, 1, 2, 3, 4], 2, [0, 1, 2, 3, 4, 0]), ([3, 0, 2, 1], 2, [3, 0, 2, 1]), ([1, 0], 5, [1, 0, 1, 0, 1]),
+    ([0, 1, 2, 3, 4], 2, [0, 1, 2, 3, 4, 4]), ([3, 0, 2, 1], 2, [3, 0, 2, 1]), ([1, 0], 5, [1, 0, 0, 0, 0]),
     ([2, 1, 0], 1, [2, 1, 0]),
 ])  # fmt: skip
-def test_rows_in_order_then_from_the_beginning_until_the_last_batch_is_whole(order, batch, expected):
+def test_rows_in_order_then_the_last_one_until_the_last_batch_is_whole(order, batch, expected):
     sampler = WholeBatches(order, batch)
     assert list(sampler) == expected and len(sampler) == len(expected)
 
