@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..embedding_store import ClipRecord, EmbeddingStore
+from ..embedding_store.joined import JoinedStore
 from ..files.atomic_files import write_json
 
 # What training does with a clip that could not be encoded, and how a report says it.
@@ -104,7 +105,7 @@ class ExtractionReport:
         return "\n".join(f"{name:<44}{value:>8}" for name, value in rows)
 
 
-def usable_clips(dataset, store: EmbeddingStore, on_error: str):
+def usable_clips(dataset, store: EmbeddingStore | JoinedStore, on_error: str):
     """Return the clips of a dataset that training uses, where some could not be encoded.
 
     Args:

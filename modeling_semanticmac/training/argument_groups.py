@@ -222,14 +222,14 @@ class DataArguments:
             self.on_error = "mask"
         self.options = _mapping("corpus_options", self.corpus_options, '{"fold": 0}')
         if self.features and self.data_dir is None:
-            self._use_the_file_as_corpus()
+            self._use_as_corpus(self.features[0])
 
-    def _use_the_file_as_corpus(self) -> None:
-        """Take clips, texts, labels and splits from the first feature file; a corpus that is named gives the task."""
+    def _use_as_corpus(self, file: str) -> None:
+        """Take clips, texts, labels and splits from a feature file; a corpus that is named gives the task."""
         if self.corpus not in (None, "features"):
             self.options = {"like": self.corpus, **self.options}
             self.corpus_options = json.dumps(self.options)
-        self.corpus, self.data_dir = "features", re.sub("^(audio|vision)=", "", self.features[0])
+        self.corpus, self.data_dir = "features", re.sub("^(audio|vision)=", "", file)
 
 
 @dataclass

@@ -31,9 +31,10 @@ def media_settings(run: Run, splits: Iterable[str]) -> dict:
         return {}
     records = {split: {clip: store.status(clip) for clip in run.used[split]} for split in splits}
     modalities = (*run.encoders, *run.feature_modalities)
-    parts = {name: store.fingerprint.get(name) for name in (*modalities, "sampling", "extraction")}
+    parts = {name: store.fingerprint.get(name) for name in ("sampling", "extraction")}
     for modality in modalities:  # a tower or a file that was moved is the same one
-        parts[modality] = {name: value for name, value in parts[modality].items() if name not in ORIGIN}
+        made_by = store.fingerprint[modality]
+        parts[modality] = {name: value for name, value in made_by.items() if name not in ORIGIN}
     return {
         "store": digest(parts),
         "media": {
