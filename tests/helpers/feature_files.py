@@ -129,8 +129,8 @@ def write_csd(path: Path, videos: dict[str, tuple[np.ndarray, np.ndarray]]) -> N
 
 
 def write_ur_funny_sdk(folder: Path, more: int = 0) -> None:
-    """Write the released pickles of UR-FUNNY for the clips 7, 8 and 9: two, three and no words; and more clips of
-    training, of two words each.
+    """Write the released pickles of UR-FUNNY for the clips 7, 8 and 9: two, three and no words; and more clips, of
+    two words each, the first of which is test.
     """
     generator, words = np.random.default_rng(4), {7: 2, 8: 3, 9: 0} | dict.fromkeys(range(10, 10 + more), 2)
     contents = {
@@ -140,7 +140,7 @@ def write_ur_funny_sdk(folder: Path, more: int = 0) -> None:
             clip: {"punchline_sentence": f"words of {clip}", "context_sentences": ["before"]} for clip in words
         },
         "humor_label_sdk": {clip: int(clip == 8 or clip % 2 == 0) for clip in words},
-        "data_folds": {"train": [7, *range(10, 10 + more)], "dev": [8], "test": [9]},
+        "data_folds": {"train": [7, *range(11, 10 + more)], "dev": [8], "test": [9, 10] if more else [9]},
     }
     for name, content in contents.items():
         (folder / f"{name}.pkl").write_bytes(pickle.dumps(content, protocol=2))

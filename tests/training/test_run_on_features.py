@@ -192,7 +192,11 @@ FORMS = {
     "mosei.pkl": (write_mult, ["--modalities", "audio", "vision"], 4),
     "meld.pkl": (lambda path: write_conversations(path, "meld_visual", dialogues=4), [], 2),
     "iemocap.pkl": (lambda path: write_conversations(path, "iemocap", dialogues=4), ["--text", "raw"], 2),
-    "ur_funny": (lambda path: (path.mkdir(), write_ur_funny_sdk(path, more=3)), ["--corpus", "ur_funny"], 1),
+    "ur_funny": (
+        lambda path: (path.mkdir(), write_ur_funny_sdk(path, more=4)),
+        ["--corpus", "ur_funny", "--on_error", "skip"],
+        1,
+    ),
 }
 
 
