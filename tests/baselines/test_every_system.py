@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForVideoClassification
 
 from modeling_semanticmac.baselines.modeling_fusion import learnt_labels
-from tests.helpers.systems import CLIP_SYSTEMS, batch_of, clip_rows, system_model, system_trainer
+from tests.helpers.systems import CLIP_SYSTEMS, TINY, batch_of, clip_rows, system_model, system_trainer
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 every_system = pytest.mark.parametrize("name", CLIP_SYSTEMS)
@@ -13,6 +13,11 @@ PATTERNS = [(t, a, v) for t in (0, 3) for a in (0, 4) for v in (0, 5)]  # words,
 COMPLETE = [(3, 4, 5), (5, 2, 7), (1, 6, 3), (4, 3, 2), (2, 5, 4), (6, 4, 6), (3, 3, 3), (5, 1, 4)]
 LABELS = torch.tensor([1.0, -2.0, 0.5, -0.5, 2.5, -1.5, 1.5, -1.0])
 STEPS = {"lf_transformer": 100, "mult": 100, "mfn": 100}  # others halve their loss sooner
+# At full weight and rate the terms of MISA, which grow with the batch, make the representations of random clips equal
+# before they tell anything; here they have 3 % of their weights.
+GENTLE = {
+    "misa": {"similarity_weight": 0.009, "difference_weight": 0.003, "reconstruction_weight": 0.03},
+}
 # Tasks that a system is not defined for.
 REFUSED = {
     "self_mm": {"single_label_classification", "multi_label_classification"},
@@ -114,14 +119,14 @@ def test_the_loss_falls_by_half(name, task):
         with pytest.raises(ValueError, match="classes. Use another system"):
             system_model(name, task)
         return
-    model = system_model(name, task).train()
+    model = system_model(name, task, options={**TINY.get(name, {}), **GENTLE.get(name, {})}).train()
     batch = batch_of(clip_rows(COMPLETE * 2))
     labels = torch.cat([LABELS, -LABELS])
     if task.is_multi_label:
         labels = torch.stack([labels > 0, labels < 1, labels > 1], dim=1).float()
     elif not task.is_regression:
         labels = (labels > 0).long()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3 if name in GENTLE else 1e-2)
     losses = []
     for _ in range(STEPS.get(name, 60)):
         output = model(**batch, **with_targets(model, labels))
