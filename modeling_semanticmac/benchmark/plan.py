@@ -268,4 +268,4 @@ def merged(layers: Iterable[Mapping]) -> dict:
     return {**found, "corpus_options": options} if options else found
 
 
-__all__ = ["Plan", "PlannedRun", "Row", "folder_name", "merged", "planned_runs", "read_plan"]
+__all__ = ["Plan", "PlannedRun", "Row", "folder_name", "merged", "planned_runs", "read_plan", "recipe_arguments"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_semanticmac.benchmark.plan import planned_runs, read_plan
+from modeling_semanticmac.benchmark.plan import planned_runs, read_plan, recipe_arguments
 from modeling_semanticmac.training.run_arguments import parse_arguments
 
 PLAN = """
@@ -66,14 +66,15 @@ def test_the_row_wins_over_the_setting_over_the_plan_over_the_recipe(tmp_path):
 def test_null_takes_back_what_the_recipe_gives(tmp_path):
     text = "recipe: ravdess_emotion_minilm\nrows: [{name: a}, {name: b, arguments: {dropout: null}}]"
     first, second = (parse_arguments(run.argv)[0] for run in planned_runs(read_plan(write(tmp_path, text)), tmp_path))
-    assert (first.dropout, second.dropout) == (0.2, None)
+    assert first.dropout == recipe_arguments("ravdess_emotion_minilm")["dropout"] and second.dropout is None
 
 
 def test_another_architecture_takes_what_it_can_of_the_recipe(tmp_path):
     text = "recipe: ravdess_emotion_minilm\nrows: [{name: a, arguments: {architecture: tfn}}, {name: b}]"
     first, second = (parse_arguments(run.argv) for run in planned_runs(read_plan(write(tmp_path, text)), tmp_path))
-    assert (first[0].architecture, first[0].dropout, second[0].dropout) == ("tfn", None, 0.2)
-    assert first[2].num_train_epochs == second[2].num_train_epochs == 20
+    recipe = recipe_arguments("ravdess_emotion_minilm")
+    assert (first[0].architecture, first[0].dropout, second[0].dropout) == ("tfn", None, recipe["dropout"])
+    assert first[2].num_train_epochs == second[2].num_train_epochs == recipe["num_train_epochs"]
     assert second[2].label_start_epoch != first[2].label_start_epoch == type(first[2]).label_start_epoch
     text = text.replace("architecture: tfn}", "architecture: tfn, dropout: 0.1}")
     with pytest.raises(ValueError, match="--dropout: an argument of SemanticMAC"):  # what the row gives is not left out
