@@ -7,8 +7,8 @@ from torch import nn
 
 from .dialogue_data import MAX_UTTERANCES, MODALITIES, DialogueStreams, utterance_vectors, utterance_width
 from .dialogue_layers import UtteranceAttention, reverse_valid
+from .fusion import Fused, Fusion
 from .fusion_layers import compact
-from .modeling_fusion import Fused, Fusion
 
 
 @dataclass(frozen=True)

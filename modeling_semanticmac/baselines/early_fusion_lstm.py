@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import PackedLSTM, word_steps
-from .modeling_fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

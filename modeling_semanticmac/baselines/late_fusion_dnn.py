@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from .clip_networks import Classifier, MediaNetwork, TextNetwork
-from .modeling_fusion import Fused, Fusion, Streams
+from .fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

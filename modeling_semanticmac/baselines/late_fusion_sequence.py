@@ -11,8 +11,8 @@ from torch import nn
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
 from .cross_modal_layers import sinusoidal_positions
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import PackedLSTM, Projection
-from .modeling_fusion import Fused, Fusion, Streams
 
 FEED_FORWARD = 2048  # inner width of the transformers, as published
 

@@ -8,9 +8,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import pool_to_steps
 from .language_model_layers import is_time_first, language_model_layers
-from .modeling_fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import nn
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import word_steps
-from .modeling_fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

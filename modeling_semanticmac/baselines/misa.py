@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import PackedLSTM, Projection, masked_mean
 from .fusion_losses import central_moment_discrepancy, difference_loss, reconstruction_loss
 from .language_model_layers import language_model_layers
-from .modeling_fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import PackedLSTM
-from .modeling_fusion import Fused, Fusion, Streams
 from .sign_memory import SignMemory, label_signs
 
 RIDGE = 1e-4  # added to the diagonal of a covariance

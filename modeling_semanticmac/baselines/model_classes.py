@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 
 from ..affect_heads import SemanticMACForAffect
 from ..configuration_semanticmac import SEMANTICMAC, AffectConfig, SemanticMACConfig
-from ..modeling_semanticmac import AffectPreTrainedModel
+from ..pretrained_affect import AffectPreTrainedModel
 from .configuration_fusion import FusionConfig
 from .modeling_fusion import FusionForAffect
 from .registry import SYSTEMS

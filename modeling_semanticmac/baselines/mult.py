@@ -8,8 +8,8 @@ from torch import nn
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
 from .cross_modal_layers import CrossModalStack
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import last_state
-from .modeling_fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

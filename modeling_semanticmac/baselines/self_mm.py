@@ -7,8 +7,8 @@ from torch import nn
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..task_specification import TaskSpecification
+from .fusion import Fused, Fusion, Streams
 from .fusion_layers import PackedLSTM
-from .modeling_fusion import Fused, Fusion, Streams
 from .unimodal_labels import BRANCHES, UnimodalLabels, unimodal_losses
 
 

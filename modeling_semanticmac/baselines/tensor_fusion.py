@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .clip_networks import Classifier, MediaNetwork, TextNetwork
-from .modeling_fusion import Fused, Fusion, Streams
+from .fusion import Fused, Fusion, Streams
 
 
 @dataclass(frozen=True)

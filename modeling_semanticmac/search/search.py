@@ -16,7 +16,7 @@ from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
 from ..baselines.model_classes import classes_of
-from ..modeling_semanticmac import AffectPreTrainedModel
+from ..pretrained_affect import AffectPreTrainedModel
 from ..runs.output_folder import OutputFolder
 from ..runs.record import SEARCH, recorded_arguments, save_run_record
 from ..training.affect_trainer import AffectTrainer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from modeling_semanticmac.baselines.modeling_fusion import Streams
+from modeling_semanticmac.baselines.fusion import Streams
 
 MODALITIES = ("text", "audio", "vision")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from modeling_semanticmac.baselines.modeling_fusion import Streams
+from modeling_semanticmac.baselines.fusion import Streams
 
 
 def random_streams(size: int = 4, **changes) -> Streams:
