@@ -80,13 +80,13 @@ def test_num_neighbors(tmp_path, count):
 
 
 def test_label_memory_changes_nothing(one_epoch_of_labels, tmp_path, monkeypatch):
-    from modeling_semanticmac.training import semantic_labels
+    from modeling_semanticmac.training import shared_neighbors
 
     given = []
     monkeypatch.setattr(
-        semantic_labels,
+        shared_neighbors,
         "nearest_neighbors",
-        lambda rows, k, memory: given.append(memory) or nearest_neighbors(rows, k, memory),
+        lambda rows, k, memory, among: given.append(memory) or nearest_neighbors(rows, k, memory, among=among),
     )
     small = trained(tmp_path, num_train_epochs=2, label_memory=1)
     assert set(given) == {2**20}
