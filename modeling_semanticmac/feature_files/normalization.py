@@ -1,7 +1,8 @@
 """Normalisation of features: repaired values, statistics of the training split, standard scores.
 
-The Affective Perceiver normalises each row to unit length, so of raw features only the columns with the largest numbers
-would be seen.
+Raw features lie on scales that differ by orders of magnitude: where a model scales each row as a whole
+(`input_scaling: unit`), or a comparison system does not scale at all, only the columns with the largest numbers would
+be seen.
 """
 
 import hashlib
