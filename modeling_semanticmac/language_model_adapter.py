@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file, is_bitsandbytes_available
 
@@ -200,11 +199,6 @@ def adapter_folder(home: str | os.PathLike, **hub) -> str:
     return os.path.dirname(str(found[0]))
 
 
-def has_adapter(language_model: nn.Module | None) -> bool:
-    """Return whether a language model has an adapter."""
-    return bool(getattr(language_model, "peft_config", None))
-
-
 def merged(language_model: PreTrainedModel) -> PreTrainedModel:
     """Return the language model with its adapter added into its weights, an ordinary model without PEFT.
 
@@ -319,5 +313,5 @@ def _peft():
 
 __all__ = [
     "ADAPTER_FOLDER", "AdapterOptions", "LanguageModelByReference", "adapter_folder", "add_adapter", "base_reference",
-    "has_adapter", "load_adapter", "load_adapter_weights", "load_base", "merged", "quantization_config", "save_adapter",
+    "load_adapter", "load_adapter_weights", "load_base", "merged", "quantization_config", "save_adapter",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from .encoders import EncodersByReference, follow_umask
 from .language_model_adapter import AdapterOptions, LanguageModelByReference, add_adapter, base_reference, load_base
 from .modeling_imagebind import missing_weights, weights_hash
 from .text_encoding import (
+    HUB_ARGUMENTS,
     add_embeddings,
     check_tokens,
     language_model_config,
@@ -28,8 +29,6 @@ from .text_encoding import (
 )
 
 REFERENCES = tuple(f"{modality}_encoder" for modality in MEDIA_MODALITIES)
-# Arguments of `from_pretrained` that say where a checkpoint lies.
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTrainedModel):

@@ -19,6 +19,9 @@ from .modeling_imagebind import missing_weights
 
 logger = logging.get_logger(__name__)
 
+# Arguments of `from_pretrained` that say where a checkpoint lies.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
 
 def is_missing(text: str | None) -> bool:
     """Return whether a text has no words."""
@@ -172,7 +175,8 @@ def load_language_model(
     Raises:
         ValueError: the checkpoint lacks weights, which would be random.
     """
-    whole = AutoConfig.from_pretrained(name_or_path, revision=revision, **_place(options))
+    place = {key: options[key] for key in HUB_ARGUMENTS if options.get(key)}
+    whole = AutoConfig.from_pretrained(name_or_path, revision=revision, **place)
     parts = whole.get_text_config() is not whole
     if parts:
         whole.text_config = copy.deepcopy(config)
@@ -188,12 +192,6 @@ def load_language_model(
             f"complete checkpoint of {type(model).__name__}."
         )
     return _text_encoder(model.language_model if parts else model)
-
-
-def _place(options: dict) -> dict:
-    """Return those of the arguments of `from_pretrained` that say where a model lies."""
-    names = ("subfolder", "token", "cache_dir", "local_files_only", "force_download")
-    return {name: options[name] for name in names if options.get(name)}
 
 
 def new_language_model(config: PreTrainedConfig, dtype: str | None = None) -> PreTrainedModel:
@@ -319,6 +317,7 @@ def reads_segments(language_model: PreTrainedModel) -> bool:
 
 
 __all__ = [
+    "HUB_ARGUMENTS",
     "add_embeddings",
     "check_tokens",
     "encode_text",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import AutoModelForVideoClassification, AutoProcessor
 
-from ..language_model_adapter import has_adapter, merged
+from ..language_model_adapter import merged
 from .model_loading import load_config, model_name
 
 
@@ -26,7 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output.exists() and any(args.output.iterdir()):
         raise ValueError(f"{args.output} is not empty; name a new folder.")
     model = AutoModelForVideoClassification.from_pretrained(name)
-    assert has_adapter(model.base_model.language_model)
     model.base_model.language_model = merged(model.base_model.language_model)
     model.config.language_model_reference = None
     model.save_pretrained(args.output)
