@@ -17,6 +17,7 @@ from ..modeling_imagebind import weights_hash
 
 FINGERPRINT = "fingerprint.json"
 EXTRACTION = 2  # raise it when the same settings give other embeddings, so that an old store is not taken for a new one
+STREAMS = (*MEDIA_MODALITIES, "text")  # that a store may hold; vectors of text come from feature files
 FRONT_ENDS = {"audio": "feature_extractor", "vision": "image_processor"}
 WINDOWS = {"audio": "audio_window", "vision": "vision_window"}
 SAMPLING = ("frames_per_second", "num_frames")
@@ -73,6 +74,13 @@ def storage_dtype(fingerprint: dict) -> torch.dtype:
     return getattr(torch, fingerprint.get("storage_dtype") or STORAGE_DTYPE)
 
 
+def stored_streams(fingerprint: dict) -> tuple[str, ...]:
+    """Return the streams that the shards of a store have, in the order of `STREAMS`: audio and vision, of which one may
+    be empty, and text where feature files gave it.
+    """
+    return STREAMS if fingerprint.get("text") else MEDIA_MODALITIES
+
+
 def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
     """Check that a store can serve what is expected.
 
@@ -86,9 +94,9 @@ def check_fingerprint(folder: Path, found: dict, expected: dict) -> None:
     """
     differences = []
     for part in sorted(found.keys() | expected.keys()):
-        if expected.get(part) is None and part in (*MEDIA_MODALITIES, "dtype"):
+        if expected.get(part) is None and part in (*STREAMS, "dtype"):
             continue
-        if part in MEDIA_MODALITIES and found.get(part) is None:
+        if part in STREAMS and found.get(part) is None:
             differences.append(f"it has no {part} embeddings, which are requested")
             continue
         has, wanted = _flatten(found.get(part), part), _flatten(expected.get(part), part)
@@ -109,7 +117,7 @@ def lacking_modalities(found: dict, given: dict) -> list[str]:
     """Return the modalities that a store holds and a fingerprint has no encoder for: clips added without them would be
     incomplete.
     """
-    return [modality for modality in MEDIA_MODALITIES if found.get(modality) and not given.get(modality)]
+    return [modality for modality in STREAMS if found.get(modality) and not given.get(modality)]
 
 
 def lacking_message(folder: Path, lacking: list[str], clips: str) -> str:
@@ -175,6 +183,7 @@ def _flatten(value, prefix: str) -> dict:
 
 __all__ = [
     "FINGERPRINT",
+    "STREAMS",
     "FingerprintError",
     "check_fingerprint",
     "fingerprint_digest",
@@ -182,4 +191,5 @@ __all__ = [
     "lacking_modalities",
     "make_fingerprint",
     "storage_dtype",
+    "stored_streams",
 ]

@@ -39,7 +39,7 @@ class ClipRecord:
         reason: why it failed, or what is missing; "" otherwise.
         note: what is wrong with the file although it was used, or more about the reason.
         duration: seconds of the clip.
-        audio, vision: number of embeddings.
+        audio, vision, text: number of embeddings.
         shard, row: where the embeddings lie; set when they are written.
         checksum: of the embeddings (`clip_checksum`); set when they are written, "" in older stores.
     """
@@ -54,6 +54,7 @@ class ClipRecord:
     duration: float = 0.0
     audio: int = 0
     vision: int = 0
+    text: int = 0
     shard: str = ""
     row: int = 0
     checksum: str = ""
@@ -79,13 +80,14 @@ class Index:
     lost: dict[str, int] = field(default_factory=dict)
 
 
-def clip_checksum(clip_id: str, audio: torch.Tensor, vision: torch.Tensor) -> str:
-    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T_a, D_a) and (T_v, D_v) as
-    they are stored.
+def clip_checksum(clip_id: str, *streams: torch.Tensor) -> str:
+    """Return the checksum (XXH3, 64 bits, hex) of a clip's id and embeddings, (T, D) each as they are stored, in the
+    order of `fingerprint.STREAMS`.
     """
     seed = xxhash.xxh3_64_intdigest(clip_id.encode())
-    seed = xxhash.xxh3_64_intdigest(audio.numpy(), seed)  # each is the seed of the next: their order and lengths count
-    return xxhash.xxh3_64_hexdigest(vision.numpy(), seed)
+    for embeds in streams:  # each is the seed of the next: their order and lengths count
+        seed = xxhash.xxh3_64_intdigest(embeds.numpy(), seed)
+    return f"{seed:016x}"
 
 
 def next_name(folder: Path) -> str:

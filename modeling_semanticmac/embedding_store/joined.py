@@ -54,10 +54,16 @@ class JoinedStore:
             DamagedClipError: its embeddings are not those that were written.
         """
         streams = [
-            self.stores[modality][clip_id][place] if modality in self.stores else torch.zeros(0, 0)
-            for place, modality in enumerate(MEDIA_MODALITIES)
+            self.stream(clip_id, modality) if modality in self.stores else torch.zeros(0, 0)
+            for modality in MEDIA_MODALITIES
         ]
         return streams[0], streams[1]
+
+    def stream(self, clip_id: str, modality: str) -> torch.Tensor:
+        """Return the embeddings (T, D) of one modality of a clip, as `EmbeddingStore.stream` does."""
+        if modality not in self.stores:
+            raise KeyError(f"the embedding stores at {self.folder} have no {modality} embeddings.")
+        return self.stores[modality].stream(clip_id, modality)
 
     def status(self, clip_id: str) -> ClipRecord:
         """Return one record of a clip: "failed" where it has none of the modalities, "partial" where it lacks one.

@@ -1,8 +1,9 @@
 """Embeddings on disk: each clip is encoded once, identified by its content and by what made the embeddings.
 
     store/fingerprint.json        what made them: encoders, weights, sampling, dtype; or feature files
-    store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v), offsets of the clips; in half
-                                  precision, or the `storage_dtype` of the fingerprint
+    store/shards/NAME.safetensors audio (sum T_a, D_a) and vision (sum T_v, D_v), text where feature files gave it,
+                                  and offsets of the clips; in half precision, or the `storage_dtype` of the
+                                  fingerprint
     store/index/NAME.*.parquet    one row a clip of that shard: id, content hash, status, reason, checksum, ...
 
 A shard is written first and its index after it, each under a temporary name that is then renamed: a shard without an
@@ -18,8 +19,7 @@ import torch
 from safetensors import safe_open
 from transformers.utils import logging
 
-from ..configuration_semanticmac import MEDIA_MODALITIES
-from .fingerprint import FINGERPRINT, check_fingerprint, fingerprint_digest, storage_dtype
+from .fingerprint import FINGERPRINT, STREAMS, check_fingerprint, fingerprint_digest, storage_dtype, stored_streams
 from .index_files import ClipRecord, clip_checksum, read_index
 
 logger = logging.get_logger(__name__)
@@ -42,7 +42,8 @@ class DamagedClipError(OSError):
 
 
 class EmbeddingStore:
-    """Read embeddings by clip id: `audio, vision = store[clip_id]`, (T_a, D_a) and (T_v, D_v).
+    """Read embeddings by clip id: `audio, vision = store[clip_id]`, (T_a, D_a) and (T_v, D_v); or one stream of them,
+    also of text where feature files gave it: `store.stream(clip_id, "text")`.
 
     T = 0 for a modality that the clip lacks; a clip that failed has neither. The store holds what its index says when
     it is opened. Each process maps a shard into memory when it first reads it, and reading copies nothing. The tensors
@@ -133,12 +134,28 @@ class EmbeddingStore:
             KeyError: it is not in the store.
             DamagedClipError: its embeddings are not those that were written.
         """
+        streams = self.streams(clip_id)
+        return streams[0], streams[1]
+
+    def stream(self, clip_id: str, modality: str) -> torch.Tensor:
+        """Return the embeddings (T, D) of "audio", "vision" or "text" of a clip.
+
+        Raises:
+            KeyError: it is not in the store, or the store has no text.
+            DamagedClipError: its embeddings are not those that were written.
+        """
+        if modality not in stored_streams(self.fingerprint):
+            raise KeyError(f"the embedding store at {self.folder} has no {modality} embeddings.")
+        return self.streams(clip_id)[STREAMS.index(modality)]
+
+    def streams(self, clip_id: str) -> tuple[torch.Tensor, ...]:
+        """Return all embeddings of a clip that are stored, in the order of `fingerprint.STREAMS`; errors as above."""
         streams = self._checked.get(clip_id)
         if streams is None:
             streams = self._checked[clip_id] = self._read(self.status(clip_id))
         return streams
 
-    def _read(self, record: ClipRecord) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, record: ClipRecord) -> tuple[torch.Tensor, ...]:
         """Return the embeddings of a clip once they have been checked."""
         clips = self._shards.get(record.shard)
         if clips is None:
@@ -147,22 +164,22 @@ class EmbeddingStore:
             raise DamagedClipError(
                 self.folder, record, f"the shard holds {len(clips)} clips, this one is number {record.row}"
             )
-        audio, vision = clips[record.row]
+        streams = clips[record.row]
         if record.checksum:
-            if clip_checksum(record.id, audio, vision) != record.checksum:
+            if clip_checksum(record.id, *streams) != record.checksum:
                 raise DamagedClipError(self.folder, record, "they do not have the checksum in the index")
-        elif (len(audio), len(vision)) != (record.audio, record.vision):
+        elif tuple(map(len, streams)) != (record.audio, record.vision, record.text)[: len(streams)]:
             raise DamagedClipError(self.folder, record, "their number is not that in the index")
-        elif not (audio.isfinite().all() and vision.isfinite().all()):
+        elif not all(embeds.isfinite().all() for embeds in streams):
             raise DamagedClipError(self.folder, record, "they are not finite")
-        return audio, vision
+        return streams
 
-    def _open_shard(self, record: ClipRecord) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return (audio (T_a, D_a), vision (T_v, D_v)) of every clip of a clip's shard; mapped, not read."""
+    def _open_shard(self, record: ClipRecord) -> list[tuple[torch.Tensor, ...]]:
+        """Return the streams (T, D) of every clip of a clip's shard, in the order of `STREAMS`; mapped, not read."""
         try:
             with safe_open(self.folder / "shards" / f"{record.shard}.safetensors", framework="pt") as file:
                 streams = []
-                for modality in MEDIA_MODALITIES:
+                for modality in stored_streams(self.fingerprint):
                     embeds, offsets = file.get_tensor(modality), file.get_tensor(f"{modality}_offsets")
                     if embeds.dtype != storage_dtype(self.fingerprint):
                         raise ValueError(f"{modality} embeddings are {embeds.dtype}")
@@ -173,8 +190,8 @@ class EmbeddingStore:
             raise DamagedClipError(self.folder, record, f"the shard cannot be read ({error})") from error
 
     def _forget(self) -> None:
-        self._shards: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        self._checked: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._shards: dict[str, list[tuple[torch.Tensor, ...]]] = {}
+        self._checked: dict[str, tuple[torch.Tensor, ...]] = {}
 
     def _warn(self) -> None:
         """Say what of the store is not used, and what cannot be verified."""

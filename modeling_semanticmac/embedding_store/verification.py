@@ -105,7 +105,7 @@ def add_checksums(folder: str | os.PathLike) -> int:
         for clip in store:
             record = store.status(clip)
             if not record.checksum:
-                writer.confirm(replace(record, checksum=clip_checksum(clip, *store[clip])))
+                writer.confirm(replace(record, checksum=clip_checksum(clip, *store.streams(clip))))
                 added += 1
     return added
 

@@ -9,7 +9,6 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from transformers.utils import logging
 
-from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..files.atomic_files import write_json, write_whole
 from .fingerprint import (
     FINGERPRINT,
@@ -19,6 +18,7 @@ from .fingerprint import (
     lacking_message,
     lacking_modalities,
     storage_dtype,
+    stored_streams,
 )
 from .index_files import (
     FILE_NAME,
@@ -79,7 +79,7 @@ class StoreWriter:
             found = self._prepare()
         self.lacking = lacking_modalities(found, fingerprint)
         self._digest, self._dtype = fingerprint_digest(found), storage_dtype(found)
-        self._widths = {m: fingerprint[m]["width"] if fingerprint.get(m) else 0 for m in MEDIA_MODALITIES}
+        self._widths = {m: fingerprint[m]["width"] if fingerprint.get(m) else 0 for m in stored_streams(found)}
         self._start_shard()
 
     def __enter__(self) -> "StoreWriter":
@@ -93,7 +93,13 @@ class StoreWriter:
         """Whether files can be created in the store."""
         return is_writable(self.folder)
 
-    def add(self, record: ClipRecord, audio: torch.Tensor | None = None, vision: torch.Tensor | None = None) -> None:
+    def add(
+        self,
+        record: ClipRecord,
+        audio: torch.Tensor | None = None,
+        vision: torch.Tensor | None = None,
+        text: torch.Tensor | None = None,
+    ) -> None:
         """Keep a clip's embeddings, (T, D) each or None, and its record; they are written with their shard.
 
         Raises:
@@ -102,8 +108,9 @@ class StoreWriter:
         """
         if self.lacking:
             raise FingerprintError(lacking_message(self.folder, self.lacking, f"new clips ({record.id})"))
-        embeds = {}
-        for modality, given in zip(MEDIA_MODALITIES, (audio, vision)):
+        embeds, streams = {}, {"audio": audio, "vision": vision, "text": text}
+        for modality in self._widths:
+            given = streams[modality]
             given = torch.zeros(0, self._widths[modality]) if given is None else given
             if given.ndim != 2 or given.shape[1] != self._widths[modality]:
                 raise ValueError(
@@ -120,7 +127,7 @@ class StoreWriter:
         for modality, rows in embeds.items():
             setattr(record, modality, len(rows))
             self._bytes += rows.nbytes
-        record.checksum = clip_checksum(record.id, embeds["audio"], embeds["vision"])
+        record.checksum = clip_checksum(record.id, *embeds.values())
         self._confirmed.pop(record.id, None)
         self._pending.append((record, embeds))
         self.flush_if_due()
@@ -190,7 +197,7 @@ class StoreWriter:
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
-        for modality in MEDIA_MODALITIES:
+        for modality in self._widths:
             parts = [embeds[modality] for _, embeds in self._pending]
             tensors[modality] = torch.cat(parts)  # (sum T, D)
             tensors[f"{modality}_offsets"] = torch.tensor([0, *map(len, parts)]).cumsum(0)  # (n + 1,)

@@ -13,7 +13,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
 from modeling_semanticmac.embedding_store import ClipRecord, DamagedClipError, EmbeddingStore, index_files
@@ -291,3 +291,27 @@ def test_a_group_can_read_a_store_where_the_umask_allows_it(tmp_path, umask, mod
         os.umask(before)
     files = [tmp_path / "fingerprint.json", *(tmp_path / "shards").iterdir(), *(tmp_path / "index").iterdir()]
     assert len(files) == 7 and {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+
+
+def test_a_store_may_hold_vectors_of_text(tmp_path):
+    """A third stream beside the two of media; its values are under the checksum, and a writer without it is refused."""
+    text = {"width": 3, "weights_hash": "tt"}
+    clips = {"a": (*embeds(0, 2, 1), torch.eye(3)), "b": (*embeds(1, 0, 2), torch.zeros(0, 3))}
+    fill(tmp_path / "s", clips, text=text)
+    store = EmbeddingStore.open(tmp_path / "s", fingerprint(text=text))
+    assert store.stream("a", "text").tolist() == torch.eye(3).tolist() and store.stream("b", "text").shape == (0, 3)
+    assert torch.equal(store.stream("a", "vision"), store["a"][1]) and len(store["a"]) == 2
+    assert [store.status(clip).text for clip in clips] == [3, 0]
+    with pytest.raises(FingerprintError, match="holds text embeddings too"):
+        fill(tmp_path / "s", {"c": embeds(2, 1, 1)})
+    with pytest.raises(FingerprintError, match="it has no text embeddings, which are requested"):
+        fill(tmp_path / "t", {"a": embeds(0, 1, 1)})
+        EmbeddingStore.open(tmp_path / "t", fingerprint(text=text))
+    with pytest.raises(KeyError, match="has no text embeddings"):
+        EmbeddingStore.open(tmp_path / "t").stream("a", "text")
+    shard = next((tmp_path / "s" / "shards").iterdir())
+    changed = load_file(shard)
+    changed["text"][0, 0] = 2
+    save_file(changed, shard)
+    with pytest.raises(DamagedClipError, match="clip 'a'.*do not have the checksum"):
+        EmbeddingStore.open(tmp_path / "s").stream("a", "text")
