@@ -1,5 +1,8 @@
 """Measure what each part of the method contributes, by leaving out one at a time (Table X of the paper).
 
+Two more rows, which the paper does not have, say what the scale of the input and the linear start contribute, where the
+recipe uses them.
+
     python examples/ablations/components.py --recipe mosei_sentiment_bert --data_dir MOSEI --output_dir ablations
 
 Writes `components.md` and `components.json`. Finished runs are not repeated.
@@ -11,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from examples.ablations import ablation_runs as runs  # noqa: E402
+from modeling_semanticmac import SemanticMACConfig  # noqa: E402
 
 BLOCKS = {
     "Affective Perceiver": {
@@ -36,16 +40,34 @@ BLOCKS = {
     },
 }
 
+# Our own: how the streams are scaled, and the state from which the training starts.
+BEGINNING = {
+    "without standardised input": ["--input_scaling", "unit"],
+    "without the linear start": ["--linear_start", "false"],
+}
+
+
+def blocks(args) -> dict[str, dict[str, list[str]]]:
+    """Return title -> name -> arguments of the rows: those of the paper, and of ours those that turn something off."""
+
+    def config(arguments: list[str]) -> dict:
+        return SemanticMACConfig(**runs.resolved(args, arguments)[0].config_fields()).to_dict()
+
+    full = config([])
+    own = {name: arguments for name, arguments in BEGINNING.items() if config(arguments) != full}
+    return {**BLOCKS, "Beginning (not in the paper)": own} if own else BLOCKS
+
 
 def main(argv: list[str] | None = None) -> None:
     """Train what is missing, then write the tables."""
     args = runs.parse(runs.ablation_parser(__doc__), argv)
-    settings = {runs.FULL: [], **{name: arguments for block in BLOCKS.values() for name, arguments in block.items()}}
+    tables_of = blocks(args)
+    settings = {runs.FULL: [], **{name: words for block in tables_of.values() for name, words in block.items()}}
     folders = runs.train(args, settings)
     results = {name: runs.read_result(name, folder, args.seeds) for name, folder in folders.items()}
     full, family = results[runs.FULL], runs.task_of(runs.resolved(args)[1]).metrics
     tables = {}
-    for title, block in BLOCKS.items():
+    for title, block in tables_of.items():
         tables[title] = runs.result_table([(full, None), *((results[name], full) for name in block)], family)
     note = runs.table_note(args, "the full model", len(full.predictions.ids))
     runs.write_tables(args.output_dir / "components", tables, note)

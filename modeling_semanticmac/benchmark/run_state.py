@@ -24,7 +24,7 @@ PURPOSE = "benchmark.json"  # in the folder of each run
 COMPARED = {
     "on_error", "max_seconds", "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path",
     "language_model", "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder",
-    "audio_encoder_revision", "features", "do_train", "do_eval", "do_predict",
+    "audio_encoder_revision", "features", "do_train", "do_eval", "do_predict", "train_on_validation",
 }  # fmt: skip
 ABSENT, BEGUN, CHANGED, DONE = "absent", "begun", "changed", "finished"
 

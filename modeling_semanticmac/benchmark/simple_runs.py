@@ -35,6 +35,10 @@ def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
         raise ValueError(f"majority takes no options; found {', '.join(planned.row.options)}.")
     options = ProbeOptions.read(planned.row.options)
     model_args, data_args, training_args = parse_arguments(planned.argv)
+    if data_args.train_on_validation:
+        raise ValueError(
+            f"{planned.row.name}: train_on_validation is of trained models; a linear_probe has the option refit."
+        )
     folder = OutputFolder(planned.folder)
     with folder.held():
         run = Run(model_args, data_args, training_args)

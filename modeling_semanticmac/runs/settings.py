@@ -16,9 +16,9 @@ SHOWN = 5  # clips named in a message
 WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
     "data_dir", "corpus_options", "extraction_workers", "extraction_batch_size", "media", "on_error", "max_seconds",
     "features",
-    "max_train_samples", "max_eval_samples", "max_predict_samples", "model_name_or_path", "language_model",
-    "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder", "audio_encoder_revision",
-    "audio_layers", "face_detector", "face_detector_revision",
+    "max_train_samples", "max_eval_samples", "max_predict_samples", "train_on_validation", "model_name_or_path",
+    "language_model", "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder",
+    "audio_encoder_revision", "audio_layers", "face_detector", "face_detector_revision",
     "include_encoders", "label_memory", "do_train", "do_eval", "do_predict", "train_batch_size", "eval_batch_size",
     "per_device_eval_batch_size", "eval_accumulation_steps", "logging_strategy", "logging_steps",
     "logging_first_step", "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica",

@@ -76,6 +76,11 @@ def check_search(
             "--do_search scores a trial by its best validation figure: it needs an --eval_strategy and "
             "--load_best_model_at_end true."
         )
+    if data_args.train_on_validation:
+        raise ValueError(
+            "--train_on_validation with --do_search: a search scores its trials on validation. Give it to the run of "
+            "best.yaml after the search."
+        )
     if args.world_size > 1:
         raise ValueError(
             "--do_search trains a trial in one process. To use several devices, start the same command once on each; "

@@ -5,6 +5,7 @@ import warnings
 from dataclasses import fields
 
 import numpy as np
+from transformers.trainer_utils import SaveStrategy
 
 from ..baselines.model_classes import SEMANTICMAC
 from ..configuration_semanticmac import TaskSpecification
@@ -85,8 +86,30 @@ def check_arguments(model_args, data_args, training_args) -> None:
         )
     if data_args.seeds and len(set(data_args.seeds)) < len(data_args.seeds):
         raise ValueError(f"--seeds {' '.join(map(str, data_args.seeds))} names a seed twice.")
+    if data_args.train_on_validation:
+        _check_training_on_validation(args)
     for group in (model_args, data_args, training_args):
         check_numbers(group)
+
+
+def _check_training_on_validation(args) -> None:
+    """Refuse, with `--train_on_validation`, what would choose by clips that are learnt.
+
+    The run itself switches off `do_eval`, `eval_strategy` and `load_best_model_at_end`, which recipes and defaults set.
+
+    Raises:
+        ValueError: names the argument.
+    """
+    if not args.do_train:
+        raise ValueError("--train_on_validation has no effect without --do_train.")
+    given = {"metric_for_best_model": args.metric_for_best_model}
+    given["save_strategy"] = "best" if args.save_strategy == SaveStrategy.BEST else None
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"--{name} {value} chooses a model on validation, whose clips --train_on_validation learns. Leave out "
+                "one of them."
+            )
 
 
 def check_architecture_arguments(architecture: str, args) -> None:

@@ -186,6 +186,11 @@ class DataArguments:
     seeds: list[int] | None = _option(
         "Run each of these seeds in a folder of its own, skip those that are finished, and report mean and deviation."
     )
+    train_on_validation: bool = _option(
+        "Train on train and validation together, for all epochs. Nothing is evaluated on validation or chosen by it: "
+        "for a last training whose settings and epochs are fixed.",
+        False,
+    )
     max_train_samples: int | None = _option("Use only the first clips of the training set (for debugging).")
     max_eval_samples: int | None = _option("Use only the first clips of validation (for debugging).")
     max_predict_samples: int | None = _option("Use only the first clips of test (for debugging).")

@@ -40,6 +40,8 @@ def train(trainer: AffectTrainer, run: Run, checkpoint: str | None = None) -> No
     args = trainer.args
     result = trainer.train(resume_from_checkpoint=checkpoint)
     run.choice = "the model of the last step, chosen without looking at any split"
+    if run.data_args.train_on_validation:
+        run.choice = "the model of the last step, trained on train and validation together"
     if trainer.state.best_model_checkpoint and args.load_best_model_at_end:
         best = Path(trainer.state.best_model_checkpoint).name
         run.choice = f"{best} is chosen by validation {args.metric_for_best_model} {trainer.state.best_metric:.6g}"
@@ -119,7 +121,9 @@ def run_once(
         FileNotFoundError: the checkpoint to resume is absent.
     """
     check_arguments(model_args, data_args, training_args)
-    if not training_args.do_train:
+    if data_args.train_on_validation:  # its clips are learnt: nothing is measured on them
+        training_args.do_eval = False
+    if not training_args.do_train or data_args.train_on_validation:
         training_args.eval_strategy, training_args.load_best_model_at_end = IntervalStrategy.NO, False
     folder = OutputFolder(training_args.output_dir)
     is_main = training_args.process_index == 0

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from datasets import concatenate_datasets
 from transformers import AutoTokenizer, set_seed
 
 from datasets_scripts import task_specification
@@ -62,6 +63,11 @@ class Run:
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
         )
+        if data_args.train_on_validation and self.task.is_multi_label:
+            raise ValueError(
+                f"--train_on_validation leaves no clips on which the thresholds of {self.task.name!r} can be tuned; "
+                "leave it out."
+            )
         refuse_unsupported_parallelism(training_args)
         if training_args.class_weights:
             own_class_weight(training_args.class_weights, self.task)  # refuses wrong ones before anything is loaded
@@ -95,6 +101,8 @@ class Run:
     def needs_validation(self) -> bool:
         """Return whether validation is evaluated, in training or after it, or thresholds are tuned on it."""
         args = self.training_args
+        if self.data_args.train_on_validation:  # its clips are training clips
+            return False
         if args.do_eval or (args.do_train and (args.eval_strategy != "no" or self.corpus.num_clips("validation") > 0)):
             return True
         return args.do_train and args.do_predict and self.task.is_multi_label
@@ -102,7 +110,8 @@ class Run:
     def _check_splits(self) -> None:
         """Refuse a corpus that lacks clips of a split which will be needed, before anything is loaded."""
         args = self.training_args
-        needed = {"train": args.do_train, "validation": self.needs_validation, "test": args.do_predict}
+        learnt = self.data_args.train_on_validation
+        needed = {"train": args.do_train, "validation": learnt or self.needs_validation, "test": args.do_predict}
         empty = [split for split, is_needed in needed.items() if is_needed and not self.corpus.num_clips(split)]
         if empty:
             counts = ", ".join(f"{split} {self.corpus.num_clips(split)}" for split in needed)
@@ -245,8 +254,12 @@ class Run:
             self.data_args.max_length = self.processor.max_length = limit
 
     def rows(self, name: str, limit: int | None):
-        """Return the clips of a split, or its first `limit` clips."""
+        """Return the clips of a split, or its first `limit` clips; those of validation follow those of train where the
+        run learns from both.
+        """
         clips = self.corpus[name]
+        if name == "train" and self.data_args.train_on_validation:
+            clips = concatenate_datasets([clips, self.corpus["validation"]])
         return clips if limit is None else clips.select(range(min(limit, len(clips))))
 
     def split(self, name: str, limit: int | None):

@@ -116,12 +116,30 @@ def test_a_row_of_table_x_turns_the_named_fields_and_nothing_else(recipe, tmp_pa
         assert turned.keys() == full.keys()
 
 
+def test_our_own_rows_turn_the_scale_and_the_start_where_the_recipe_has_them(tmp_path):
+    def own(recipe, *more):
+        words = ["--recipe", str(RECIPES / recipe), "--data_dir", "x", "--output_dir", str(tmp_path), "--use_cpu"]
+        args = runs.parse(runs.ablation_parser(""), [*words, *more])
+        titles = list(found := components.blocks(args))
+        assert titles[: len(components.BLOCKS)] == list(components.BLOCKS)
+        rows = [row for title in titles[len(components.BLOCKS) :] for row in found[title].items()]
+        fields = {name: runs.resolved(args, words)[0].config_fields() for name, words in rows}
+        configs = {name: SemanticMACConfig(**values) for name, values in fields.items()}
+        return {name: (config.input_scaling, config.linear_start) for name, config in configs.items()}
+
+    scale, start = "without standardised input", "without the linear start"
+    assert own("ravdess_emotion_minilm.yaml") == {scale: ("unit", True), start: ("standardize", False)}
+    assert own("mosei_sentiment_bert.yaml") == {scale: ("unit", False)}
+    assert own("mosei_sentiment_bert.yaml", "--input_scaling", "unit") == {}
+
+
 @pytest.mark.slow
 def test_components(study, monkeypatch):
     """Two rows from clips to table; the values equal the files of the runs and scikit-learn."""
     names = ["without gated ReLU", "sub-task M alone"]
     block = {name: words for rows in components.BLOCKS.values() for name, words in rows.items() if name in names}
     monkeypatch.setattr(components, "BLOCKS", {"block": block})
+    monkeypatch.setattr(components, "BEGINNING", {})
     components.main(study["words"])
     text = (study["out"] / "components.md").read_text()
     found = tables(study, "components")["block"]
