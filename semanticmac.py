@@ -74,6 +74,12 @@ COMMANDS = {
     "compare": Command(
         "compare runs, with bootstrap intervals", "modeling_semanticmac.report.page:compare_main", "train"
     ),
+    "calibrate": Command(
+        "say how sure the predictions of a run are", "modeling_semanticmac.commands.calibrate:main", "train"
+    ),
+    "groups": Command(
+        "compare how well a run does for groups of clips", "modeling_semanticmac.commands.groups:main", "train"
+    ),
     "card": Command("write the model card of a run", "modeling_semanticmac.hub.model_card:main", "train"),
     "push": Command("upload a run to the Hub", "modeling_semanticmac.hub.upload:main", "train"),
     "merge": Command(

@@ -216,6 +216,11 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         return {name: getattr(cls, name.upper()) or None for name in names}
 
     @classmethod
+    def speaker_sex(cls, speaker: str) -> str:
+        """Return "female" or "male" where the corpus states the sex of its speakers in their ids, else ""."""
+        return ""
+
+    @classmethod
     def normalize_id(cls, listed: str) -> str:
         """Return the clip id for an id of a published list. MMSA's lists write `<video_id>$_$<clip_id>`."""
         return listed.replace("$_$", "_")

@@ -113,6 +113,11 @@ class Iemocap(CorpusBuilder):
 }"""
 
     @classmethod
+    def speaker_sex(cls, speaker: str) -> str:
+        """Return the sex of an actor, which the last letter of the id states."""
+        return {"F": "female", "M": "male"}[speaker[-1]]
+
+    @classmethod
     def find_files(cls, folder, config):
         evaluations = {}
         for place in PLACES:  # "Ses*", not "*": macOS leaves other files beside them

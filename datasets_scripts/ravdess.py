@@ -93,6 +93,11 @@ class Ravdess(CorpusBuilder):
         return CorpusFiles({}, {clip: preferred(paths) for clip, paths in sorted(found.items())})
 
     @classmethod
+    def speaker_sex(cls, speaker: str) -> str:
+        """Return the sex of an actor, which the release states by odd and even numbers."""
+        return "male" if int(speaker.removeprefix("actor")) % 2 else "female"
+
+    @classmethod
     def normalize_id(cls, listed: str) -> str:
         """Return the clip id for an id with or without the modality."""
         return listed[3:] if CODE.fullmatch(listed) else listed

@@ -38,12 +38,12 @@ from PIL import Image  # noqa: E402
 from transformers import pipeline  # noqa: E402
 
 import modeling_semanticmac  # noqa: E402, F401  (registers the classes)
+from modeling_semanticmac.affect_results import result_words  # noqa: E402
 from modeling_semanticmac.clip_sampling import MediaClip, frame_times  # noqa: E402
 from modeling_semanticmac.commands.result_picture import result_bars  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import SPOKEN  # noqa: E402
 from modeling_semanticmac.files.picture_style import picture_style  # noqa: E402
 from modeling_semanticmac.media_decoding import open_media  # noqa: E402
-from modeling_semanticmac.pipeline_semanticmac import result_words  # noqa: E402
 from modeling_semanticmac.timeline import write_timeline  # noqa: E402
 from modeling_semanticmac.timeline.segments import fixed_windows  # noqa: E402
 from modeling_semanticmac.timeline.speech_segments import speech_segments  # noqa: E402
@@ -229,7 +229,11 @@ def build(pipe, limits: Limits) -> gr.Blocks:
         timeline = gr.Image(label="Over time", visible=False, buttons=["download"], elem_id="timeline")
         gallery = {"columns": 6, "height": "auto", "visible": False, "buttons": [], "elem_id": "frames"}
         frames = gr.Gallery(label="Frames that the model saw", **gallery)
-        gr.Markdown("This is a model's estimate, not a fact about a person: do not base decisions about people on it.")
+        gr.Markdown(
+            "This is a model's estimate, not a fact about a person: do not base decisions about people on it. "
+            "Tell people who are recorded that a model rates them: in the European Union the AI Act, Article 50, "
+            "asks for it."
+        )
         button.click(show, [clip, text], [result, bars, timeline, frames], concurrency_limit=1, api_name="predict")
         page.unload(forget)
     return page

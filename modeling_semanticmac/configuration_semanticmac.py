@@ -40,7 +40,7 @@ SPOKEN = {"text": "words", "audio": "voice", "vision": "picture"}  # of a modali
 # The fields that state the task together: a new task replaces what contradicts it.
 _TASK_FIELDS = (
     "task_name", "problem_type", "num_labels", "id2label", "label2id", "label_range", "metrics",
-    "scale_scores", "label_thresholds",
+    "scale_scores", "label_thresholds", "calibration",
 )  # fmt: skip
 # Fields of SemanticMAC that came later, with the values that describe a checkpoint whose config.json lacks them.
 _BEFORE = {"input_scaling": "unit", "linear_start": False}
@@ -76,6 +76,9 @@ class AffectConfig(PreTrainedConfig):
         task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
         label_thresholds: for tasks of several labels, the probability above which each label counts as present, in the
             order of the labels; None: 0.5.
+        calibration: how sure predictions are, found on validation: a dict with the `level` (share of clips whose truth
+            the interval or set contains), `clips` (how many it was found on), and the `radius` of intervals of scores,
+            or the `threshold` of sets of classes and the `temperature` of their probabilities; None: unknown.
 
     Raises:
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
@@ -99,6 +102,7 @@ class AffectConfig(PreTrainedConfig):
     metrics: str | None = None
     scale_scores: bool | None = None
     label_thresholds: list | tuple | None = None
+    calibration: dict | None = None
 
     def __post_init__(self, **kwargs):
         if __package__ == "modeling_semanticmac":
@@ -142,13 +146,13 @@ class AffectConfig(PreTrainedConfig):
         names = {int(index): name for index, name in (changes.get("id2label") or old._label_names()).items()}
         num_labels = len(names) if changes.get("id2label") else changes.get("num_labels") or old.num_labels
         if names != old._label_names() or num_labels != old.num_labels:
-            dropped = {"id2label", "label2id", "label_thresholds"}
+            dropped = {"id2label", "label2id", "label_thresholds", "calibration"}
         if "problem_type" not in changes and (num_labels == 1) != (old.num_labels == 1):
-            dropped |= {"problem_type", "label_range", "metrics", "scale_scores"}
+            dropped |= {"problem_type", "label_range", "metrics", "scale_scores", "calibration"}
         if changes.get("label_range") and list(changes["label_range"]) != old.label_range:
-            dropped |= {"metrics", "scale_scores"}
+            dropped |= {"metrics", "scale_scores", "calibration"}
         if changes.get("problem_type", old.problem_type) != old.problem_type:
-            dropped |= {"label_range", "metrics", "scale_scores", "label_thresholds"}
+            dropped |= {"label_range", "metrics", "scale_scores", "label_thresholds", "calibration"}
         return {name: value for name, value in config_dict.items() if name not in dropped}
 
     def _check(self):
@@ -174,10 +178,25 @@ class AffectConfig(PreTrainedConfig):
                 f"label_thresholds is {self.label_thresholds}; expected one number in [0, 1) for each label of a task "
                 "of several labels, or None."
             )
+        self._check_calibration()
         if self.text_dtype not in (None, *DTYPES):
             raise ValueError(f"text_dtype is {self.text_dtype!r}; expected None or one of {', '.join(DTYPES)}.")
         task = self.task  # a task that contradicts itself raises here
         self.metrics, self.scale_scores = task.metrics, task.scale_scores
+
+    def _check_calibration(self):
+        """Raise ValueError for a calibration that does not fit the task."""
+        if self.calibration is None:
+            return
+        expected = {"level", "clips", *(("radius",) if self.task.is_regression else ("threshold", "temperature"))}
+        found = self.calibration
+        if (
+            self.task.is_multi_label
+            or found.keys() != expected
+            or not (0 < found["level"] < 1 and all(0 <= value < float("inf") for value in found.values()))
+        ):
+            wanted = "None" if self.task.is_multi_label else f"{', '.join(sorted(expected))}, finite numbers"
+            raise ValueError(f"calibration is {found}; a task {self.task.problem_type} expects {wanted}.")
 
     @property
     def feature_notes(self) -> dict[str, str]:

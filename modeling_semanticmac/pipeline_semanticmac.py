@@ -14,83 +14,13 @@ from torch.utils.data import DataLoader
 from transformers import Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
+from .affect_results import abstained, affect_result
 from .clip_input import media_files, source_name, table_rows
 from .clip_reading import read_clip
-from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES, TaskSpecification
+from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES
 from .encoder_outputs import join_inputs
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
-
-POLARITIES = {-1: "negative", 0: "neutral", 1: "positive"}
-PRESENT = 0.5  # a label with a higher probability is present, where no thresholds were tuned
-NO_LABEL = "none of the labels"
-
-
-def affect_values(task: TaskSpecification, logits: torch.Tensor) -> torch.Tensor:
-    """Return what logits (..., C) mean, float64 (..., C): the score, or the probability of each class or label."""
-    logits = logits.detach().double()
-    if task.is_regression:
-        return logits
-    return torch.sigmoid(logits) if task.is_multi_label else torch.softmax(logits, dim=-1)
-
-
-def affect_result(task: TaskSpecification, logits: torch.Tensor, thresholds: Sequence[float] | None = None) -> dict:
-    """Return the prediction of one head for one clip in plain JSON types.
-
-    Args:
-        logits: (C,), of any head.
-        thresholds: of several labels: the probability above which each is present, (C,); None: 0.5. They are tuned on
-            the multimodal head M, and hold for it alone.
-
-    Returns:
-        Regression: `score`, `polarity` ("negative", "neutral" or "positive"), `range` [lowest, highest].
-        Single label: `label`, `score` (its probability), `probabilities` by name; of two classes also `probability`,
-        that of the second, positive one.
-        Multi-label: `labels` (names of those that are present), `probabilities` by name.
-    """
-    return value_result(task, affect_values(task, logits).tolist(), thresholds)
-
-
-def value_result(task: TaskSpecification, values: Sequence[float], thresholds: Sequence[float] | None = None) -> dict:
-    """Return the same from the score or the probabilities of `affect_values`, or from a label as a vector, (C,)."""
-    values = [float(value) for value in values]
-    if task.is_regression:
-        return {"score": values[0], "polarity": polarity(task, values[0]), "range": list(task.score_range)}
-    probabilities = dict(zip(task.label_names, values))
-    if task.is_multi_label:
-        thresholds = [PRESENT] * task.num_labels if thresholds is None else thresholds
-        present = [name for name, least in zip(task.label_names, thresholds) if probabilities[name] > least]
-        return {"labels": present, "probabilities": probabilities}
-    label = max(task.label_names, key=lambda name: probabilities[name])  # the first of equal ones, as argmax
-    found = {"label": label, "score": probabilities[label], "probabilities": probabilities}
-    return {**found, "probability": probabilities[task.label_names[1]]} if task.is_binary else found
-
-
-def result_words(result: Mapping, share: str = ".2f") -> str:
-    """Return a prediction in words: `positive +1.25`, `joy 0.61`, `joy 0.81, surprise 0.55`, `none of the labels`.
-
-    Args:
-        result: of `affect_result`, or of the pipeline.
-        share: the format of probabilities.
-    """
-    if "polarity" in result:
-        return f"{result['polarity']} {result['score']:+.2f}"
-    if "label" in result:
-        return f"{result['label']} {result['score']:{share}}"
-    return ", ".join(f"{name} {result['probabilities'][name]:{share}}" for name in result["labels"]) or NO_LABEL
-
-
-def result_cell(result: Mapping) -> float | str:
-    """Return a prediction as one cell of a table: the score, the label, or several labels joined by "|"."""
-    if "polarity" in result:
-        return result["score"]
-    return result["label"] if "label" in result else "|".join(result["labels"])
-
-
-def polarity(task: TaskSpecification, score: float) -> str:
-    """Return "negative", "neutral" or "positive" for a score of a regression, by the classes of the task's metrics."""
-    return POLARITIES[int(task.polarity(score))]
-
 
 TASK = "video-affect"
 MEDIA_INPUTS = (("pixel_values", "vision"), ("input_features", "audio"))  # raw inputs of the model -> modality
@@ -98,7 +28,7 @@ ON_ERROR = ("raise", "skip")
 HEADS = {"semanticmac": "predictors", "affect_fusion": "fusion"}  # model_type -> the attribute that predicts
 # Arguments by the step that takes them.
 READING = ("modalities", "allow_download", "max_seconds", "audio_stream")
-RESULTS = ("on_error", "timings")
+RESULTS = ("on_error", "timings", "abstain")
 # How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
 CUSTOM_PIPELINES = {
     TASK: {
@@ -128,6 +58,8 @@ class SemanticMACPipeline(Pipeline):
         audio_stream: number of the sound track of files, counted from 0, where a clip names none (default: the
             processor's).
         timings: add to each result what its stages took.
+        abstain: leave out the decision (`polarity` or `label` is None, `abstained` True) where the interval or the
+            label set of a calibrated model allows more than one.
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
 
@@ -258,13 +190,15 @@ class SemanticMACPipeline(Pipeline):
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}
 
-    def _predict(self, clips: list[dict], on_error: str = "raise", timings: bool = False) -> Iterator[dict]:
+    def _predict(
+        self, clips: list[dict], on_error: str = "raise", timings: bool = False, abstain: bool = False
+    ) -> Iterator[dict]:
         """Yield the results of B clips that `preprocess` returned, in order."""
         failed = [clip["error"] for clip in clips if "error" in clip]
         if failed and on_error == "raise":
             raise failed[0]
         usable = [clip for clip in clips if "error" not in clip]
-        results = iter(self.postprocess(self.forward(self._collate(usable)), timings) if usable else ())
+        results = iter(self.postprocess(self.forward(self._collate(usable)), timings, abstain) if usable else ())
         for clip in clips:
             yield _error_result(clip) if "error" in clip else next(results)
 
@@ -315,14 +249,17 @@ class SemanticMACPipeline(Pipeline):
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def postprocess(self, output: dict, timings: bool = False) -> list[dict]:  # type: ignore[override]
+    def postprocess(  # type: ignore[override]
+        self, output: dict, timings: bool = False, abstain: bool = False
+    ) -> list[dict]:
         """Return the results of B clips."""
         config, task, results = self.model.config, self.model.config.task, []
         for index, clip in enumerate(output["clips"]):
             used = [modality for modality, there in zip(MODALITIES, output["modality_mask"][index].tolist()) if there]
             views = {name: logits[index] for name, logits in output["views"].items() if name in ("shared", *used)}
             subtasks = {name: affect_result(task, logits) for name, logits in views.items()}
-            whole = affect_result(task, output["logits"][index], config.label_thresholds)
+            whole = affect_result(task, output["logits"][index], config.label_thresholds, config.calibration)
+            whole = abstained(task, whole) if abstain else whole
             whole = {"task": config.task_name, **whole, "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})
             if timings:
@@ -345,13 +282,4 @@ def _error_result(clip: dict) -> dict:
     return {"error": sentence, "media": clip["name"]}
 
 
-__all__ = [
-    "CUSTOM_PIPELINES",
-    "SemanticMACPipeline",
-    "affect_result",
-    "affect_values",
-    "polarity",
-    "result_cell",
-    "result_words",
-    "value_result",
-]
+__all__ = ["CUSTOM_PIPELINES", "SemanticMACPipeline"]

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from ..affect_results import affect_values, result_words, value_result
 from ..configuration_semanticmac import HEAD_NAMES, SUBTASKS, TaskSpecification
-from ..pipeline_semanticmac import affect_values, result_words, value_result
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
 from .attention_over_time import attention_over_time

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..affect_results import affect_values
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
-from ..pipeline_semanticmac import affect_values
 from ..training.semantic_labels import label_vectors
 
 # Sets of modalities as bits: text 1, audio 2, vision 4. Set 0 is empty, set 7 everything.

@@ -42,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--on_error", choices=ON_ERROR, default="raise", help="at a file that cannot be used: stop (default), or go on"
     )
+    parser.add_argument(
+        "--abstain", action="store_true", help="make no decision where a calibrated model is not sure of one"
+    )
     parser.add_argument("--allow_download", action="store_true", help="allow addresses to be downloaded")
     group = add_timeline_arguments(parser)
     group.add_argument("--timeline", metavar="OUT_DIR", help="folder for the timeline; an interrupted run is resumed")
@@ -72,7 +75,9 @@ def predict_clips(args: argparse.Namespace, clips: list[dict]) -> int:
     if any(clip.keys() & {"video", "audio"} for clip in clips):
         pipe.load_encoders(args.modalities)
     loading = time.perf_counter() - start
-    options = {name: getattr(args, name) for name in ("batch_size", "on_error", "allow_download", "modalities")}
+    options = {
+        name: getattr(args, name) for name in ("batch_size", "on_error", "allow_download", "modalities", "abstain")
+    }
     # The pipeline returns the results of a generator one by one, as soon as each is there.
     answers = pipe((clip for clip in clips), timings=True, **options)
     results = []

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from ..affect_results import certainty_words, result_words
 from ..configuration_semanticmac import VIEWS
-from ..pipeline_semanticmac import result_words
 
 BAR = 30  # characters
 
@@ -20,6 +20,9 @@ def result_text(result: Mapping) -> str:
     if "error" in result:
         return f"{result['media']}\n  cannot be used: {result['error']}"
     lines = [_source(result), f"  {result['task']}: {result_words(result)}"]
+    if "level" in result and not result.get("abstained"):
+        kind = "interval" if "interval" in result else "set"
+        lines.append(f"  {100 * result['level']:g} % {kind}: {certainty_words(result)}")
     views = {"multimodal": result, **result["subtasks"]}
     if "range" in result:
         low, high = result["range"]

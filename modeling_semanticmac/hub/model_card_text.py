@@ -73,7 +73,9 @@ nothing here measures that.
 The model is meant for research, and for looking at your own recordings or those of people who agreed. **Not for
 decisions about people**: not for hiring, teaching, credit, policing, border control, health or insurance, and not for
 watching people who did not agree. Recognising emotions at work and in education is, with few exceptions, prohibited in
-the European Union (Regulation (EU) 2024/1689, article 5).
+the European Union (Regulation (EU) 2024/1689, article 5(1)(f)). Where a model reads faces or voices, people who are
+exposed to it must be told (article 50(3)); recordings of people are personal data (GDPR). A model that reads text alone
+is another matter. More: `docs/responsible_use.md` of the package.
 """
 METHOD = "The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:\n\n"
 SYSTEM = (

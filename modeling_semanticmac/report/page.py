@@ -26,6 +26,7 @@ from .sections import (
     pseudo_label_section,
     training_section,
 )
+from .trust_sections import certainty_section, groups_section
 
 # In the order of the page. A function returns None where its section has no content. To add a section, add its
 # function.
@@ -33,6 +34,8 @@ SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     metrics_section,
     glance_section,
     predictions_section,
+    certainty_section,
+    groups_section,
     clips_section,
     features_section,
     training_section,

@@ -138,14 +138,14 @@ def metric_draws(
 
 def metric_difference(first: float, second: float, first_draws: np.ndarray, second_draws: np.ndarray) -> dict:
     """Return two values of a metric, their difference (second minus first) and its 95 % interval from paired draws."""
-    low, high = _interval(second_draws - first_draws)
+    low, high = interval(second_draws - first_draws)
     return {
         "first": first, "second": second, "difference": second - first, "low": low, "high": high,
         "significant": bool(low > 0 or high < 0),
     }  # fmt: skip
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def interval(values: np.ndarray) -> tuple[float, float]:
     """Return the percentile interval of the defined values; NaN where there are none."""
     values = values[~np.isnan(values)]
     if not len(values):
@@ -183,4 +183,4 @@ def _signed(value: float) -> str:
     return format_number(value) if np.isnan(value) else f"{value:+.4f}"
 
 
-__all__ = ["RunPredictions", "compare_runs", "comparison_table", "metric_difference", "metric_draws"]
+__all__ = ["RunPredictions", "compare_runs", "comparison_table", "interval", "metric_difference", "metric_draws"]

@@ -21,7 +21,8 @@ RESULTS = (
     "run.json", "finished.json", "splits.json", "media_*.json", "features_*.json", "modalities.json", "corpus.json",
     "costs.json",
     "all_results.json", "train_results.json", "eval_results.json", "test_results.json", "trainer_state.json",
-    "predictions_test.csv", "report.md", "report.json", "report", "analysis", "README.md", "seeds.json", "seeds.md",
+    "predictions_test.csv", "predictions_validation.csv", "clips_test.csv", "groups_*.json",
+    "report.md", "report.json", "report", "analysis", "README.md", "seeds.json", "seeds.md",
     "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.json",
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint-*", "label_history", ".unfinished")

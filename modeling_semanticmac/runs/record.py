@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..affect_results import affect_values, result_cell, value_result
 from ..configuration_semanticmac import TaskSpecification
 from ..files.atomic_files import write_csv, write_json
 from ..files.secrets import hide_secrets
 from ..metrics import class_scores
-from ..pipeline_semanticmac import affect_values, result_cell, value_result
 
 try:
     import resource
@@ -165,9 +165,11 @@ def predictions_in_words(
     return [result_cell(value_result(task, row, thresholds)) for row in _values(task, logits).tolist()]
 
 
-def _values(task: TaskSpecification, logits: np.ndarray) -> np.ndarray:
+def _values(task: TaskSpecification, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Return the scores or probabilities (n, C); those of several labels exactly as the metrics see them."""
-    return class_scores(logits) if task.is_multi_label else affect_values(task, torch.from_numpy(logits)).numpy()
+    if task.is_multi_label:
+        return class_scores(logits)
+    return affect_values(task, torch.from_numpy(logits), temperature).numpy()
 
 
 def _label_text(task: TaskSpecification, label):
@@ -183,6 +185,7 @@ def write_predictions(
     logits: np.ndarray,
     subtask_logits: Mapping[str, np.ndarray] | None = None,
     thresholds: Sequence[float] | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Write a CSV with one row a clip: id, label, prediction, predictions of the sub-tasks, one probability a class.
 
@@ -192,13 +195,14 @@ def write_predictions(
         subtask_logits: those of the sub-tasks that the model has, (n, C), by their letters S, T, A, V; others have no
             column.
         thresholds: of several labels, those that were tuned for M, (C,); None: 0.5. The sub-tasks use 0.5.
+        temperature: of the probabilities of classes, from the calibration.
 
     Raises:
         ValueError: the number of predictions is not the number of clips.
     """
     if len(clips) != len(logits):
         raise ValueError(f"{len(logits)} predictions for {len(clips)} clips: every clip must have exactly one.")
-    columns = {
+    columns: dict = {
         "id": clips["id"],
         "label": [_label_text(task, label) for label in clips["label"]],
         "prediction": predictions_in_words(task, logits, thresholds),
@@ -206,7 +210,7 @@ def write_predictions(
     for subtask, found in (subtask_logits or {}).items():
         columns[f"prediction_{subtask}"] = predictions_in_words(task, found)
     if not task.is_regression:
-        probabilities = _values(task, logits)  # (n, C)
+        probabilities = _values(task, logits, temperature)  # (n, C)
         columns.update({f"probability_{name}": probabilities[:, index] for index, name in enumerate(task.label_names)})
 
     write_csv(path, list(columns), zip(*columns.values()))
@@ -246,5 +250,11 @@ def prediction_arrays(task: TaskSpecification, rows: list[dict[str, str]]) -> tu
         raise ValueError(f"labels {', '.join(unknown)} are not classes of task {task.name!r}: {', '.join(ids)}.")
     if not task.is_multi_label:
         return tuple(np.array([ids[row[name]] for row in rows]) for name in ("prediction", "label"))
-    scores = np.array([[float(row[f"probability_{name}"]) for name in ids] for row in rows])
-    return scores, np.array([[int(name in row["label"].split("|")) for name in ids] for row in rows])
+    return class_probabilities(task, rows), np.array(
+        [[int(name in row["label"].split("|")) for name in ids] for row in rows]
+    )
+
+
+def class_probabilities(task: TaskSpecification, rows: list[dict[str, str]]) -> np.ndarray:
+    """Return the probabilities (n, C) of the classes in the rows of `read_predictions`."""
+    return np.array([[float(row[f"probability_{name}"]) for name in task.label_names] for row in rows])

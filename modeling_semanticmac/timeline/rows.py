@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Mapping
 
+from ..affect_results import result_cell, result_words
 from ..configuration_semanticmac import MODALITIES, SPOKEN, SUBTASK_NAMES, TaskSpecification
-from ..pipeline_semanticmac import result_cell, result_words
 from .segments import Segment
 
 SURE = 0.5  # two modalities contradict each other only where each is at least this sure of its class

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from transformers import TrainerCallback, set_seed
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, PredictionOutput
 
 from datasets_scripts.check import split_counts
 from datasets_scripts.loading import corpus_builder
@@ -18,7 +18,9 @@ from ..baselines.model_classes import SEMANTICMAC, architecture_of
 from ..configuration_semanticmac import SUBTASKS, AffectConfig
 from ..files.atomic_files import write_json
 from ..metrics import class_scores, compute_metrics, tune_thresholds
+from ..metrics.calibration import fit_calibration
 from ..report import write_report
+from ..runs.groups import FILE, write_clip_facts
 from ..runs.output_folder import OutputFolder
 from ..runs.record import finish_run_record, save_costs, save_run_record, write_predictions
 from ..runs.settings import check_same_settings, forgets_best, made_with
@@ -32,12 +34,13 @@ logger = logging.getLogger("run_mac")
 
 
 def train(trainer: AffectTrainer, run: Run, checkpoint: str | None = None) -> None:
-    """Train, keep the model that is best on validation, save it complete.
+    """Train, keep the model that is best on validation, find how sure it is there, save it complete.
 
     Args:
         checkpoint: that the training resumes; None: it starts from the beginning.
     """
     args = trainer.args
+    run.model.config.calibration = None  # that of the model that the training started from
     result = trainer.train(resume_from_checkpoint=checkpoint)
     run.choice = "the model of the last step, chosen without looking at any split"
     if run.data_args.train_on_validation:
@@ -50,6 +53,10 @@ def train(trainer: AffectTrainer, run: Run, checkpoint: str | None = None) -> No
         run.model.config.label_thresholds = tuned_thresholds(
             trainer, run
         ).tolist()  # applied by the pipeline at inference
+    if run.validation is not None:
+        found = validation_outputs(trainer, run)
+        logits = split_heads(found.predictions, run.model.config)[0]
+        run.model.config.calibration = fit_calibration(run.task, logits, np.asarray(found.label_ids))
     # A tower that lies in somebody's folder cannot be loaded by reference elsewhere.
     requested = run.model_args.include_encoders
     run.model.include_encoders = run.model.refers_to_folders if requested is None else requested
@@ -59,15 +66,44 @@ def train(trainer: AffectTrainer, run: Run, checkpoint: str | None = None) -> No
     trainer.save_state()
 
 
+def validation_outputs(trainer: AffectTrainer, run: Run) -> PredictionOutput:
+    """Return what the library's `predict` returns for the validation split, computed once for the chosen model."""
+    if run.validation_outputs is None:
+        run.validation_outputs = trainer.predict(run.validation, metric_key_prefix="eval")
+    return run.validation_outputs
+
+
+def evaluate(trainer: AffectTrainer, run: Run) -> None:
+    """Record the metrics of the validation split and write one row per clip."""
+    found = validation_outputs(trainer, run)
+    metrics = dict(found.metrics or {})
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
+    logits, views = split_heads(found.predictions, run.model.config)
+    save_predictions(trainer, run, "validation", run.validation, logits, views, run.model.config.label_thresholds)
+
+
+def save_predictions(trainer: AffectTrainer, run: Run, split: str, clips, logits, views, thresholds) -> None:
+    """Write `predictions_<split>.csv` from the main process."""
+    if trainer.is_world_process_zero():
+        path = Path(run.training_args.output_dir) / f"predictions_{split}.csv"
+        temperature = (run.model.config.calibration or {}).get("temperature", 1.0)
+        write_predictions(path, run.task, clips, logits, views, thresholds, temperature)
+        if split == "test":
+            sex_of = corpus_builder(run.data_args.corpus).speaker_sex
+            write_clip_facts(path.with_name(FILE), clips, run.data_args.modalities, run.store, sex_of)
+
+
 def tuned_thresholds(trainer: AffectTrainer, run: Run) -> np.ndarray:
     """Return the score above which each label is present (C,): the model's own, or the best on validation by F1."""
     if run.model.config.label_thresholds is not None:
         return np.array(run.model.config.label_thresholds)
-    clips: Any = trainer.eval_dataset
-    if clips is None:
+    if run.validation is None:
         clips = run.split("validation", run.data_args.max_eval_samples)
         trainer.data_collator.store = run.store
-    found = trainer.predict(clips, metric_key_prefix="tuning")
+        found = trainer.predict(clips, metric_key_prefix="tuning")
+    else:
+        found = validation_outputs(trainer, run)
     return tune_thresholds(class_scores(split_heads(found.predictions, run.model.config)[0]), found.label_ids)
 
 
@@ -99,10 +135,8 @@ def predict(trainer: AffectTrainer, run: Run) -> None:
         metrics |= {f"test_threshold_{name}": float(value) for name, value in names}
     trainer.log_metrics("test", metrics)
     trainer.save_metrics("test", {**metrics, "test_opened": run.corpus.opened})
-    if trainer.is_world_process_zero():
-        path = Path(run.training_args.output_dir) / "predictions_test.csv"
-        own_thresholds = None if thresholds is None else thresholds.tolist()
-        write_predictions(path, run.task, clips, logits, views, own_thresholds)
+    own_thresholds = None if thresholds is None else thresholds.tolist()
+    save_predictions(trainer, run, "test", clips, logits, views, own_thresholds)
 
 
 def run_once(
@@ -141,9 +175,7 @@ def run_once(
         if training_args.do_train:
             train(trainer, run, checkpoint)
         if training_args.do_eval:
-            metrics = trainer.evaluate()
-            trainer.log_metrics("eval", metrics)
-            trainer.save_metrics("eval", metrics)
+            evaluate(trainer, run)
         if training_args.do_predict:
             predict(trainer, run)
         if training_args.should_save:
@@ -167,7 +199,8 @@ def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> AffectTra
     if checkpoint is not None:  # before media are encoded
         check_same_settings(checkpoint, settings, data_args.allow_changed_settings)
     train_clips = run.split("train", data_args.max_train_samples) if args.do_train else None
-    validation = run.split("validation", data_args.max_eval_samples) if run.needs_validation else None
+    if run.needs_validation:
+        run.validation = run.split("validation", data_args.max_eval_samples)
     if args.do_train:
         settings |= media_settings(run, settings["clips"].keys())
     facts: dict[str, Any] = {
@@ -186,7 +219,7 @@ def _start(run: Run, folder: OutputFolder, checkpoint: Path | None) -> AffectTra
         folder.clear(keep_checkpoints=inside)
         save_run_record(folder.path, run.model_args, data_args, args, run.task, **facts)
     run.begin()
-    trainer = run.trainer(train_clips, validation)
+    trainer = run.trainer(train_clips, run.validation)
     trainer.made_with = settings
     if forgets_best(differences):
         trainer.add_callback(ForgetBest())

@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import concatenate_datasets
 from transformers import AutoTokenizer, set_seed
+from transformers.trainer_utils import PredictionOutput
 
 from datasets_scripts import task_specification
 
@@ -79,6 +81,8 @@ class Run:
         self.features: RunFeatures | None = None
         # split -> `clips`, and how many of them have each modality
         self.modality_counts: dict[str, dict[str, int]] = {}
+        self.validation: Any = None  # its clips, where they are needed
+        self.validation_outputs: PredictionOutput | None = None  # of the chosen model
         self.has_begun = False
         self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
         self.uses_media = set(data_args.modalities) != {"text"}

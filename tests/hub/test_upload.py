@@ -38,6 +38,8 @@ STAYS = [
     "trainer_state.json",
     "splits.json",
     "predictions_test.csv",
+    "predictions_validation.csv",
+    "clips_test.csv",
     "label_state.safetensors",
     "representations.safetensors",
     "checkpoint-3/model.safetensors",

@@ -8,8 +8,8 @@ import torch
 from transformers import pipeline
 
 from modeling_semanticmac import TaskSpecification
+from modeling_semanticmac.affect_results import abstained, affect_result, polarity, result_cell, result_words
 from modeling_semanticmac.commands import train
-from modeling_semanticmac.pipeline_semanticmac import affect_result, polarity, result_cell, result_words
 from modeling_semanticmac.runs.record import read_predictions
 from modeling_semanticmac.training import main as training_main
 from tests.helpers.project import RECIPE
@@ -117,3 +117,30 @@ def test_the_predictions_of_a_run_are_those_of_its_pipeline(world, tmp_path, mon
         assert probabilities == pytest.approx(list(result["probabilities"].values()), abs=1e-5)
         half = [name for name, value in result["subtasks"]["text"]["probabilities"].items() if value > 0.5]
         assert result["subtasks"]["text"]["labels"] == half
+
+
+def test_a_calibrated_score_has_an_interval_within_its_range():
+    calibration = {"level": 0.9, "clips": 60, "radius": 1.5}
+    found = affect_result(SENTIMENT, torch.tensor([2.25]), calibration=calibration)
+    assert found["interval"] == [0.75, 3.0] and found["level"] == 0.9 and found["score"] == 2.25
+    assert not abstained(SENTIMENT, found)["abstained"]  # 0.75 and 3 are both positive
+    unsure = abstained(SENTIMENT, affect_result(SENTIMENT, torch.tensor([1.25]), calibration=calibration))
+    assert unsure["abstained"] and unsure["polarity"] is None and unsure["score"] == 1.25
+    assert result_words(unsure) == "undecided, -0.25 to +2.75" and result_cell(unsure) == 1.25
+
+
+def test_a_calibrated_class_has_the_set_of_those_that_are_probable_enough():
+    calibration = {"level": 0.9, "clips": 60, "threshold": 0.8, "temperature": 2.0}
+    logits = 2 * torch.tensor([1.0, 5.0, 2.0]).log()  # the temperature gives 1/8, 5/8, 2/8
+    found = affect_result(FACES, logits, calibration=calibration)
+    assert found["probabilities"] == pytest.approx({"joy": 1 / 8, "anger": 5 / 8, "fear": 2 / 8})
+    assert found["label_set"] == ["anger", "fear"]  # 1 - 2/8 is within 0.8, 1 - 1/8 is not
+    unsure = abstained(FACES, found)
+    assert unsure["label"] is None and result_words(unsure) == "undecided, anger or fear" and result_cell(unsure) == ""
+    alone = affect_result(FACES, logits, calibration={**calibration, "threshold": 0.1})
+    assert alone["label_set"] == ["anger"] and abstained(FACES, alone)["label"] == "anger"
+
+
+def test_a_model_without_calibration_does_not_abstain():
+    with pytest.raises(ValueError, match="semanticmac calibrate"):
+        abstained(FACES, affect_result(FACES, torch.zeros(3)))
