@@ -1,12 +1,12 @@
 """Configuration of the comparison systems."""
 
-import difflib
 from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
 from huggingface_hub.dataclasses import strict, type_validator
 
 from ..configuration_semanticmac import AffectConfig
+from ..files.near_names import did_you_mean
 from .registry import find_system, load_system
 
 LANGUAGE_MODEL_USES = ("frozen", "tuned")
@@ -98,8 +98,7 @@ def read_options(options: type, given: dict[str, Any], where: str) -> dict[str, 
     values = {}
     for name, value in given.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"{where} have no {name!r}.{hint} Known are {', '.join(known) or 'none'}.")
         if hints[name] is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)

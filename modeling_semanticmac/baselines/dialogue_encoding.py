@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
+from ..affect_heads import task_loss
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
+from ..task_specification import TaskSpecification
 from .dialogue_data import IGNORED, DialogueStreams
 from .fusion_layers import masked_mean
 
@@ -91,4 +93,21 @@ def labelled(labels: torch.Tensor) -> torch.Tensor:
     return (labels if labels.dim() == 2 else labels[..., 0]) != IGNORED
 
 
-__all__ = ["UTTERANCES_PER_CHUNK", "encode_dialogues", "labelled", "single_utterances"]
+def utterance_losses(
+    logits: torch.Tensor, labels: torch.Tensor, task: TaskSpecification, kind: str = "l1",
+    class_weight: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Return the loss of each utterance (D, U), 0 for those without a label; nothing waits for the device.
+
+    Args:
+        logits: (D, U, C).
+        labels: (D, U) or (D, U, C), -100 where there is none.
+        task, kind, class_weight: as in `task_loss`.
+    """
+    counted = labelled(labels)
+    known = labels.masked_fill(~(counted if labels.dim() == 2 else counted[..., None]), 0)
+    losses = task_loss(logits.flatten(0, 1), known.flatten(0, 1), task, kind, class_weight)  # (D U,)
+    return losses.view_as(counted).masked_fill(~counted, 0)
+
+
+__all__ = ["UTTERANCES_PER_CHUNK", "encode_dialogues", "labelled", "single_utterances", "utterance_losses"]

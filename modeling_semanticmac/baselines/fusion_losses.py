@@ -29,15 +29,20 @@ def central_moment_discrepancy(
     return distance * (valid.sum() > 1)
 
 
-def difference_loss(first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def difference_loss(
+    first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, norm_gradient: bool = False
+) -> torch.Tensor:
     """Return the mean of squares of X^T Y (d, d), which is 0 for representations that share no direction.
 
-    The rows of X and Y are centred over the batch and divided by their norms, through which no gradient flows. The
-    product is a sum over samples, so the loss grows with the square of their number, as in public code.
+    The rows of X and Y are centred over the batch and divided by their norms. The product is a sum over samples, so the
+    loss grows with the square of their number, as in public code.
 
     Args:
         first, second: (B, d).
         valid: bool (B,), the samples that count; with fewer than two the result is 0.
+        norm_gradient: whether a gradient flows through the norms. Without it, as in public code, the loss does not
+            depend on the length of the rows and its gradient shortens them all the same, the more the shorter they
+            are: with large steps the rows of all samples become equal.
 
     Returns:
         A scalar, in float32.
@@ -46,7 +51,7 @@ def difference_loss(first: torch.Tensor, second: torch.Tensor, valid: torch.Tens
     products = []
     for rows in (first.float(), second.float()):
         centred = rows - (rows * counts).sum(dim=0) / counts.sum().clamp(min=1)
-        norm = torch.linalg.vector_norm(centred.detach(), dim=1, keepdim=True)
+        norm = torch.linalg.vector_norm(centred if norm_gradient else centred.detach(), dim=1, keepdim=True)
         products.append(centred / (norm + 1e-6) * counts)
     return (products[0].T @ products[1]).square().mean() * (valid.sum() > 1)
 

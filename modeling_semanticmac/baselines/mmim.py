@@ -61,14 +61,21 @@ def log_likelihood(
     return -0.5 * (terms + log_variance if log_determinant else terms).sum(dim=1)
 
 
-def covariance_log_determinant(vectors: torch.Tensor) -> torch.Tensor:
-    """Return  log det (covariance of the rows + 1e-4 I), in float32; 0 for at most as many rows (n, d) as columns."""
-    if len(vectors) <= vectors.shape[1]:
-        return 0.0 * vectors.sum()
+def covariance_log_determinant(vectors: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Return  log det (covariance of the chosen rows + 1e-4 I), in float32; 0 where they are at most as many as the
+    columns.
+
+    Args:
+        vectors: (n, d).
+        chosen: bool (n,).
+    """
     with torch.autocast(vectors.device.type, enabled=False):
-        centred = vectors.float() - vectors.float().mean(dim=0)
-        covariance = centred.T @ centred / len(vectors)
-        return torch.logdet(covariance + RIDGE * torch.eye(len(covariance), device=covariance.device))
+        weight, rows = chosen.float(), vectors.float()
+        count = weight.sum().clamp(min=1)
+        centred = (rows - weight @ rows / count) * weight[:, None]
+        covariance = centred.T @ centred / count  # (d, d)
+        found = torch.logdet(covariance + RIDGE * torch.eye(len(covariance), device=covariance.device))
+    return torch.where(chosen.sum() > vectors.shape[1], found, 0.0)
 
 
 def contrast_losses(
@@ -204,13 +211,13 @@ class MMIM(Fusion):
     def _entropy(self, streams: Streams, name: str, vectors: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
         """Return H of a modality over the clips of all processes and the memory."""
         signs = streams.gather(label_signs(streams.labels, self.task).to(vectors.dtype))  # (G,)
-        rows, signs = streams.gather(vectors)[has], signs[has]
+        rows, signs = streams.gather(vectors), signs.masked_fill(~has, 0)
         memory = streams.targets or {}
         if f"{name}_memory" in memory:
             rows = torch.cat([rows, memory[f"{name}_memory"].to(rows.dtype)])
             signs = torch.cat([signs, memory[f"{name}_signs"].to(signs.dtype)])
         projected = torch.tanh(self.entropy_projections[name](rows))  # (n, entropy_width)
-        return sum(covariance_log_determinant(projected[signs == sign]) for sign in (1, -1)) / 4
+        return sum(covariance_log_determinant(projected, signs == sign) for sign in (1, -1)) / 4
 
 
 __all__ = [

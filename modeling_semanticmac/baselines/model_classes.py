@@ -1,6 +1,5 @@
 """Which configuration and model class go with an architecture, and with a saved model."""
 
-import difflib
 import os
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ from transformers import PreTrainedConfig
 
 from ..affect_heads import SemanticMACForAffect
 from ..configuration_semanticmac import SEMANTICMAC, AffectConfig, SemanticMACConfig
+from ..files.near_names import did_you_mean
 from ..pretrained_affect import AffectPreTrainedModel
 from .configuration_fusion import FusionConfig
 from .modeling_fusion import FusionForAffect
@@ -44,8 +44,7 @@ def classes_of(architecture: str) -> ModelClasses:
         ValueError: there is none of that name; the message has the nearest.
     """
     if architecture not in architecture_names():
-        near = difflib.get_close_matches(architecture, architecture_names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(architecture, architecture_names())
         raise ValueError(f"architecture is {architecture!r}.{hint} Known are {', '.join(architecture_names())}.")
     return CLASSES[SEMANTICMAC if architecture == SEMANTICMAC else "affect_fusion"]
 

@@ -19,7 +19,7 @@ from ..pretrained_affect import AffectPreTrainedModel, refuse_empty, refuse_unkn
 from ..task_specification import TaskSpecification
 from .configuration_fusion import FusionConfig
 from .dialogue_data import DialogueStreams
-from .dialogue_encoding import encode_dialogues, labelled, single_utterances
+from .dialogue_encoding import encode_dialogues, labelled, single_utterances, utterance_losses
 from .fusion import Fused, Streams, own_rows
 from .registry import find_system, load_system
 
@@ -280,11 +280,16 @@ class FusionForAffect(AffectPreTrainedModel):
                 labels, return_dict, dialogue_mask=dialogue_mask, speaker=speaker, modality_mask=modality_mask,
                 text_embeds=text_embeds, tokens=tokens, audio_embeds=audio_embeds, vision_embeds=vision_embeds,
             )  # fmt: skip
-        task = self.config.task
         streams = self.encode(
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
             input_features, pixel_values, inputs_embeds,
         )  # fmt: skip
+        output = self._predict(streams, labels, targets, counts)
+        return output if return_dict is not False else output.to_tuple()
+
+    def _predict(self, streams: Streams, labels, targets, counts) -> FusionOutput:
+        """Return logits (B, C), and with labels a loss, of a batch of clips; arguments as in `forward`."""
+        task = self.config.task
         refuse_empty(streams.modality_mask)
         if labels is not None:
             check_labels(labels, task, batch_size=len(streams.modality_mask))
@@ -298,10 +303,9 @@ class FusionForAffect(AffectPreTrainedModel):
         loss = None
         if labels is not None:
             loss = task_loss(fused.logits, labels, task).mean() + sum((fused.losses or {}).values())
-        output = FusionOutput(
+        return FusionOutput(
             loss, fused.logits, fused.modality_logits, fused.losses, fused.embeds, streams.modality_mask
         )
-        return output if return_dict is not False else output.to_tuple()
 
     @property
     def reads_dialogues(self) -> bool:
@@ -315,9 +319,8 @@ class FusionForAffect(AffectPreTrainedModel):
         streams, loss = encode_dialogues(self, **inputs), None
         fused = self.fuse(streams)
         if labels is not None:
-            counted = labelled(labels)
-            losses = task_loss(fused.logits[counted], labels[counted], self.config.task)  # (utterances,)
-            loss = losses.sum() / max(len(losses), 1)
+            losses = utterance_losses(fused.logits, labels, self.config.task)  # (D, U)
+            loss = losses.sum() / labelled(labels).sum().clamp(min=1)
         output = FusionOutput(loss, fused.logits, modality_mask=streams.modality_mask)
         return output if return_dict is not False else output.to_tuple()
 

@@ -1,8 +1,14 @@
 """The list of comparison systems: name, where the class lies, what it needs, which publication describes it."""
 
-import difflib
 import importlib
+import logging
 from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from ..files.near_names import did_you_mean
+
+logger = logging.getLogger(__name__)
+ENTRY_POINTS = "semanticmac.systems"  # group of the entry points of other packages
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,26 @@ SYSTEMS: dict[str, System] = {
 }
 
 
+def installed_systems() -> dict[str, System]:
+    """Return the systems that other installed packages offer, by their entry points in the group `semanticmac.systems`.
+
+    The value of an entry point is `package.module:Class`, with `[dialogue]` behind it for one that reads dialogues.
+    Nothing of those packages is imported. A name that there is already is left out with a warning.
+    """
+    found: dict[str, System] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        package = f"the package {entry.dist.name}" if entry.dist else "an installed package"
+        if entry.name in SYSTEMS or entry.name in found:
+            logger.warning("%s offers a system %r, but there is one of that name: left out.", package, entry.name)
+            continue
+        level = "dialogue" if "dialogue" in entry.extras else "clip"
+        found[entry.name] = System(f"{entry.module}:{entry.attr}", package, level=level)
+    return found
+
+
+SYSTEMS |= installed_systems()
+
+
 def find_system(name: str) -> System:
     """Return a system by its name.
 
@@ -56,8 +82,7 @@ def find_system(name: str) -> System:
         ValueError: there is none of that name; the message has the nearest.
     """
     if name not in SYSTEMS:
-        near = difflib.get_close_matches(name, SYSTEMS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, SYSTEMS)
         raise ValueError(f"there is no architecture {name!r}.{hint} Known are {', '.join(sorted(SYSTEMS))}.")
     return SYSTEMS[name]
 
@@ -68,4 +93,4 @@ def load_system(name: str) -> type:
     return getattr(importlib.import_module(module if "." in module else f"{__package__}.{module}"), class_name)
 
 
-__all__ = ["SYSTEMS", "System", "find_system", "load_system"]
+__all__ = ["SYSTEMS", "System", "find_system", "installed_systems", "load_system"]

@@ -22,8 +22,9 @@ def label_signs(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
 class SignMemory:
     """Audio and vision representations of the latest batches with the signs of their labels.
 
-    A batch is that of all processes. Before the first step, and where a batch lacks a modality, the memory has no rows
-    of it. `targets` returns  audio_memory, vision_memory (M, d)  and  audio_signs, vision_signs (M,).
+    A batch is that of all processes. Before the first step the memory is empty. `targets` returns
+    audio_memory, vision_memory (M, d)  and  audio_signs, vision_signs (M,), both 0 in the rows of clips that lack the
+    modality or only fill up a batch.
 
     Args:
         labels: of the training clips.
@@ -50,15 +51,15 @@ class SignMemory:
         """Remember a batch, and forget the oldest one where there are too many.
 
         Args:
-            clip_index: not used.
+            clip_index: rows of the training set (B,), -1 for what does not count.
             labels: on the scale of the loss (B,).
             output: with audio and vision in `embeds`, (B, d) each, and `modality_mask` (B, 3).
         """
         signs, batch = label_signs(labels, self.task), {}
         for name in MEDIA_MODALITIES:
-            has = output.modality_mask[:, MODALITIES.index(name)].bool()
-            batch[f"{name}_memory"] = output.embeds[name].detach()[has]
-            batch[f"{name}_signs"] = signs[has]
+            has = output.modality_mask[:, MODALITIES.index(name)].bool() & (clip_index >= 0)  # (B,)
+            batch[f"{name}_memory"] = output.embeds[name].detach().masked_fill(~has[:, None], 0)
+            batch[f"{name}_signs"] = signs.masked_fill(~has, 0)
         self.batches = [*self.batches, batch][-self.num_batches :] if self.num_batches else []
 
     def after_step(self, model: torch.nn.Module) -> None:

@@ -29,6 +29,17 @@ class Observed:
         found = cls(*(getattr(output, field.name) for field in fields(cls)))
         return found.map(torch.Tensor.detach)
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Return every tensor, in the order of `map`."""
+        found: list[torch.Tensor] = []
+
+        def keep(rows: torch.Tensor) -> torch.Tensor:
+            found.append(rows)
+            return rows
+
+        self.map(keep)
+        return found
+
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Observed":
         """Return the same with a function applied to every tensor."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -60,10 +71,12 @@ class TrainingState(Protocol):
         """
 
     def observe(self, clip_index: torch.Tensor, labels: torch.Tensor, output: Observed) -> None:
-        """Take in a batch after its backward pass: rows of all processes in order of their rank, each clip once.
+        """Take in a batch after its backward pass: rows of all processes in order of their rank.
 
         Args:
-            clip_index: rows of the training set (B,).
+            clip_index: rows of the training set (B,); -1 for a clip that only fills up the last batch of several
+                processes and must change nothing. Nothing may wait for the device here: write such rows into a spare
+                one, rather than choose the others.
             labels: their labels, on the scale of the loss.
             output: what the forward pass returned for them.
         """

@@ -1,6 +1,7 @@
 """Labels of single modalities from the labels of clips, by distances to the centres of two classes (Self-MM)."""
 
 import torch
+from torch.nn import functional as F
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
@@ -66,12 +67,28 @@ class UnimodalLabels:
         self.guard, self.bound = options.guard, (high - low) / 2 / task.score_unit
         self.middle = 0.0 if task.scale_scores else task.middle  # on the scale of the loss
         self.ground_truth = labels.float().reshape(-1).to(device) - self.middle  # (N,)
-        self.labels = self.ground_truth.expand(len(MODALITIES), -1).clone()  # (3, N)
-        self.stored = torch.zeros(len(BRANCHES), len(labels), dtype=torch.bool, device=device)  # (4, N)
-        self.features: dict[str, torch.Tensor] = {}  # branch -> (N, d), made when the widths are known
+        # One row more than clips, the last, for what must not be written: choosing rows would wait for the device.
+        self._labels = F.pad(self.ground_truth, (0, 1)).expand(len(MODALITIES), -1).clone()  # (3, N + 1)
+        self._stored = torch.zeros(len(BRANCHES), len(labels) + 1, dtype=torch.bool, device=device)  # (4, N + 1)
+        self._features: dict[str, torch.Tensor] = {}  # branch -> (N + 1, d), made when the widths are known
         self.centres: dict[str, torch.Tensor] = {}  # branch -> (2, d), of scores above and below the middle
         self.guarded = torch.zeros((), dtype=torch.long, device=device)
         self.epoch = 1
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """The labels of the modalities (3, N), as distances from the middle of the scale."""
+        return self._labels[:, :-1]
+
+    @property
+    def stored(self) -> torch.Tensor:
+        """Whether the features of a branch are known for each clip (4, N)."""
+        return self._stored[:, :-1]
+
+    @property
+    def features(self) -> dict[str, torch.Tensor]:
+        """The stored features of each branch (N, d), 0 where none were seen."""
+        return {name: rows[:-1] for name, rows in self._features.items()}
 
     def begin_epoch(self, epoch: int) -> dict[str, float]:
         """Note the epoch, counted from 1; a second call for the same one does nothing.
@@ -99,46 +116,42 @@ class UnimodalLabels:
         """Move the labels of a batch, store its features, and compute the centres again.
 
         Args:
-            clip_index: rows of the training set (B,), those of all processes, each once.
+            clip_index: rows of the training set (B,), -1 for what does not count.
             labels: not used; those of the training set are here.
             output: with the features of the four branches in `embeds`, (B, d) each, and `modality_mask` (B, 3).
         """
         mask = output.modality_mask.bool()
-        present = torch.cat([mask.any(dim=1, keepdim=True), mask], dim=1)  # (B, 4)
+        present = torch.cat([mask.any(dim=1, keepdim=True), mask], dim=1) & (clip_index >= 0)[:, None]  # (B, 4)
         features = {name: output.embeds[name].detach().float() for name in BRANCHES}
         if self.epoch >= 2:
             self._move(clip_index, features, present)
         for position, name in enumerate(BRANCHES):
-            stored = self._bank(name, features[name].shape[1])
-            rows = clip_index[present[:, position]]
-            stored[rows] = features[name][present[:, position]]
-            self.stored[position, rows] = True
+            rows = torch.where(present[:, position], clip_index, -1)
+            self._bank(name, features[name].shape[1])[rows] = features[name]
+            self._stored[position].index_fill_(0, rows % self._stored.shape[1], True)
         self._renew_centres()
 
     def _bank(self, name: str, width: int) -> torch.Tensor:
-        """Return the stored features of a branch (N, d)."""
-        if name not in self.features:
-            size = len(self.ground_truth)
-            self.features[name] = torch.zeros(size, width, device=self.ground_truth.device)
+        """Return the stored features of a branch (N + 1, d)."""
+        if name not in self._features:
+            size = len(self.ground_truth) + 1
+            self._features[name] = torch.zeros(size, width, device=self.ground_truth.device)
             self.centres[name] = torch.full((2, width), float("nan"), device=self.ground_truth.device)
-        return self.features[name]
+        return self._features[name]
 
     def _move(self, clip_index: torch.Tensor, features: dict[str, torch.Tensor], present: torch.Tensor) -> None:
         """Move the labels of a batch, where the centres of both signs exist."""
-        known = {name for name, centre in self.centres.items() if not centre.isnan().any()}
-        if "multimodal" not in known:
+        known = {name: ~centre.isnan().any() for name, centre in self.centres.items()}
+        if not known:  # no batch was seen yet
             return
         truth = self.ground_truth[clip_index]
         offset = relative_offset(features["multimodal"], *self.centres["multimodal"])
         for position, name in enumerate(MODALITIES):
-            if name not in known:
-                continue
-            has = present[:, position + 1]
+            has = present[:, position + 1] & known["multimodal"] & known[name]
             own = relative_offset(features[name], *self.centres[name])
             suggested = suggested_labels(truth, own, offset, self.bound, self.guard)
-            before = self.labels[position, clip_index]
-            moved = moving_labels(before, suggested, self.epoch)
-            self.labels[position, clip_index] = torch.where(has, moved, before)
+            moved = moving_labels(self._labels[position, clip_index], suggested, self.epoch)
+            self._labels[position, torch.where(has, clip_index, -1)] = moved
             if self.guard:
                 self.guarded += (has & (offset.abs() < SMALL_OFFSET)).sum()
 
@@ -147,7 +160,7 @@ class UnimodalLabels:
         signs = torch.stack([self.ground_truth > 0, self.ground_truth < 0])  # (2, N)
         for position, name in enumerate(BRANCHES):
             members = (signs & self.stored[position]).float()  # (2, N)
-            self.centres[name] = members @ self.features[name] / members.sum(dim=1, keepdim=True)
+            self.centres[name] = members @ self._features[name][:-1] / members.sum(dim=1, keepdim=True)
 
     def after_step(self, model: torch.nn.Module) -> None:
         """Do nothing: the labels follow the batches, not the weights."""
@@ -155,8 +168,8 @@ class UnimodalLabels:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return everything that the labels of the next batch depend on, as tensors."""
         state = {
-            "labels": self.labels, "stored": self.stored, "ground_truth": self.ground_truth, "guarded": self.guarded,
-            "epoch": torch.tensor(self.epoch),
+            "labels": self.labels.contiguous(), "stored": self.stored.contiguous(),
+            "ground_truth": self.ground_truth, "guarded": self.guarded, "epoch": torch.tensor(self.epoch),
         }  # fmt: skip
         state |= {f"features.{name}": value for name, value in self.features.items()}
         return state | {f"centres.{name}": value for name, value in self.centres.items()}
@@ -176,10 +189,11 @@ class UnimodalLabels:
             )
         for name in ("labels", "stored", "guarded"):
             getattr(self, name).copy_(state[name])
-        for field in ("features", "centres"):
-            prefix = f"{field}."
-            found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-            setattr(self, field, {name: value.to(device).clone() for name, value in found.items()})
+        found = {name.partition(".")[::2]: value.to(device) for name, value in state.items() if "." in name}
+        self._features = {
+            name: F.pad(rows, (0, 0, 0, 1)) for (field, name), rows in found.items() if field == "features"
+        }
+        self.centres = {name: rows.clone() for (field, name), rows in found.items() if field == "centres"}
         self.epoch = int(state["epoch"])
 
 

@@ -1,6 +1,5 @@
 """The plan of a benchmark: rows (systems), settings, seeds and folds, read from a YAML file."""
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 
+from ..files.near_names import did_you_mean
 from ..files.strict_yaml import read_yaml
 from ..runs.folder import SEMANTICMAC
 from ..training.argument_checks import SEMANTICMAC_ONLY
@@ -138,9 +138,9 @@ def _checked(values, kind: type, where: str) -> dict:
     known = [entry.name for entry in fields(kind)]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where}: unknown name {name!r}.{hint} Known are {', '.join(known)}.")
+            raise ValueError(
+                f"{where}: unknown name {name!r}.{did_you_mean(name, known)} Known are {', '.join(known)}."
+            )
     return {name: value for name, value in values.items() if value is not None}
 
 

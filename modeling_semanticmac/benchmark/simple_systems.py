@@ -1,6 +1,5 @@
 """Simple systems beside a trained model: the majority, and a linear probe of pooled embeddings (scikit-learn)."""
 
-import difflib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
+from ..files.near_names import did_you_mean
 from ..metrics import compute_metrics
 from .pooled_features import POOLINGS
 
@@ -61,9 +61,9 @@ class ProbeOptions:
         known = [entry.name for entry in fields(cls)]
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"linear_probe has no option {name!r}.{hint} It has {', '.join(known)}.")
+                raise ValueError(
+                    f"linear_probe has no option {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}."
+                )
         return cls(**options)
 
 

@@ -22,7 +22,7 @@ from .class_weights import balanced_class_weight, own_class_weight
 from .clip_order_trainer import ClipOrderTrainer
 from .collator import SemanticMACCollator
 from .gather_with_gradient import gather_rows
-from .global_batch import SeenClips
+from .global_batch import SeenClips, gather_packed
 from .modality_dropout import drop_modalities
 from .objectives import LossParts, weighted_sum
 from .optimizer_groups import parameter_groups, warmup_steps
@@ -217,14 +217,17 @@ class AffectTrainer(ClipOrderTrainer):
         each = task_loss(output.logits, labels, self.task, self.args.regression_loss, self.class_weight)  # (B,)
         parts = {"M": weighted_sum(each, weight), **(output.losses or {})}
         if self.training_state is not None:
-            alone = self.args.world_size == 1  # then every row counts, and choosing rows would wait for the device
-
-            def counted(rows: torch.Tensor) -> torch.Tensor:
-                return rows if alone else self.accelerator.gather(rows)[counts]
-
-            index = everyone if alone else everyone[counts]
-            self._observation = index, learnt_labels(counted(labels), self.task), Observed.of(output).map(counted)
+            known, observed = learnt_labels(labels, self.task), Observed.of(output)
+            if self.args.world_size > 1:
+                known, observed = self._gathered(known, observed)
+            # Rows that only fill up the batch are numbered, not left out: choosing would wait for the device.
+            self._observation = torch.where(counts, everyone, -1), known, observed
         return Loss(torch.stack(list(parts.values())).sum(), parts, output)
+
+    def _gathered(self, labels: torch.Tensor, observed: Observed) -> tuple[torch.Tensor, Observed]:
+        """Return labels and outputs of all processes, in one exchange."""
+        gathered = iter(gather_packed([labels, *observed.tensors()], self.accelerator.gather))
+        return next(gathered), observed.map(lambda _: next(gathered))
 
     def count_clips(
         self, clip_index: torch.Tensor, everyone: torch.Tensor | None = None

@@ -9,9 +9,8 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..affect_heads import task_loss
 from ..baselines.dialogue_data import DialogueCollator, clips_of, dialogues_of
-from ..baselines.dialogue_encoding import UTTERANCES_PER_CHUNK, labelled
+from ..baselines.dialogue_encoding import UTTERANCES_PER_CHUNK, labelled, utterance_losses
 from .affect_trainer import AffectTrainer, Loss, main_logits
 from .modality_dropout import kept_modalities
 from .trainer_inputs import check_clips, check_model
@@ -110,14 +109,11 @@ class DialogueTrainer(AffectTrainer):
         output = model(**self._drop_modalities(batch))
         _, counts, _ = self.count_clips(clip_index)  # (G,)
         own = counts[self.args.process_index * len(labels) :][: len(labels)]  # (D,)
-        counted = labelled(labels)
-        weight = own[:, None].expand_as(counted)[counted].float()  # (utterances,)
-        each = task_loss(
-            output.logits[counted], labels[counted], self.task, self.args.regression_loss, self.class_weight
-        )
+        weight = (own[:, None] & labelled(labels)).float()  # (D, U)
+        each = utterance_losses(output.logits, labels, self.task, self.args.regression_loss, self.class_weight)
         total = weight
         if self.class_weight is not None and not self.task.is_multi_label:
-            total = weight * self.class_weight[labels[counted]]  # `each` has these weights already
+            total = weight * self.class_weight[labels.clamp(min=0)]  # `each` has these weights already
         everyone = self.accelerator.gather(total.sum()[None]).sum()
         loss = (each * weight).sum() * self.args.world_size / everyone.clamp(min=1e-8)
         parts = {"M": loss, **(output.losses or {})}

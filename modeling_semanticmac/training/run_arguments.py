@@ -1,7 +1,6 @@
 """Arguments of `semanticmac train`: read from a YAML or JSON file and the command line."""
 
 import argparse
-import difflib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, cast
 
 from transformers import HfArgumentParser
 
+from ..files.near_names import did_you_mean
 from ..files.strict_yaml import read_yaml
 from .argument_checks import check_numbers, check_search_arguments
 from .argument_groups import DataArguments, ModelArguments, SearchArguments
@@ -101,8 +101,7 @@ def find_shipped(name: str, folder: Path, former_folder: str, kind: str) -> Path
     shipped = shipped_file(path.name.removesuffix(".yaml"), folder)
     if str(path.parent) in (".", former_folder) and shipped is not None:
         return shipped
-    near = difflib.get_close_matches(path.stem, shipped_names(folder), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(path.stem, shipped_names(folder))
     raise FileNotFoundError(
         f"there is no file {name}, and no {kind} of that name.{hint} `semanticmac recipes` lists them; a file is a "
         "YAML or JSON mapping of argument names to values."
@@ -155,9 +154,7 @@ def as_arguments(values: dict) -> list[str]:
 def unknown_name(name: str, where: str, known: Iterable[str]) -> str:
     """Return the message about an argument that does not exist, with the nearest that does."""
     plain = name.lstrip("-").split("=")[0]
-    near = difflib.get_close_matches(plain, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown argument {plain!r} {where}.{hint} `semanticmac train --help` lists all."
+    return f"unknown argument {plain!r} {where}.{did_you_mean(plain, known)} `semanticmac train --help` lists all."
 
 
 __all__ = [

@@ -89,6 +89,19 @@ def test_a_system_that_reads_dialogues_predicts_every_clip(world, tmp_path):
     assert -3 <= found["score"] <= 3 and found["modalities"] == ["text"]
 
 
+@pytest.mark.parametrize("name", ["mag", "misa"])
+def test_a_tuned_system_trains_in_bfloat16(name, world, tmp_path):
+    """MAG runs inside the language model, MISA has losses of moments; weights and predictions stay float32."""
+    arguments = [*PLAIN, *world["common"], *world["models"], "--architecture", name, "--bf16", "true"]
+    train.main([*arguments, "--logging_steps", "1", "--output_dir", str(tmp_path)])
+    losses = [row["loss"] for row in record(tmp_path, "trainer_state.json")["log_history"] if "loss" in row]
+    assert len(losses) >= 2 and torch.tensor(losses).isfinite().all()
+    model = FusionForAffect.from_pretrained(tmp_path)
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in model.state_dict().values())
+    predicted = torch.tensor([float(row["prediction"]) for row in rows(tmp_path / "predictions_test.csv")])
+    assert predicted.isfinite().all() and predicted.std() > 0
+
+
 def test_settings_of_a_system_are_searched(world, tmp_path):
     """The score of a trial is that of a run of the recipe that the search writes."""
     (tmp_path / "space.yaml").write_text("learning_rate: {low: 1e-3, high: 1e-2, log: true}\n")

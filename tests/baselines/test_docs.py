@@ -2,11 +2,13 @@
 
 import re
 import sys
+import tomllib
 
 import pytest
 
 from modeling_semanticmac import FusionForAffect
 from modeling_semanticmac.baselines import SYSTEMS, System, load_system
+from modeling_semanticmac.baselines.registry import installed_systems
 from modeling_semanticmac.commands import train
 from tests.helpers.project import PROJECT
 
@@ -16,10 +18,29 @@ PAGE = (PROJECT / "docs/baselines.md").read_text(encoding="utf-8")
 def test_the_table_has_every_system_with_its_use_of_the_language_model():
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|(?:[^|\\]|\\.)*\| (frozen|tuned) \|", PAGE, re.MULTILINE)
     found = {name: (reference.strip(), use) for name, reference, use in rows}
-    for name, system in SYSTEMS.items():
+    own = {name: system for name, system in SYSTEMS.items() if "." not in system.place}  # not those installed beside
+    for name, system in own.items():
         reference, use = found.pop(name)
         assert use == load_system(name).language_model, name
         assert reference == system.reference or name == "mean_pooling", name
+
+
+def test_the_example_of_an_installed_system_is_found(tmp_path, monkeypatch, caplog):
+    """By the entry point of the page, in the metadata that an installation writes."""
+    (section,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    ((group, offered),) = tomllib.loads(section)["project"]["entry-points"].items()
+    metadata = tmp_path / "my_systems-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-systems\nVersion: 1.0\n")
+    lines = [f"{name} = {place}" for name, place in offered.items()]
+    lines += ["talk = my_systems.talk:Talk [dialogue]", "mult = my_systems.mult:Mine"]
+    (metadata / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed_systems() == {
+        "gated_fusion": System("my_systems.gated_fusion:GatedFusion", "the package my-systems"),
+        "talk": System("my_systems.talk:Talk", "the package my-systems", level="dialogue"),
+    }
+    assert "offers a system 'mult', but there is one of that name" in caplog.text
 
 
 def test_the_example_of_a_new_system_trains(world, tmp_path, monkeypatch):

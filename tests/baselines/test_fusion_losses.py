@@ -72,6 +72,22 @@ def test_the_norms_of_the_difference_have_no_gradient():
     torch.testing.assert_close(first.grad, free.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_the_gradient_of_public_code_shortens_the_rows():
+    """The loss does not change with the length of the rows. Without a gradient through the norms it is taken for a
+    square of it, and Euler's rule for such functions gives the slope along the rows.
+    """
+    torch.manual_seed(0)
+    start, second, valid = torch.randn(5, 3), torch.randn(5, 3), torch.tensor([True, True, False, True, True])
+    slopes = []
+    for norm_gradient in (False, True):
+        first = start.clone().requires_grad_()
+        loss = difference_loss(first, second, valid, norm_gradient)
+        torch.testing.assert_close(difference_loss(3 * start, second, valid, norm_gradient), loss.detach())
+        loss.backward()
+        slopes.append((first.grad * (start - start[valid].mean(0))).sum() / loss.item())
+    torch.testing.assert_close(torch.stack(slopes), torch.tensor([2.0, 0.0]), rtol=1e-4, atol=1e-4)
+
+
 def test_clips_that_do_not_count():
     torch.manual_seed(0)
     first, second, valid = torch.rand(4, 3), torch.rand(4, 3), torch.tensor([True, True, False, True])

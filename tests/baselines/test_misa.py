@@ -140,6 +140,20 @@ def test_missing_modalities():
     torch.testing.assert_close(logits[0], expected)
 
 
+def test_the_difference_loss_of_public_code_can_make_clips_alike():
+    """Without the task: 30 large steps on the difference loss alone, with and without a gradient through the norms."""
+    spread = {}
+    for norm_gradient in (False, True):
+        module, streams = small(width=16, norm_gradient=norm_gradient).train(), clip_streams(CLIPS * 2)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
+        for _ in range(30):
+            optimizer.zero_grad()
+            module(streams).losses["difference"].backward()
+            optimizer.step()
+        spread[norm_gradient] = module.subspaces(streams)["private"].std(dim=0).mean().item()
+    assert spread[False] < 1e-3 < 1e-2 < spread[True]
+
+
 def test_every_parameter_has_a_gradient():
     module = small().train()
     output = module(clip_streams(CLIPS))

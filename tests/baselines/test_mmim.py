@@ -72,7 +72,9 @@ def test_contrast_is_the_cross_entropy_of_the_cosines():
 @pytest.mark.parametrize("count", range(9))
 def test_the_entropy_is_finite_for_any_number_of_clips(count):
     vectors = torch.randn(count, 4, generator=torch.Generator().manual_seed(0)).tanh().requires_grad_()
-    found = covariance_log_determinant(vectors)
+    others = torch.full((2, 4), 9.0)  # rows that are not chosen
+    chosen = torch.arange(count + 2) >= 2
+    found = covariance_log_determinant(torch.cat([others, vectors]), chosen)
     found.backward()
     assert found.isfinite() and vectors.grad.isfinite().all()
     if count < 5:
@@ -161,15 +163,22 @@ def test_the_memory_holds_the_latest_batches_with_their_signs():
     def observe(state, value, size=2):
         embeds = {name: torch.full((size, 3), value) for name in ("audio", "vision")}
         mask = torch.tensor([[True, True, True], [True, False, True]])[:size]
-        state.observe(None, torch.tensor([1.0, -2.0])[:size], SimpleNamespace(embeds=embeds, modality_mask=mask))
+        labels = torch.tensor([1.0, -2.0])[:size]
+        state.observe(torch.tensor([5, 2])[:size], labels, SimpleNamespace(embeds=embeds, modality_mask=mask))
 
     state = SignMemory(torch.zeros(7), SENTIMENT, MMIMOptions(memory_batches=2))
     assert state.targets(torch.arange(2)) == {}
     for value in (1.0, 2.0, 3.0):
         observe(state, value)
     found = state.targets(torch.arange(1))
-    assert found["audio_memory"].tolist() == [[2.0] * 3, [3.0] * 3] and found["audio_signs"].tolist() == [1, 1]
+    assert found["audio_memory"].tolist() == [[2.0] * 3, [0.0] * 3, [3.0] * 3, [0.0] * 3]  # the second clip lacks it
+    assert found["audio_signs"].tolist() == [1, 0, 1, 0]
     assert found["vision_signs"].tolist() == [1, -1, 1, -1]
+    filled = SignMemory(torch.zeros(7), SENTIMENT, MMIMOptions())
+    embeds = {name: torch.ones(2, 3) for name in ("audio", "vision")}
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    filled.observe(torch.tensor([4, -1]), torch.ones(2), SimpleNamespace(embeds=embeds, modality_mask=mask))
+    assert filled.targets(torch.arange(1))["audio_signs"].tolist() == [1, 0]  # the second only fills up the batch
     again = SignMemory(torch.zeros(7), SENTIMENT, MMIMOptions(memory_batches=2))
     again.load_state_dict(state.state_dict())
     for one in (state, again):

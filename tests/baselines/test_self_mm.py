@@ -116,6 +116,19 @@ def test_labels_move_from_the_second_epoch_on_by_the_centres_before_the_batch():
     assert state.begin_epoch(3) == {}
 
 
+def test_a_clip_that_only_fills_up_a_batch_changes_nothing():
+    one, two = (UnimodalLabels(tensor(1.5, -1.5, 1.0), SENTIMENT, SelfMMOptions()) for _ in range(2))
+    features, more = [[2.0, 0.0], [-1.0, 0.5], [0.5, 0.5]], [[9.0, -9.0]]
+    for epoch in (1, 2, 3):
+        for state in (one, two):
+            state.begin_epoch(epoch)
+        one.observe(torch.arange(3), None, output(same(features)))
+        two.observe(torch.tensor([-1, 0, 1, 2, -1]), None, output(same(more + features + more)))
+    assert (one.labels != one.ground_truth).any()
+    for name, value in one.state_dict().items():
+        assert two.state_dict()[name].equal(value), name
+
+
 def test_labels_stay_in_the_range_of_the_task():
     generator = torch.Generator().manual_seed(0)
     truth = torch.rand(40, generator=generator) * 6 - 3

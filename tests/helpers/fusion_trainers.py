@@ -10,6 +10,7 @@ from modeling_semanticmac.baselines import FusionConfig, FusionForAffect
 from modeling_semanticmac.training.affect_trainer import AffectTrainer
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.dialogue_trainers import dialogue_trainer
+from tests.helpers.systems import TINY
 from tests.helpers.tiny import SENTIMENT, text_config, word_corpus
 from tests.helpers.trainers import CLIPS, WordProcessor, arguments, fake_store, logged
 
@@ -35,13 +36,19 @@ def small_trainer(folder, architecture: str, batch: int, options=None, **changes
     return AffectTrainer(FusionForAffect(config), arguments(folder, **changes), clips, data_collator=collator)
 
 
-def trained(folder, architecture: str, batch: int) -> None:
-    """Train without dropout, and write weights, state and logs into a folder."""
-    trainer = small_trainer(Path(folder) / f"{architecture}_run", architecture, batch)
+def trained(folder, architecture: str, batch: int, steps: int = -1) -> None:
+    """Train without dropout, and write weights, state and logs into a folder.
+
+    Args:
+        batch: samples of a process.
+        steps: after which the training ends; -1: two epochs.
+    """
+    options = TINY.get(architecture) if steps > 0 else None
+    trainer = small_trainer(Path(folder) / f"{architecture}_run", architecture, batch, options, max_steps=steps)
     for module in trainer.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        elif isinstance(module, torch.nn.MultiheadAttention):
+        elif isinstance(module, torch.nn.MultiheadAttention | torch.nn.LSTM):
             module.dropout = 0.0
     trainer.train()
     if trainer.is_world_process_zero():

@@ -4,14 +4,19 @@ Tensors on the device "meta" have shapes and no values: what needs a value on th
 GPU, cannot run on them.
 """
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from transformers import masking_utils
 
 from modeling_semanticmac import SemanticMACForAffect
+from modeling_semanticmac.baselines import Streams
+from modeling_semanticmac.baselines.fusion_layers import PackedLSTM
 from modeling_semanticmac.baselines.training_state import Observed
 from modeling_semanticmac.training.global_batch import SeenClips, gather_packed
 from modeling_semanticmac.training.semantic_labels import SemanticLabels
+from tests.helpers.systems import system_model
 from tests.helpers.tiny import SENTIMENT, tiny_config
 from tests.helpers.trainers import new_trainer
 
@@ -40,6 +45,42 @@ def test_a_step_of_training(tmp_path, monkeypatch):
     loss.total.backward()
     trainer.observe()
     assert loss.total.device.type == "meta" and loss.parts.keys() >= {"M", "S", "T", "A", "V", "intra", "inter"}
+
+
+@pytest.mark.parametrize("name", ["self_mm", "mmim", "misa"])
+def test_losses_and_states_of_comparison_systems(name, monkeypatch):
+    """Three epochs with missing modalities and clips that only fill up a batch.
+
+    Recurrences do wait, for the lengths of their sequences: their states are replaced here.
+    """
+    monkeypatch.setattr(PackedLSTM, "states", lambda self, x, mask: _states(self.lstm, x))
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for "meta"
+    fusion = system_model(name).fusion.train().to("meta")
+    state = None if fusion.state is None else fusion.state(torch.rand(9), SENTIMENT, fusion.options, device="meta")
+    index, counts = (torch.zeros(4, dtype=kind, device="meta") for kind in (torch.long, torch.bool))
+    for epoch in (1, 2, 3):
+        streams = _meta_streams(fusion.widths, labels=torch.rand(4, device="meta"), counts=counts)
+        if state is not None:
+            assert isinstance(state.begin_epoch(epoch if name == "mmim" else min(epoch, 2)), dict)  # the third reports
+            streams.targets = state.targets(index)
+        fused = fusion(streams)
+        (fused.logits.sum() + sum(fused.losses.values())).backward()
+        if state is not None:
+            state.observe(index, streams.labels, Observed(streams.modality_mask, embeds=fused.embeds))
+    assert all(loss.device.type == "meta" for loss in fused.losses.values()) and len(fused.losses) >= 3
+
+
+def _states(lstm: torch.nn.LSTM, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    width = sum(weight.shape[1] for name, weight in lstm.named_parameters() if name.startswith("weight_hh_l0"))
+    states = x @ x.new_zeros(x.shape[2], width) + 0.0 * sum(p.sum() for p in lstm.parameters())
+    return states, states[:, 0]
+
+
+def _meta_streams(widths: dict[str, int], **fields) -> Streams:
+    with torch.device("meta"):
+        values = {name: torch.rand(4, 5, width) for name, width in widths.items()}
+        masks = {f"{name}_mask": torch.ones(4, 5, dtype=torch.bool) for name in (*widths, "content")}
+        return Streams(**values, **masks, modality_mask=torch.ones(4, 3, dtype=torch.bool), **fields)
 
 
 def test_clips_that_fill_up_a_batch_are_found_without_waiting():
