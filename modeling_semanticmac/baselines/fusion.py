@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
@@ -79,6 +79,11 @@ class Streams:
         everyone = self.gather(has.to(values.dtype))  # (G,)
         return values.masked_fill(~has, 0).sum() * (len(everyone) / len(has)) / everyone.sum().clamp(min=1)
 
+    def counted(self, has: torch.Tensor) -> torch.Tensor:
+        """Return which clips of all processes count in a loss, bool (G,); `has` (B,) says which of this one have it."""
+        has = has if self.counts is None else has & self.counts
+        return self.gather(has.to(self.text.dtype)) > 0
+
     def has(self, modality: str) -> torch.Tensor:
         """Return which clips have a modality, (B, 1) in the dtype of the streams, to multiply its vector with."""
         return self.modality_mask[:, MODALITIES.index(modality), None].to(self.text.dtype)
@@ -133,6 +138,9 @@ class Fusion(nn.Module):
 
     def attach(self, language_model: PreTrainedModel) -> None:
         """Prepare the language model of a system that works inside it; called once, when the model is made."""
+
+    def read_labels(self, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Take in the names of the labels, in a system that reads them; called once, when a new model is made."""
 
     def freeze(self, language_model: PreTrainedModel) -> None:
         """Take parts of a tuned language model out of the training; called when the model is made, and when loaded."""

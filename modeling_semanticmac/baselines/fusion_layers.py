@@ -64,7 +64,33 @@ def compact(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return x.gather(1, order[..., None].expand_as(x)), order
 
 
-class PackedLSTM(nn.Module):
+class _Packed(nn.Module):
+    """A recurrence over the valid steps of each row; a row without any gets 0."""
+
+    @property
+    def recurrence(self) -> nn.RNNBase:
+        """The layers, with their sequence in the second dimension."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the final hidden state of the last layer, forward and backward: (B, T, D) -> (B, directions h)."""
+        return self.states(x, mask)[1]
+
+    def states(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the hidden states at all steps, (B, T, directions h), 0 at invalid ones; and the final ones."""
+        lengths = mask.sum(dim=1)
+        rows, order = compact(x.masked_fill(~mask[..., None], 0), mask)
+        packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        states, hidden = self.recurrence(packed)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        padded, _ = pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])  # (B, T, directions h)
+        back = torch.zeros_like(padded).scatter(1, order[..., None].expand_as(padded), padded)
+        last = 2 if self.recurrence.bidirectional else 1
+        final = torch.cat(list(hidden[-last:]), dim=-1)
+        return back.masked_fill(~mask[..., None], 0), final.masked_fill((lengths == 0)[:, None], 0)
+
+
+class PackedLSTM(_Packed):
     """LSTM over the valid steps of each row; a row without any gets 0.
 
     Args:
@@ -79,21 +105,27 @@ class PackedLSTM(nn.Module):
             input_size, hidden_size, num_layers, batch_first=True, bidirectional=bidirectional, dropout=dropout
         )
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the final hidden state of the last layer, forward and backward: (B, T, D) -> (B, directions h)."""
-        return self.states(x, mask)[1]
+    @property
+    def recurrence(self) -> nn.RNNBase:
+        """The LSTM."""
+        return self.lstm
 
-    def states(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the hidden states at all steps, (B, T, directions h), 0 at invalid ones; and the final ones."""
-        lengths = mask.sum(dim=1)
-        rows, order = compact(x.masked_fill(~mask[..., None], 0), mask)
-        packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        states, (hidden, _) = self.lstm(packed)
-        padded, _ = pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])  # (B, T, directions h)
-        back = torch.zeros_like(padded).scatter(1, order[..., None].expand_as(padded), padded)
-        last = 2 if self.lstm.bidirectional else 1
-        final = torch.cat(list(hidden[-last:]), dim=-1)
-        return back.masked_fill(~mask[..., None], 0), final.masked_fill((lengths == 0)[:, None], 0)
+
+class PackedGRU(_Packed):
+    """GRU over the valid steps of each row; a row without any gets 0.
+
+    Args:
+        input_size, hidden_size, bidirectional: as in `torch.nn.GRU`.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False):
+        super().__init__()
+        self.gru = nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
+
+    @property
+    def recurrence(self) -> nn.RNNBase:
+        """The GRU."""
+        return self.gru
 
 
 class Projection(nn.Linear):
@@ -147,15 +179,47 @@ def word_steps(streams) -> Steps:
     Args:
         streams: a `Streams`.
     """
-    frames = torch.stack([streams.audio_mask.sum(dim=1), streams.vision_mask.sum(dim=1)]).amax(dim=0)
-    wordless = ~streams.content_mask.any(dim=1)
-    counts = frames.clamp(max=MAX_STEPS) * wordless
+    counts = _wordless_steps(streams)
     # The width may not depend on a row's company, but to its right nothing is valid: any width serves.
     width = max(streams.text.shape[1], int(counts.max()))
-    mask = _widen(streams.content_mask, width) | (torch.arange(width, device=counts.device) < counts[:, None])
-    text = _widen(streams.text, width).masked_fill(~_widen(streams.content_mask, width)[..., None], 0)
+    content = _widen(streams.content_mask, width)
+    mask = content | (torch.arange(width, device=counts.device) < counts[:, None])
+    text = _widen(streams.text, width).masked_fill(~content[..., None], 0)
     audio = pool_to_steps(streams.audio, streams.audio_mask, mask)
     return Steps(text, audio, pool_to_steps(streams.vision, streams.vision_mask, mask), mask)
+
+
+def summary_steps(streams) -> Steps:
+    """Return streams aligned to all tokens: audio and vision as in `word_steps` at words, their mean at other tokens.
+
+    The first valid step is a summary of each modality, as [CLS] is of the text. A clip without text has one such step
+    before those of `word_steps`.
+
+    Args:
+        streams: a `Streams`.
+    """
+    counts = _wordless_steps(streams)
+    special = streams.text_mask & ~streams.content_mask
+    width = max(streams.text.shape[1], int(counts.max()) + 1)
+    content, special = _widen(streams.content_mask, width), _widen(special, width)
+    text_mask = content | special
+    place = torch.arange(width, device=counts.device)
+    bare = ~streams.text_mask.any(dim=1, keepdim=True)  # (B, 1), not even special tokens
+    special = special | bare & (place == 0)
+    content = content | bare & (place > 0) & (place <= counts[:, None])
+    parts = []
+    for name in ("audio", "vision"):
+        frames, mask = getattr(streams, name), getattr(streams, f"{name}_mask")
+        pooled = pool_to_steps(frames, mask, content)
+        parts.append(pooled + masked_mean(frames, mask)[:, None] * special[..., None])
+    text = _widen(streams.text, width).masked_fill(~text_mask[..., None], 0)
+    return Steps(text, *parts, content | special)
+
+
+def _wordless_steps(streams) -> torch.Tensor:
+    """Return the number of steps of each clip without words (B,), min(50, max(T_a, T_v)); 0 for clips with words."""
+    frames = torch.stack([streams.audio_mask.sum(dim=1), streams.vision_mask.sum(dim=1)]).amax(dim=0)
+    return frames.clamp(max=MAX_STEPS) * ~streams.content_mask.any(dim=1)
 
 
 def _widen(x: torch.Tensor, width: int) -> torch.Tensor:
@@ -164,6 +228,6 @@ def _widen(x: torch.Tensor, width: int) -> torch.Tensor:
 
 
 __all__ = [
-    "MAX_STEPS", "PackedLSTM", "Projection", "Steps", "compact", "first_state", "gradient_free", "last_state",
-    "masked_mean", "pool_to_steps", "text_summary", "word_steps",
+    "MAX_STEPS", "PackedGRU", "PackedLSTM", "Projection", "Steps", "compact", "first_state", "gradient_free",
+    "last_state", "masked_mean", "pool_to_steps", "summary_steps", "text_summary", "word_steps",
 ]  # fmt: skip

@@ -3,6 +3,47 @@
 import torch
 from torch.nn import functional as F
 
+from ..affect_heads import task_loss
+from ..task_specification import TaskSpecification
+
+
+def label_loss(logits: torch.Tensor, labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
+    """Return the loss of each clip (B,) for predictions of a system's own, without class weights.
+
+    Args:
+        logits: (B, C).
+        labels: `Streams.labels`, on the scale of the logits.
+        task: scores have |y^ - y|, classes the cross entropy of `task_loss`.
+    """
+    if task.is_regression:
+        return (logits.float().squeeze(-1) - labels.float().reshape(-1)).abs()
+    return task_loss(logits, labels, task)
+
+
+def paired_contrast(first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return how well two views of a sample find each other among all views of a batch (NT-Xent, Chen et al. 2020):
+
+        mean over the 2n views of  logsumexp_{j != i} (x_i . x_j / T) - x_i . x_{i's other view} / T
+
+    on vectors of length 1. It is 0 for fewer than two samples.
+
+    Args:
+        first, second: the views (G, d).
+        valid: bool (G,), the samples that count.
+        temperature: T.
+
+    Returns:
+        A scalar, in float32.
+    """
+    views = F.normalize(torch.cat([first, second]).float(), dim=1)
+    counts = torch.cat([valid, valid])  # (2G,)
+    scores = views @ views.T / temperature
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    lowest = torch.finfo(scores.dtype).min
+    others = scores.masked_fill(itself | ~counts, lowest).logsumexp(dim=1)
+    own = (views * views.roll(len(first), dims=0)).sum(dim=1) / temperature
+    return (others - own).masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
+
 
 def central_moment_discrepancy(
     first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, moments: int = 5
@@ -62,4 +103,6 @@ def reconstruction_loss(rebuilt: torch.Tensor, original: torch.Tensor, valid: to
     return (squares * valid).sum() / valid.sum().clamp(min=1)
 
 
-__all__ = ["central_moment_discrepancy", "difference_loss", "reconstruction_loss"]
+__all__ = [
+    "central_moment_discrepancy", "difference_loss", "label_loss", "paired_contrast", "reconstruction_loss",
+]  # fmt: skip

@@ -64,32 +64,49 @@ class RecurrentBranch(nn.Module):
         return self.output(torch.relu(self.hidden(self.lstm(x, mask))))
 
 
-class TransformerBranch(nn.Module):
-    """The prediction of one modality: a learnt vector before the sequence, post-norm transformer layers, and at that
-    vector's place Linear(w, w/2) -> ReLU -> Linear(w/2, C).
+class SummaryTransformer(nn.Module):
+    """A learnt vector before the sequence, post-norm transformer layers, and what they make of that vector.
+
+    Args:
+        width: w.
+        num_layers, num_heads, feed_forward, dropout: of the layers; w must be a multiple of the heads.
+        positions: add sinusoidal positions.
     """
 
-    def __init__(self, width: int, num_labels: int, options: LateFusionTransformerOptions):
+    def __init__(
+        self, width: int, num_layers: int, num_heads: int, feed_forward: int, dropout: float, positions: bool = True
+    ):
         super().__init__()
-        if width % options.num_heads:
+        if width % num_heads:
             raise ValueError(
-                f"num_heads is {options.num_heads}, which does not divide the width {width} of a stream; set "
-                "media_width to a multiple of it."
+                f"num_heads is {num_heads}, which does not divide the width {width} of a stream; set media_width to a "
+                "multiple of it."
             )
-        self.has_positions = options.positions == "sinusoidal"
+        self.has_positions = positions
         self.first = nn.Parameter(torch.randn(width))
-        layer = nn.TransformerEncoderLayer(width, options.num_heads, FEED_FORWARD, options.dropout, batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, options.num_layers, enable_nested_tensor=False)
-        self.hidden, self.output = nn.Linear(width, width // 2), nn.Linear(width // 2, num_labels)
+        layer = nn.TransformerEncoderLayer(width, num_heads, feed_forward, dropout, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, C) of a sequence (B, T, w)."""
+        """Return the summary (B, w) of a sequence (B, T, w) with its mask (B, T)."""
         if self.has_positions:
             x = x + sinusoidal_positions(mask.long().cumsum(dim=1), x.shape[-1]).to(x.dtype)
         x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], dim=1)  # (B, 1 + T, w)
         seen = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
-        summary = self.layers(x, src_key_padding_mask=~seen)[:, 0]
-        return self.output(torch.relu(self.hidden(summary)))
+        return self.layers(x, src_key_padding_mask=~seen)[:, 0]
+
+
+class TransformerBranch(SummaryTransformer):
+    """The prediction of one modality: the summary -> Linear(w, w/2) -> ReLU -> Linear(w/2, C)."""
+
+    def __init__(self, width: int, num_labels: int, options: LateFusionTransformerOptions):
+        positions = options.positions == "sinusoidal"
+        super().__init__(width, options.num_layers, options.num_heads, FEED_FORWARD, options.dropout, positions)
+        self.hidden, self.output = nn.Linear(width, width // 2), nn.Linear(width // 2, num_labels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, C) of a sequence (B, T, w)."""
+        return self.output(torch.relu(self.hidden(super().forward(x, mask))))
 
 
 class _LateFusion(Fusion):
@@ -161,4 +178,5 @@ class LateFusionTransformer(_LateFusion):
 
 __all__ = [
     "LateFusionLSTM", "LateFusionLSTMOptions", "LateFusionTransformer", "LateFusionTransformerOptions",
+    "SummaryTransformer",
 ]  # fmt: skip

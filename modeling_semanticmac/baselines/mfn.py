@@ -8,7 +8,9 @@ from torch import nn
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
 from .fusion import Fused, Fusion, Streams
-from .fusion_layers import word_steps
+from .fusion_layers import Steps, word_steps
+
+State = tuple[torch.Tensor, torch.Tensor]  # h and c of a cell, (B, h_m)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class MemoryFusionOptions:
     output_dropout: float = 0.0
 
 
-def _two_layers(width: int, hidden: int, output: int, dropout: float) -> nn.Sequential:
+def two_layers(width: int, hidden: int, output: int, dropout: float) -> nn.Sequential:
     """Return Linear, ReLU, dropout, Linear."""
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, output))
 
@@ -72,38 +74,61 @@ class MemoryFusionNetwork(Fusion):
         hidden = {name: getattr(options, f"{name}_hidden") for name in MODALITIES}
         total, memory = sum(hidden.values()), options.memory_width
         self.cells = nn.ModuleDict({name: nn.LSTMCell(widths[name], hidden[name]) for name in hidden})
-        self.attention = _two_layers(2 * total, options.attention_hidden, 2 * total, options.attention_dropout)
-        self.candidate = _two_layers(2 * total, options.candidate_hidden, memory, options.candidate_dropout)
-        self.retain = _two_layers(2 * total + memory, options.retain_hidden, memory, options.retain_dropout)
-        self.update = _two_layers(2 * total + memory, options.update_hidden, memory, options.update_dropout)
-        self.output = _two_layers(total + memory, options.output_hidden, task.num_labels, options.output_dropout)
+        attended = self.make_attention(hidden)  # width of what the gates read beside the memory
+        self.candidate = two_layers(attended, options.candidate_hidden, memory, options.candidate_dropout)
+        self.retain = two_layers(attended + memory, options.retain_hidden, memory, options.retain_dropout)
+        self.update = two_layers(attended + memory, options.update_hidden, memory, options.update_dropout)
+        self.output = two_layers(total + memory, options.output_hidden, task.num_labels, options.output_dropout)
 
-    def remember(self, cells: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        """Return the memory u (B, m) after a step, from the cells before and after it c* (B, 2H) and u before it."""
-        attended = self.attention(cells).softmax(dim=-1) * cells  # (B, 2H)
+    def make_attention(self, hidden: dict[str, int]) -> int:
+        """Make A1, and return the width of c^; the widths of the cells are given."""
+        total = sum(hidden.values())
+        self.attention = two_layers(2 * total, self.options.attention_hidden, 2 * total, self.options.attention_dropout)
+        return 2 * total
+
+    def attend(self, before: list[State], after: list[State]) -> torch.Tensor:
+        """Return c^ (B, 2H) from the states (h, c) of the cells before and after a step."""
+        cells = torch.cat([cell for _, cell in before + after], dim=-1)  # c* (B, 2H)
+        return self.attention(cells).softmax(dim=-1) * cells
+
+    def remember(self, attended: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Return the memory u (B, m) after a step, from c^ (B, 2H) and u before it."""
         candidate = torch.tanh(self.candidate(attended))  # (B, m)
         both = torch.cat([attended, memory], dim=-1)  # (B, 2H + m)
         return torch.sigmoid(self.retain(both)) * memory + torch.sigmoid(self.update(both)) * candidate
 
-    def forward(self, streams: Streams) -> Fused:
-        """Return the logits (B, C)."""
-        *sequences, mask = word_steps(streams)  # three (B, S, D_m), and (B, S)
-        present = streams.modality_mask.unsqueeze(-1)  # (B, 3, 1)
-        zeros = [sequences[0].new_zeros(len(mask), self.cells[name].hidden_size) for name in MODALITIES]
-        states = [(zero, zero) for zero in zeros]  # h, c of each modality
-        memory = sequences[0].new_zeros(len(mask), self.options.memory_width)
+    def run(
+        self, steps: Steps, present: torch.Tensor, states: list[State] | None = None, memory: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return the states after the last step: h_t, h_a and h_v (B, h_m) by modality, and u (B, m) as "memory".
+
+        Args:
+            steps: the streams at common steps.
+            present: bool (B, 3); a modality that a clip lacks keeps its state.
+            states: (h, c) of the three cells before the first step; None: 0.
+            memory: u before it; None: 0.
+        """
+        *sequences, mask = steps
+        if states is None:
+            zeros = [sequences[0].new_zeros(len(mask), self.cells[name].hidden_size) for name in MODALITIES]
+            states = [(zero, zero) for zero in zeros]
+        if memory is None:
+            memory = sequences[0].new_zeros(len(mask), self.options.memory_width)
+        present = present.unsqueeze(-1)  # (B, 3, 1)
         for step in range(mask.shape[1]):
             valid = mask[:, step, None]  # (B, 1)
-            before = [cell for _, cell in states]
+            before = list(states)
             for m, name in enumerate(MODALITIES):
                 new = self.cells[name](sequences[m][:, step], states[m])
                 runs = valid & present[:, m]
-                states[m] = tuple(torch.where(runs, after, old) for after, old in zip(new, states[m]))
-            cells = torch.cat(before + [cell for _, cell in states], dim=-1)  # (B, 2H)
-            memory = torch.where(valid, self.remember(cells, memory), memory)
-        hidden = [state for state, _ in states]
-        embeds = dict(zip(MODALITIES, hidden)) | {"memory": memory}
-        return Fused(logits=self.output(torch.cat([*hidden, memory], dim=-1)), embeds=embeds)
+                states[m] = tuple(torch.where(runs, after, old) for after, old in zip(new, before[m]))
+            memory = torch.where(valid, self.remember(self.attend(before, states), memory), memory)
+        return {name: hidden for name, (hidden, _) in zip(MODALITIES, states)} | {"memory": memory}
+
+    def forward(self, streams: Streams) -> Fused:
+        """Return the logits (B, C)."""
+        embeds = self.run(word_steps(streams), streams.modality_mask)
+        return Fused(logits=self.output(torch.cat(list(embeds.values()), dim=-1)), embeds=embeds)
 
 
-__all__ = ["MemoryFusionNetwork", "MemoryFusionOptions"]
+__all__ = ["MemoryFusionNetwork", "MemoryFusionOptions", "State", "two_layers"]

@@ -103,6 +103,7 @@ class FusionForAffect(AffectPreTrainedModel):
                 f"{model.config.architecture} keeps its language model frozen, so an adapter would not be trained; set "
                 'language_model="tuned", or leave out the adapter.'
             )
+        model.fusion.read_labels(model.language_model, tokenizer)
         return model
 
     @classmethod

@@ -42,6 +42,9 @@ SYSTEMS: dict[str, System] = {
     # Attention or a memory across the sequences of the modalities
     "mfn": System("mfn:MemoryFusionNetwork", "Zadeh et al. 2018", aligned=True),
     "mult": System("mult:MultimodalTransformer", "Tsai et al. 2019"),
+    "graph_mfn": System("graph_mfn:GraphMemoryFusion", "Zadeh et al. 2018", aligned=True),
+    "mfm": System("mfm:FactorizedModel", "Tsai et al. 2019", aligned=True),
+    "bbfn": System("bbfn:BiBimodalFusion", "Han et al. 2021", aligned=True),
     # Inside the language model
     "mag": System("mag:AdaptationGateFusion", "Rahman et al. 2020", aligned=True),
     # One vector a modality, split in what it shares and what is its own
@@ -49,6 +52,12 @@ SYSTEMS: dict[str, System] = {
     # One vector a modality, with targets or bounds of their own
     "self_mm": System("self_mm:SelfMM", "Yu et al. 2021"),
     "mmim": System("mmim:MMIM", "Han, Chen, Poria 2021"),
+    "av_mc": System("av_mc:AVMC", "Liu et al. 2022"),
+    "missmodal": System("missmodal:MissModal", "Lin, Hu 2023"),
+    # A prediction from each modality, weighted
+    "emoembs": System("emoembs:EmotionEmbeddings", "Dai et al. 2020"),
+    "fe2e": System("end_to_end:EndToEnd", "Dai et al. 2021"),
+    "mesm": System("end_to_end:SparseEndToEnd", "Dai et al. 2021"),
     # The utterances of a dialogue, one after the other
     "bc_lstm": System("bc_lstm:BcLSTM", "Poria et al. 2017", level="dialogue"),
     "dialogue_rnn": System("dialogue_rnn:DialogueRNN", "Majumder et al. 2019", level="dialogue"),

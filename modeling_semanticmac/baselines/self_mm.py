@@ -44,15 +44,15 @@ class SelfMMOptions:
 class Branch(nn.Module):
     """f = ReLU(Linear(dropout(x))),  y = Linear(ReLU(Linear(f)))."""
 
-    def __init__(self, width: int, hidden: int, dropout: float):
+    def __init__(self, width: int, hidden: int, dropout: float, num_labels: int = 1):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.feature = nn.Linear(width, hidden)
         self.hidden = nn.Linear(hidden, hidden)
-        self.output = nn.Linear(hidden, 1)
+        self.output = nn.Linear(hidden, num_labels)
 
     def forward(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the prediction y (B, 1) and the features f (B, hidden)."""
+        """Return the prediction y (B, C) and the features f (B, hidden)."""
         feature = torch.relu(self.feature(self.dropout(vector)))
         return self.output(torch.relu(self.hidden(feature))), feature
 

@@ -67,11 +67,11 @@ def test_a_memory_of_zero_weights_is_halved():
     module = small()
     for parameter in module.parameters():
         torch.nn.init.zeros_(parameter)
-    attended = []
-    module.candidate.register_forward_pre_hook(lambda _, given: attended.append(given[0]))
-    cells, memory = torch.randn(1, 18), torch.randn(1, 5)
-    torch.testing.assert_close(module.remember(cells, memory), memory / 2)
-    torch.testing.assert_close(attended[0], cells / 18)
+    before, after = ([(torch.randn(1, h), torch.randn(1, h)) for h in (3, 2, 4)] for _ in range(2))
+    memory = torch.randn(1, 5)
+    attended = module.attend(before, after)
+    torch.testing.assert_close(attended, torch.cat([cell for _, cell in before + after], dim=1) / 18)
+    torch.testing.assert_close(module.remember(attended, memory), memory / 2)
 
 
 def test_the_memory_grows_by_one_at_most_in_a_step():

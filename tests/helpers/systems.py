@@ -14,6 +14,18 @@ CLS, SEP = 2, 3
 WIDTHS = {"audio": 12, "vision": 20}
 # Options that keep the tests fast; a system that is not named has its defaults.
 TINY = {
+    "av_mc": {"text_width": 16, "audio_width": 16, "vision_width": 16},
+    "bbfn": {"width": 8, "num_heads": 2, "num_layers": 2},
+    "emoembs": {"text_hidden": 8, "audio_hidden": 6, "vision_hidden": 6, "num_layers": 1},
+    "fe2e": {"media_width": 8, "num_layers": 1, "num_heads": 2},
+    "graph_mfn": {"text_hidden": 8, "audio_hidden": 8, "vision_hidden": 8, "memory_width": 16, "graph_width": 8},
+    "mesm": {"media_width": 8, "num_layers": 1, "num_heads": 2},
+    "mfm": {
+        "label_latent": 16, "text_latent": 8, "audio_latent": 8, "vision_latent": 8, "label_factor": 16,
+        "audio_factor": 8, "vision_factor": 8, "text_hidden": 16, "audio_hidden": 8, "vision_hidden": 16,
+        "memory_width": 8, "discrepancy_weight": 0.1,
+    },
+    "missmodal": {"width": 16},
     "ef_lstm": {"hidden_size": 16, "num_layers": 2},
     "lf_dnn": {"text_hidden": 16, "vision_hidden": 16, "text_output": 16, "fusion_hidden": 16},
     "lf_lstm": {"media_width": 8},
