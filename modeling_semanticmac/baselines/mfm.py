@@ -141,8 +141,8 @@ class FactorizedModel(Fusion):
             has = streams.modality_mask
             counted = streams.counted(has.any(dim=1) if name == "label" else has[:, MODALITIES.index(name)])
             normal = torch.randn(latent.shape).to(latent)  # from the generator that every checkpoint saves
-            rows, normal = streams.gather(latent)[counted], streams.gather(normal)[counted]
-            total = total + mean_discrepancy(rows, normal, self.options.kernel_power)
+            rows, normal = streams.gather(latent), streams.gather(normal)
+            total = total + mean_discrepancy(rows, normal, counted, self.options.kernel_power)
         return total
 
     def _reconstruction(self, streams: Streams, steps: Steps, name: str, vector: torch.Tensor) -> torch.Tensor:
@@ -156,17 +156,19 @@ class FactorizedModel(Fusion):
         return streams.mean(each, streams.modality_mask[:, MODALITIES.index(name)])
 
 
-def mean_discrepancy(first: torch.Tensor, second: torch.Tensor, power: int = 2) -> torch.Tensor:
-    """Return the maximum mean discrepancy of two samples (n, d) with the kernel exp(-||x - y||^2 / d^power); 0 where
-    they are empty. In float32.
+def mean_discrepancy(first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor, power: int = 2) -> torch.Tensor:
+    """Return the maximum mean discrepancy of two samples with the kernel exp(-||x - y||^2 / d^power), in float32.
+
+    Args:
+        first, second: (G, d).
+        valid: bool (G,), the rows of both that count; with none the result is 0.
+        power: see above.
     """
-    first, second = first.float(), second.float()
-    if not len(first):
-        return first.sum()
+    weight = valid.float() / valid.sum().clamp(min=1)  # (G,)
 
     def kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        squares = (x[:, None] - y[None]).square().sum(dim=-1)
-        return torch.exp(-squares / x.shape[1] ** power).mean()
+        squares = (x.float()[:, None] - y.float()[None]).square().sum(dim=-1)
+        return weight @ torch.exp(-squares / x.shape[1] ** power) @ weight
 
     return kernel(first, first) + kernel(second, second) - 2 * kernel(first, second)
 

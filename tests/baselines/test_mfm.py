@@ -17,14 +17,17 @@ def small(**changes) -> FactorizedModel:
 
 
 def test_discrepancy_of_two_samples():
-    zero, one = torch.zeros(1, 1), torch.ones(1, 1)
-    assert mean_discrepancy(zero, one).item() == pytest.approx(2 - 2 / math.e)  # 1.264241
+    one = torch.ones(1, dtype=torch.bool)
+    assert mean_discrepancy(torch.zeros(1, 1), torch.ones(1, 1), one).item() == pytest.approx(2 - 2 / math.e)
     pair = torch.zeros(1, 2), torch.ones(1, 2)
-    assert mean_discrepancy(*pair).item() == pytest.approx(2 - 2 / math.sqrt(math.e))  # 0.786939
-    assert mean_discrepancy(*pair, power=1).item() == pytest.approx(2 - 2 / math.e)
-    rows = torch.randn(5, 3)
-    assert mean_discrepancy(rows, rows).item() == pytest.approx(0, abs=1e-6)
-    assert mean_discrepancy(rows[:0], rows[:0]).item() == 0
+    assert mean_discrepancy(*pair, one).item() == pytest.approx(2 - 2 / math.sqrt(math.e))  # 0.786939
+    assert mean_discrepancy(*pair, one, power=1).item() == pytest.approx(2 - 2 / math.e)  # 1.264241
+    rows, other = torch.randn(2, 5, 3)
+    valid = torch.tensor([True, False, True, True, False])
+    assert mean_discrepancy(rows, rows, valid).item() == pytest.approx(0, abs=1e-6)
+    alone = mean_discrepancy(rows[valid], other[valid], torch.ones(3, dtype=torch.bool))
+    torch.testing.assert_close(mean_discrepancy(rows, other, valid), alone)
+    assert mean_discrepancy(rows, other, ~valid & valid).item() == 0
 
 
 def test_the_decoder_reads_its_own_state():

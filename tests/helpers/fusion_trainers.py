@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from modeling_semanticmac.baselines import FusionConfig, FusionForAffect
+from modeling_semanticmac.baselines import SYSTEMS, FusionConfig, FusionForAffect
 from modeling_semanticmac.training.affect_trainer import AffectTrainer
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.dialogue_trainers import dialogue_trainer
@@ -18,7 +18,7 @@ from tests.helpers.trainers import CLIPS, WordProcessor, arguments, fake_store, 
 def small_trainer(folder, architecture: str, batch: int, options=None, **changes):
     """A trainer on ten clips of which some lack audio or vision, or on five dialogues; two epochs."""
     changes = {"num_train_epochs": 2, "per_device_train_batch_size": batch, **changes}
-    if architecture in ("bc_lstm", "dialogue_rnn"):
+    if SYSTEMS[architecture].level == "dialogue":
         return dialogue_trainer(folder, architecture, dropout=0.0, **changes)
     torch.manual_seed(0)
     config = FusionConfig(
@@ -48,7 +48,7 @@ def trained(folder, architecture: str, batch: int, steps: int = -1) -> None:
     for module in trainer.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        elif isinstance(module, torch.nn.MultiheadAttention | torch.nn.LSTM):
+        elif isinstance(module, torch.nn.MultiheadAttention | torch.nn.RNNBase):
             module.dropout = 0.0
     trainer.train()
     if trainer.is_world_process_zero():

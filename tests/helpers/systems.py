@@ -37,6 +37,13 @@ TINY = {
     "mult": {"width": 12, "num_heads": 2, "num_layers": 1, "self_layers": 1},
     "tfn": {"text_hidden": 16, "audio_hidden": 8, "vision_hidden": 8, "text_output": 8, "fusion_hidden": 16},
 }  # fmt: skip
+# Systems whose trainings are resumed and spread over two processes in tests. Others keep nothing between steps, draw
+# nothing but dropout and compare no clips: their trainings differ from these in the forward pass alone.
+TRAINED = (
+    "bc_lstm", "dialogue_rnn", "ef_lstm", "lf_dnn", "lf_lstm", "lf_transformer", "lmf", "mag", "mean_pooling", "mfn",
+    "misa", "missmodal", "mmim", "mult", "self_mm", "tfn",
+)  # fmt: skip
+DRAWING = ("av_mc", "mfm")  # draw random numbers of their own, each process for its clips
 CLIP_SYSTEMS = sorted(name for name, system in SYSTEMS.items() if system.level == "clip")
 
 
@@ -93,5 +100,5 @@ def system_trainer(folder, name: str, **changes) -> AffectTrainer:
 
 
 __all__ = [
-    "CLIP_SYSTEMS", "TINY", "WIDTHS", "batch_of", "clip_rows", "system_model", "system_trainer",
+    "CLIP_SYSTEMS", "DRAWING", "TINY", "TRAINED", "WIDTHS", "batch_of", "clip_rows", "system_model", "system_trainer",
 ]  # fmt: skip
