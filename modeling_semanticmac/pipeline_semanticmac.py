@@ -234,14 +234,37 @@ class SemanticMACPipeline(Pipeline):
         present = [stream for stream in streams if stream is not None]
         if not present:
             return {}
-        frames = join_inputs(present)[None]  # (1, sum T, ...)
-        mask = torch.ones(frames.shape[:2], dtype=torch.long, device=frames.device)
-        dtype = self.model.dtype
-        with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
-            embeds = self.model.base_model.encode_media(modality, frames, mask)[0]  # (sum T, D)
+        embeds = self.embed(modality, join_inputs(present))  # (sum T, D)
         parts = iter(embeds.split([len(stream) for stream in present]))
         parts = [None if stream is None else next(parts) for stream in streams]
         return pad_streams(f"{modality}_embeds", f"{modality}_mask", parts)
+
+    def embed(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the tower's embeddings (T, D) of frames or sound windows (T, ...), as the processor returns them."""
+        inputs = inputs.to(self.device)[None]
+        mask = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device)
+        dtype = self.model.dtype
+        with torch.no_grad(), torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+            return self.model.base_model.encode_media(modality, inputs, mask)[0]
+
+    def predict_embeddings(
+        self, text: str | None, context: Sequence[str], embeds: Mapping[str, torch.Tensor], report: Mapping
+    ) -> dict:
+        """Return the result of one clip whose media are embedded already.
+
+        Args:
+            text, context: the words, and earlier utterances.
+            embeds: modality -> (T, D), of `embed`.
+            report: the `media` of the result.
+        """
+        inputs = {} if is_missing(text) else dict(self.processor.encode_text([text], [list(context)]))
+        for modality, stream in embeds.items():
+            inputs.update(pad_streams(f"{modality}_embeds", f"{modality}_mask", [stream]))
+        with torch.no_grad():
+            output = self.model(**{name: value.to(self.device) for name, value in inputs.items()})
+        kept = {name: output[name].cpu() for name in ("logits", "modality_mask")}
+        views = {name: logits.cpu() for name, logits in _views(output).items()}
+        return self.postprocess({**kept, "views": views, "clips": [{"report": report}]})[0]
 
     def _clock(self) -> float:
         """Return the time when the device has finished its work."""

@@ -221,7 +221,7 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         if cropper is not None and self.face_choice == "speaking":
             cropper.track = speaking_track(clip, times, cropper.detect)
         for frames in clip.require_picture(clip.iter_frames(times, chunk)):
-            yield self._pixel_values(frames, clip.crop, cropper)
+            yield self.pixel_values_of(frames, clip.crop, cropper)
         if cropper is not None:
             clip.count_faces(cropper.steps, cropper.without_face)
 
@@ -236,7 +236,7 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         starts = window_starts(clip.duration, self.audio_window, self.frames_per_second, self.num_frames)
         windows = clip.require_sound(clip.iter_windows(starts, self.audio_window, rate))
         while part := list(itertools.islice(windows, chunk)):
-            yield self._input_features(part)
+            yield self.input_features_of(part)
 
     def _encode_streams(
         self, media, frames, waveform, sampling_rate: int | None
@@ -267,7 +267,7 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
             return None
         cropper = self.face_cropper(None, len(CLIP_OFFSETS) if self.vision_window == "clip" else 1)
         parts = [frames] if cropper is None else frame_groups(frames)  # groups: frames of any accepted form
-        pixel_values = self._pixel_values(parts[0] if len(parts) == 1 else [g[0] for g in parts], None, cropper)
+        pixel_values = self.pixel_values_of(parts[0] if len(parts) == 1 else [g[0] for g in parts], None, cropper)
         if cropper is not None and cropper.without_face:
             logger.info(f"no face in {cropper.without_face} of {cropper.steps} time steps; the whole frame is used.")
         return pixel_values
@@ -277,14 +277,14 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         rate = self.feature_extractor.sampling_rate
         sampling = (self.audio_window, self.frames_per_second, self.num_frames)
         windows = waveform_windows(waveform, sampling_rate, rate, *sampling)
-        return self._input_features(windows) if windows else None
+        return self.input_features_of(windows) if windows else None
 
-    def _input_features(self, windows: list[torch.Tensor]) -> torch.Tensor:
+    def input_features_of(self, windows: list[torch.Tensor]) -> torch.Tensor:
         """Turn sound windows, (samples,) each, into (T, 1, M, F), or what another feature extractor returns."""
         rate = self.feature_extractor.sampling_rate
         return sound_inputs(self.feature_extractor, windows, rate, round(self.audio_window * rate))
 
-    def _pixel_values(self, frames, side: str | None, cropper: FaceCropper | None) -> torch.Tensor:
+    def pixel_values_of(self, frames, side: str | None, cropper: FaceCropper | None) -> torch.Tensor:
         """Turn uint8 frames (n, 3, H, W) into (T * crops, 3, size, size), pairs into (T * crops, 3, 2, size, size)."""
         if cropper is None:
             pixel_values = picture_inputs(self.image_processor, frames, side)

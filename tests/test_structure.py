@@ -30,6 +30,7 @@ ORDER = (
     "benchmark",
     "analyses",
     "timeline",
+    "serving",
     "convert_imagebind",
     "commands",
     "hub_upload",

@@ -1,0 +1,1 @@
+"""Predictions over HTTP and live: requests that are predicted in batches, clips that grow while they are recorded."""

@@ -1,0 +1,306 @@
+"""The HTTP interface: predictions and timelines of uploaded clips, health, metrics.
+
+Uploads are kept in memory while they are predicted, and nowhere else.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, File, Form, Request, UploadFile, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+
+from ..configuration_semanticmac import MODALITIES
+from ..media_decoding import Media, open_media
+from ..timeline.rows import make_row
+from ..timeline.segments import Segment, fixed_windows
+from ..timeline.speech_segments import speech_segments
+from ..timeline.transcripts import read_transcript
+from .batching import BatchPredictor, Busy
+from .body_limit import BodyLimit
+from .server_metrics import ServerMetrics
+from .stream import serve_stream
+
+NOTICE = (
+    "A model's estimate, not a fact about a person. People who are recorded must be told that a model rates them "
+    "(EU AI Act, Article 50(3)); at work and in education it is prohibited (Article 5(1)(f)). See "
+    "docs/responsible_use.md."
+)
+AT_ONCE = 4  # segments of a timeline that wait together
+OPEN = ("/health", "/docs", "/openapi.json")  # paths without a token
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What the server accepts.
+
+    Args:
+        batch_size, wait_seconds: of a batch, see `BatchPredictor`.
+        most_waiting: requests that may wait; more get 503.
+        most_bytes: of an upload; more get 413.
+        max_seconds: of a clip; a timeline may be longer.
+        timeout: seconds until a request that has no result gets 503, and without a byte of an upload until 408.
+        token: that a client sends as `Authorization: Bearer TOKEN`; None: nobody is asked.
+        allow_download: whether a client may name an http(s) address in place of an upload.
+        most_streams: live streams at a time.
+        modalities: those that are used.
+    """
+
+    batch_size: int = 16
+    wait_seconds: float = 0.01
+    most_waiting: int = 64
+    most_bytes: int = 100_000_000
+    max_seconds: float = 60.0
+    timeout: float = 120.0
+    token: str | None = None
+    allow_download: bool = False
+    most_streams: int = 4
+    modalities: tuple[str, ...] = MODALITIES
+
+
+class Refused(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        status: of HTTP.
+        message: what was found, what was expected and what to do.
+    """
+
+    def __init__(self, status: HTTPStatus, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+def create_application(pipe: Callable, options: ServerOptions | None = None) -> FastAPI:
+    """Return the application that predicts with a pipeline.
+
+    Args:
+        pipe: SemanticMACPipeline.
+        options: what it accepts.
+    """
+    options = options or ServerOptions()
+    predictor = BatchPredictor(pipe, options.batch_size, options.wait_seconds, options.most_waiting)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI):
+        yield
+        await asyncio.to_thread(predictor.close)  # what waits is predicted
+
+    app = FastAPI(title="SemanticMAC", description=NOTICE, lifespan=lifespan, redoc_url=None)
+    app.state.pipe, app.state.predictor, app.state.options = pipe, predictor, options
+    app.state.metrics, app.state.streams = ServerMetrics(), 0
+    _add_middleware(app, options)
+    _add_routes(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
+    """Add errors as sentences, the limit on uploads, and around both the token and counts of requests."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused):
+        return JSONResponse({"error": error.message}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError):
+        found = error.errors()[0]
+        field = ".".join(map(str, found["loc"][1:]))
+        return JSONResponse({"error": f"{field}: {found['msg']}"}, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    app.add_middleware(BodyLimit, most_bytes=options.most_bytes, timeout=options.timeout)
+
+    @app.middleware("http")
+    async def counted(request: Request, call_next):
+        start, path = time.monotonic(), request.url.path
+        if options.token is not None and path not in OPEN and not is_authorized(request.headers, options.token):
+            error = "this server asks for a token; send the header Authorization: Bearer TOKEN."
+            response = JSONResponse({"error": error}, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+        else:
+            response = await call_next(request)
+        known = path if path in {route.path for route in app.routes if hasattr(route, "path")} else "other"
+        app.state.metrics.add(known, response.status_code, time.monotonic() - start)
+        return response
+
+
+def is_authorized(headers, token: str) -> bool:
+    """Return whether a request carries the token; the comparison takes the same time wherever it differs."""
+    return hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {token}".encode())
+
+
+@dataclass
+class ClipForm:
+    """The fields of a request about one clip.
+
+    Args:
+        clip: as the pipeline takes it.
+        options: arguments of the pipeline.
+        data: bytes of the upload; None without one.
+        name: of the uploaded file.
+    """
+
+    clip: dict
+    options: dict
+    data: bytes | None
+    name: str
+
+
+async def clip_form(
+    request: Request,
+    file: Annotated[UploadFile | None, File(description="a video or sound file")] = None,
+    url: Annotated[str | None, Form(description="an http(s) address, where the server allows it")] = None,
+    text: Annotated[str | None, Form(description="what is said")] = None,
+    context: Annotated[list[str] | None, Form(description="earlier utterances, oldest first")] = None,
+    start: Annotated[float | None, Form(description="seconds")] = None,
+    end: Annotated[float | None, Form(description="seconds")] = None,
+    modalities: Annotated[str | None, Form(description="those of text, audio, vision to use, with commas")] = None,
+    abstain: Annotated[bool, Form(description="no decision where a calibrated model is not sure")] = False,
+) -> ClipForm:
+    """Return the fields of a form as a clip.
+
+    Raises:
+        Refused: 415 for a body that is no form, 422 for fields that do not fit each other.
+    """
+    options = request.app.state.options
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        message = f"the body is {kind or 'of no stated type'}; send a form, e.g. curl -F file=@clip.mp4 -F text='Well.'"
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
+    clip: dict = {"text": text, "context": context or [], "start": start, "end": end}
+    data, name = None, "upload"
+    if file is not None:
+        data, name = await file.read(), Path(file.filename or "upload").name
+        await file.close()
+        clip["video"] = {"path": name, "bytes": data}
+    elif url is not None:
+        if not options.allow_download or not url.startswith(("http://", "https://")):
+            allowed = "only http:// and https:// addresses are downloaded"
+            message = f"url: {allowed if options.allow_download else 'this server downloads nothing; upload the file'}."
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, message)
+        clip["video"], name = url, url
+    asked = tuple(part.strip() for part in modalities.split(",")) if modalities else options.modalities
+    if unknown := sorted(set(asked) - set(options.modalities)):
+        message = f"modalities has {unknown[0]!r}; expected some of {', '.join(options.modalities)}."
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, message)
+    if not (text or "video" in clip):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "there is neither a file nor text; send file, text or both.")
+    arguments = {"modalities": asked, "allow_download": options.allow_download, "abstain": abstain}
+    return ClipForm(clip, arguments, data, name)
+
+
+def _add_routes(app: FastAPI) -> None:
+    """Add the paths of the server."""
+    state = app.state
+
+    @app.post("/v1/predict")
+    async def predict(form: Annotated[ClipForm, Depends(clip_form)]):
+        """Predict one clip: the result of the pipeline as JSON."""
+        result = await predicted(app, form.clip, {**form.options, "max_seconds": state.options.max_seconds})
+        if "error" in result:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, result["error"])
+        return result
+
+    @app.post("/v1/timeline")
+    async def timeline(
+        form: Annotated[ClipForm, Depends(clip_form)],
+        window: Annotated[float | None, Form(description="seconds of a segment; without it: pauses")] = None,
+        transcript: Annotated[UploadFile | None, File(description="subtitles: segments and their words")] = None,
+    ):
+        """Predict a long clip segment by segment: one line of JSON each, as soon as it is there."""
+        if form.data is None:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a timeline needs an upload; send file.")
+        words = None if transcript is None else await transcript.read()
+        try:
+            media = open_media(form.data, "pyav")
+            segments = list(_segments(media, window, words))
+        except ValueError as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+        lines = timeline_lines(app, media, segments, {**form.options, "max_seconds": None})
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    @app.websocket("/v1/stream")
+    async def stream(socket: WebSocket):
+        """Predict a clip while it is recorded, see `serve_stream`."""
+        token = state.options.token
+        if token is not None and not is_authorized(socket.headers, token):
+            await socket.close(1008, "this server asks for a token")
+        elif state.streams >= state.options.most_streams:
+            await socket.close(1013, "too many live streams; try again later")
+        else:
+            state.streams += 1
+            try:
+                await serve_stream(socket, state.pipe)
+            finally:
+                state.streams -= 1
+
+    @app.get("/health")
+    async def health():
+        """Say whether the server predicts, with what model, and how many requests wait."""
+        config = state.pipe.model.config
+        found = {"status": "ok", "task": config.task_name, "labels": list(config.task.label_names)}
+        return {**found, "device": str(state.pipe.device), "waiting": state.predictor.waiting, "notice": NOTICE}
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics():
+        """Return counts and times in the text format of Prometheus."""
+        return state.metrics.text(state.predictor.waiting, state.predictor.batches)
+
+
+async def predicted(app: FastAPI, clip: dict, options: dict) -> dict:
+    """Return the result of one clip.
+
+    Raises:
+        Refused: 503 where too many wait, or it takes too long; 422 for what the pipeline refuses.
+    """
+    limit = app.state.options.timeout
+    try:
+        return await asyncio.wait_for(app.state.predictor.predict(clip, **options), limit)
+    except Busy:
+        message = f"{app.state.options.most_waiting} requests wait already; try again later."
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, message) from None
+    except TimeoutError:
+        message = f"there was no result within {limit:g} s; send a shorter clip, or try again later."
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, message) from None
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+
+
+def _segments(media: Media, window: float | None, words: bytes | None) -> Iterator[Segment]:
+    """Yield the segments of a timeline: of a transcript, of fixed length, or between pauses of speech."""
+    if words is not None:
+        with tempfile.TemporaryDirectory() as folder:  # the form of a transcript is told from a file
+            path = Path(folder) / "transcript"
+            path.write_bytes(words)
+            yield from read_transcript(path, duration=media.info.duration)
+    elif window is not None:
+        yield from fixed_windows(media.info.duration, window)
+    else:
+        yield from speech_segments(media)
+
+
+async def timeline_lines(app: FastAPI, media: Media, segments: list[Segment], options: dict) -> AsyncIterator[str]:
+    """Yield the row of each segment as a line of JSON; the file is closed at the end, also if the client goes away."""
+    try:
+        for first in range(0, len(segments), AT_ONCE):
+            part = segments[first : first + AT_ONCE]
+            clips = [{"video": media, "start": s.start, "end": s.end, "text": s.text} for s in part]
+            found = await asyncio.gather(*(predicted(app, clip, options) for clip in clips), return_exceptions=True)
+            for segment, result in zip(part, found):
+                if isinstance(result, Refused):
+                    result = {"error": result.message}
+                elif isinstance(result, BaseException):
+                    raise result
+                yield json.dumps(make_row(segment, result)) + "\n"
+    finally:
+        media.close()
+
+
+__all__ = ["NOTICE", "Refused", "ServerOptions", "create_application"]
