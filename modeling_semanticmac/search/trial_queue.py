@@ -23,6 +23,7 @@ STUDY, DRAW, FAILURE = "search", "draw", "failure"
 TRIAL_ERRORS = (ValueError, torch.OutOfMemoryError)
 # Below this many trials the importance of a parameter is noise.
 TRIALS_FOR_IMPORTANCE = 10
+LOCK_SECONDS = 600  # how long a process waits for another one that writes into the same SQLite file
 
 
 class UnqueuedTrial(Exception):
@@ -51,7 +52,9 @@ class TrialQueue:
         url = options.search_storage or f"sqlite:///{folder.resolve() / 'search.db'}"
         with self.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats, since version 2.9
-            storage = optuna.storages.RDBStorage(url, heartbeat_interval=self.heartbeat)
+            # A file of SQLite is locked while another process writes; on a busy machine that may take a while.
+            waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite:") else {}
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=waiting, heartbeat_interval=self.heartbeat)
             pruners = {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}
             self.study_options = {
                 "study_name": STUDY,

@@ -158,6 +158,12 @@ def test_a_storage_elsewhere(tmp_path):
     assert not (tmp_path / "one/search.db").exists()
 
 
+def test_a_process_waits_for_another_one_that_writes(tmp_path):
+    """SQLite's own patience is five seconds, after which the process would end with `database is locked`."""
+    with queue(tmp_path, 1).study_options["storage"].engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 600_000
+
+
 def test_importance(twelve, tmp_path):
     shares = twelve.importance()
     assert shares["learning_rate"] > 0.8 and math.isclose(sum(shares.values()), 1.0)
