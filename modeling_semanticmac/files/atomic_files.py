@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,22 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object], durabl
         temporary.unlink(missing_ok=True)
 
 
+def move_entries(source: Path, target: Path, last: str) -> None:
+    """Move all files and folders of a folder into another one, in place of those of the same name.
+
+    Each file is whole at every moment. What says that the rest is there is moved last.
+
+    Args:
+        source: folder on the same disk; empty afterwards.
+        target: folder.
+        last: name of the entry that is moved last.
+    """
+    for entry in sorted(source.iterdir(), key=lambda entry: (entry.name == last, entry.name)):
+        if entry.is_dir() and (target / entry.name).is_dir():
+            shutil.rmtree(target / entry.name)
+        os.replace(entry, target / entry.name)
+
+
 def write_json(path: str | os.PathLike, value) -> None:
     """Write a value as JSON, completely or not at all.
 
@@ -69,4 +86,4 @@ def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Seq
     write_text(path, text.getvalue())
 
 
-__all__ = ["write_csv", "write_json", "write_text", "write_whole"]
+__all__ = ["move_entries", "write_csv", "write_json", "write_text", "write_whole"]

@@ -2,27 +2,41 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import CONFIG_NAME
 
-from ..files.atomic_files import write_json
+from ..files.atomic_files import move_entries, write_json
 from ..files.secrets import hide_secrets
 from .model_card import write_model_card
 from .upload import push_run
+
+SAVING = ".saving"  # folder of a model that is being written
 
 
 class SavingTrainer(Trainer):
     """Trainer with this package's way of saving and pushing only; training lives in `SemanticMACTrainer`."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
+        """Write the model beside its place and move it there, so that a killed process leaves no half of it."""
+        if not self.args.should_save:  # the library calls this in every process
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir if output_dir is not None else str(self.args.output_dir))
+        unfinished = folder / SAVING
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        try:
+            super()._save(str(unfinished), state_dict)
             # The library pickles the arguments; a checkpoint here is safetensors and JSON, which anyone may open.
-            folder = output_dir if output_dir is not None else str(self.args.output_dir)
-            os.remove(os.path.join(folder, "training_args.bin"))
-            write_json(os.path.join(folder, "training_args.json"), hide_secrets(self.args.to_sanitized_dict()))
+            (unfinished / "training_args.bin").unlink()
+            write_json(unfinished / "training_args.json", hide_secrets(self.args.to_sanitized_dict()))
+            move_entries(unfinished, folder, last=CONFIG_NAME)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model as the library does, but without pushing: the model card needs results that come later."""

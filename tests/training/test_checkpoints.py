@@ -176,3 +176,29 @@ def test_the_best_checkpoint_is_named_by_its_final_place(tmp_path):
     assert trainer.state.best_model_checkpoint == str(best) and list_checkpoints(tmp_path) == [best]
     state = json.loads((best / "trainer_state.json").read_text())
     assert state["best_model_checkpoint"] == str(best)
+
+
+def test_the_final_model_is_whole_or_absent(tmp_path, monkeypatch):
+    """An error in the middle leaves what was there before; a folder that a killed process left is no part of it."""
+    trainer = new_trainer(tmp_path / "run", max_steps=1, save_strategy="no")
+    (tmp_path / "run/.saving/vision_encoder").mkdir(parents=True)
+    trainer.save_model()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert {"model.safetensors", "config.json", "training_args.json"} <= before.keys()
+    assert not (tmp_path / "run/.saving").exists() and not (tmp_path / "run/training_args.bin").exists()
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight += 1
+    save = type(trainer.model).save_pretrained
+
+    def interrupted(model, folder, **options):
+        save(model, folder, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(trainer.model), "save_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_model()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    monkeypatch.undo()
+    trainer.save_model()
+    assert (tmp_path / "run/model.safetensors").read_bytes() != before["model.safetensors"]
