@@ -26,8 +26,10 @@ _ADMITTED = {
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): lambda: {},  # one without a factory; a factory would be an argument
 }
 for _builtins in ("builtins", "__builtin__"):
+    _ADMITTED[_builtins, "bytes"] = lambda: b""  # as Python 3 writes empty bytes in protocol 2
     _ADMITTED |= {(_builtins, kind.__name__): kind for kind in (set, frozenset)}
 for _core in ("numpy.core", "numpy._core"):
     _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
@@ -42,6 +44,11 @@ class RestrictedUnpickler(pickle.Unpickler):
         try:
             return _ADMITTED[module, name]
         except KeyError:
+            if module.split(".")[0] == "torch":
+                raise pickle.UnpicklingError(
+                    "it holds torch tensors, whose pickles can run code. Write it again with numpy arrays (MMSA-FET: "
+                    'return_type="np"), or convert the tensors with .numpy() where you trust the file'
+                ) from None
             raise pickle.UnpicklingError(
                 f"it requests {module}.{name}; only containers, numbers, strings and numpy arrays are read"
             ) from None
