@@ -69,11 +69,13 @@ def read_clip(
             part = read(clip[kind], name, cut, reasons, processor, allow_download, max_seconds)
             found = part if found["report"] is None else _joined(found, part)
     if is_missing(text) and found["pixel_values"] is None and found["input_features"] is None:
-        used = " and ".join(modality for modality in MODALITIES if modality not in unread)
+        used = " and ".join(modality for modality in MODALITIES if modality not in unread) or "nothing of it"
         told = "".join(f" {why[m][0].upper()}{why[m][1:]}." for m in MODALITIES if m in why and m not in readable)
         raise ValueError(
             f"{source_name(given)}: the clip holds nothing to predict from; the model reads {used} here.{told}"
         )
+    if "text" in why and not is_missing(clip["text"]) and found["report"] is not None:
+        found["report"]["missing"]["text"] = why["text"]
     return {**found, "text": text, "context": clip["context"]}
 
 

@@ -15,6 +15,7 @@ from .task_specification import (
     metric_family,
     score_polarity,
 )
+from .text_vectors import TEXT_VECTORS
 
 logger = logging.get_logger(__name__)
 
@@ -59,7 +60,7 @@ class AffectConfig(PreTrainedConfig):
 
     Args:
         text_config: configuration of the language model: any text encoder of transformers (a config, or a dict with
-            `model_type`; default BERT).
+            `model_type`; default BERT); `text_vectors` for a model that reads vectors of text in its place.
         text_dtype: dtype of the language model's weights where it differs from the others, e.g. "bfloat16"; written by
             `save_pretrained`.
         language_model_reference: the frozen base of a language model with an adapter: `name_or_path` (None: beside the
@@ -68,9 +69,11 @@ class AffectConfig(PreTrainedConfig):
         vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the
             checkpoint's own repository), `revision`, `subfolder`, `weights_hash`. They are loaded when raw media first
             comes in.
-        vision_features, audio_features: where the model was trained on a file of precomputed features in place of a
-            tower, a dict with the `file`, its `sha256` and `form`, and how it was normalised
-            (docs/how_to/feature_files.md).
+        vision_features, audio_features, text_features: where the model was trained on a file of precomputed features
+            in place of a tower or of the language model, a dict with the `file`, its `sha256` and `form`, and how it
+            was normalised (docs/how_to/feature_files.md).
+        trained_modalities: those of text, audio and vision that the model was trained with (`--modalities`); None: all.
+            What it would say of the others comes from weights that nothing has trained.
         vision_width, audio_width: width of the towers' embeddings, D_v and D_a (ImageBind: 1024).
         num_crops: vision tokens of one time step (spatial crops); they share one frame embedding.
         task_name, problem_type, id2label, label_range, metrics, scale_scores: the task, see [`TaskSpecification`].
@@ -93,6 +96,8 @@ class AffectConfig(PreTrainedConfig):
     audio_encoder: dict | None = None
     vision_features: dict | None = None
     audio_features: dict | None = None
+    text_features: dict | None = None
+    trained_modalities: list | tuple | None = None
     vision_width: int = 1024
     audio_width: int = 1024
     num_crops: int = 1
@@ -169,6 +174,18 @@ class AffectConfig(PreTrainedConfig):
                     f"the configuration names both {modality}_encoder and {modality}_features; a model reads one of "
                     "them."
                 )
+        if self.trained_modalities is not None:
+            if not self.trained_modalities or not set(self.trained_modalities) <= set(MODALITIES):
+                raise ValueError(
+                    f"trained_modalities is {self.trained_modalities}; expected some of {', '.join(MODALITIES)}, or "
+                    "None."
+                )
+            self.trained_modalities = [name for name in MODALITIES if name in self.trained_modalities]
+        if self.text_features is not None and self.reads_words:
+            raise ValueError(
+                "the configuration names text_features and a language model; with text_features its text_config has "
+                f"the model_type {TEXT_VECTORS!r}."
+            )
         if self.label_thresholds is not None and (
             not self.task.is_multi_label
             or len(self.label_thresholds) != self.task.num_labels
@@ -200,13 +217,37 @@ class AffectConfig(PreTrainedConfig):
 
     @property
     def feature_notes(self) -> dict[str, str]:
-        """Why media give nothing for a modality that the model was trained on feature files for, by modality."""
-        named = {modality: getattr(self, f"{modality}_features") for modality in MEDIA_MODALITIES}
-        return {
-            modality: f"this model was trained on {modality} features of {found['file']}, which media do not give"
-            for modality, found in named.items()
-            if found is not None
-        }
+        """Why words and media give nothing for a modality that the model was trained on feature files for, by
+        modality.
+        """
+        notes = {} if self.reads_words else {"text": "this model reads vectors of text, which words do not give"}
+        for modality in MODALITIES:
+            found = getattr(self, f"{modality}_features")
+            if found is not None:
+                source = "words" if modality == "text" else "media"
+                notes[modality] = (
+                    f"this model was trained on {modality} features of {found['file']}, which {source} do not give"
+                )
+        return notes
+
+    @property
+    def unread_notes(self) -> dict[str, str]:
+        """Why the model makes nothing of a modality of a clip, by modality: `feature_notes`, and those that it was
+        trained without.
+        """
+        trained = MODALITIES if self.trained_modalities is None else self.trained_modalities
+        without = {name: f"this model was trained without {name}" for name in MODALITIES if name not in trained}
+        return {**without, **self.feature_notes}
+
+    @property
+    def text_width(self) -> int:
+        """The width of the language model's hidden states, or of the vectors of text in its place."""
+        return self.get_text_config().hidden_size
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a language model reads words, not vectors of text that a feature file gives."""
+        return self.get_text_config().model_type != TEXT_VECTORS
 
     @property
     def num_frames(self) -> int:

@@ -67,7 +67,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         self._set_language_model(language_model)
         self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
         text_width = config.get_text_config().hidden_size
-        same_width = text_width == config.hidden_size
+        same_width = text_width == config.hidden_size and config.reads_words  # vectors have no weights but these
         self.text_projection = nn.Identity() if same_width else nn.Linear(text_width, config.hidden_size)
         self.audio_perceiver = AffectivePerceiver(config, config.audio_width)
         self.vision_perceiver = AffectivePerceiver(config, config.vision_width, config.num_crops)

@@ -184,8 +184,9 @@ class SemanticMACPipeline(Pipeline):
             processor = copy.copy(processor)
             processor.audio_stream = audio_stream
         try:
-            notes = self.model.config.feature_notes
-            clip = read_clip(given, processor, ("text", *self.readable), why_unread=notes, **parameters)
+            notes = self.model.config.unread_notes
+            words = () if "text" in notes else ("text",)
+            clip = read_clip(given, processor, (*words, *self.readable), why_unread=notes, **parameters)
         except Exception as error:
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}

@@ -27,6 +27,7 @@ from .text_encoding import (
     position_ids,
     with_attention,
 )
+from .text_vectors import TEXT_VECTORS
 
 REFERENCES = tuple(f"{modality}_encoder" for modality in MEDIA_MODALITIES)
 
@@ -115,6 +116,16 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
         return model
 
     @classmethod
+    def from_text_vectors(cls, width: int, **config_fields):
+        """Build a new model that reads vectors of text (`inputs_embeds`) in place of words, without a language model.
+
+        Args:
+            width: of the vectors.
+            config_fields: fields of the configuration, e.g. `**task.config_fields()`.
+        """
+        return cls(cls.config_class(text_config={"model_type": TEXT_VECTORS, "hidden_size": width}, **config_fields))
+
+    @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, new_heads: bool = False, **kwargs):
         """Load as `PreTrainedModel.from_pretrained` does, and refuse a checkpoint that lacks weights.
 
@@ -165,7 +176,7 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
         config.__dict__.pop("auto_map", None)
         if self._auto_map:
             config.auto_map = dict(self._auto_map)
-        own = text_dtype == self.dtype or config.language_model_reference is not None
+        own = text_dtype == self.dtype or config.language_model_reference is not None or not config.reads_words
         config.text_dtype = None if own else str(text_dtype).removeprefix("torch.")
         before = {name: config.__dict__.pop(name) for name in ("custom_pipelines",) if name in config.__dict__}
         before |= {name: getattr(config, name) for name in (*REFERENCES, "language_model_reference")}
@@ -230,7 +241,7 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
         """Return the language model's output for all tokens and the mask of valid ones (B, L); Nones without text.
 
         Raises:
-            ValueError: tokens that the language model cannot read.
+            ValueError: tokens that the language model cannot read, or words given to a model that reads vectors.
         """
         if input_ids is None and inputs_embeds is None:
             return None, None
@@ -239,6 +250,12 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
                 "this model has no language model yet: its configuration names it by reference. Load the model with "
                 "from_pretrained, or call attach_language_model."
             )
+        if not self.config.reads_words:
+            if inputs_embeds is None:
+                note = self.config.feature_notes["text"]
+                raise ValueError(f"{note}; give inputs_embeds made from such features, with their attention_mask.")
+            mask = inputs_embeds.new_ones(inputs_embeds.shape[:2]) if attention_mask is None else attention_mask
+            return self.language_model(inputs_embeds=inputs_embeds, attention_mask=mask, **outputs), mask.bool()
         check_tokens(self.get_input_embeddings(), self.max_text_tokens, input_ids, inputs_embeds)
         words = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
         given = next(iter(words.values()))

@@ -84,3 +84,13 @@ def test_a_new_scale_is_measured_by_its_own_family():
     found = SemanticMACConfig.from_dict(saved, label_range=[0.0, 100.0])
     assert (found.metrics, found.scale_scores, found.task.score_range) == ("scores", True, (0.0, 100.0))
     assert SemanticMACConfig.from_dict(saved, task_name="mood").metrics == "mosi"
+
+
+def test_what_a_model_was_trained_without_it_does_not_read():
+    config = SemanticMACConfig(trained_modalities=["vision", "audio"])
+    assert config.trained_modalities == ["audio", "vision"]
+    assert config.unread_notes == {"text": "this model was trained without text"} and config.feature_notes == {}
+    assert SemanticMACConfig().unread_notes == {}
+    for wrong in ([], ["words"]):
+        with pytest.raises(ValueError, match="trained_modalities is .*; expected some of text, audio, vision, or None"):
+            SemanticMACConfig(trained_modalities=wrong)

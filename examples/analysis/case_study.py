@@ -18,7 +18,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from datasets_scripts import load_corpus  # noqa: E402
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.analyses.case_page import write_case_page  # noqa: E402
 from modeling_semanticmac.analyses.case_study import (
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"by {compared}, no clip has two modalities that disagree; name clips with --clips.")
     ranking = sorted(zip(clips["id"], spread.tolist()), key=lambda row: -row[1])
     write_csv(run.output_dir / "cases.csv", ["id", "disagreement"], ranking)
-    train = load_corpus(run.data.corpus, run.data.data_dir, run.data.task, **run.data.options)["train"]
+    train = run.corpus["train"]
     chosen, pseudo_labels = clips.select(rows), {}
     if history is not None:
         texts = dict(zip(train["id"], train["text"]))
@@ -102,6 +101,8 @@ def main(argv: list[str] | None = None) -> None:
     introduction = (
         f"{len(cases)} of {len(clips)} clips, {how}. Contributions begin at the mean label of the training set."
     )
+    if not run.model.config.reads_words:
+        introduction += " The words are shown for reading: the model reads vectors of text in their place."
     print(write_case_page(cases, run.output_dir, run.processor, f"Cases: {run.title}", introduction))
 
 

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from datasets_scripts import load_corpus  # noqa: E402
 from examples.analysis.trained_run import TrainedRun, run_command, run_parser  # noqa: E402
 from modeling_semanticmac.analyses.modality_contribution import (  # noqa: E402
     ModalityContribution,
@@ -114,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(
             f"no clip {', '.join(missing)} in {run.split} ({', '.join(ids[:3])}, ...); give ids of this split."
         )
-    corpus = load_corpus(run.data.corpus, run.data.data_dir, run.data.task, **run.data.options)
+    corpus = run.corpus
     batches = DataLoader(run.clips, run.batch_size, collate_fn=run.collator)
     found = modality_contributions(run.model, batches, base_prediction(corpus["train"]["label"], task))
     write_csv(run.output_dir / "contribution.csv", HEADER, clip_rows(ids, found, task))

@@ -16,7 +16,6 @@ from transformers import AutoModelForVideoClassification
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from datasets_scripts import load_corpus  # noqa: E402
 from modeling_semanticmac.analyses.representations import Representations, load_or_represent  # noqa: E402
 from modeling_semanticmac.configuration_semanticmac import MEDIA_MODALITIES, TaskSpecification  # noqa: E402
 from modeling_semanticmac.embedding_extraction import extract_embeddings  # noqa: E402
@@ -28,6 +27,7 @@ from modeling_semanticmac.training.collator import SemanticMACCollator  # noqa: 
 from modeling_semanticmac.training.run_arguments import DataArguments  # noqa: E402
 from modeling_semanticmac.training.run_features import (  # noqa: E402
     RunFeatures,
+    load_clips,
     load_run_corpus,
     open_features,
     require_features,
@@ -106,8 +106,13 @@ class TrainedRun:
         return SemanticMACProcessor.from_pretrained(self.name)
 
     @cached_property
+    def corpus(self) -> datasets.DatasetDict:
+        """Return the clips of all splits."""
+        return load_clips(self.data)
+
+    @cached_property
     def _split_clips(self) -> datasets.Dataset:
-        corpus = load_corpus(self.data.corpus, self.data.data_dir, self.data.task, **self.data.options)
+        corpus = self.corpus
         if self.split not in corpus:
             raise ValueError(f"no split {self.split!r} in {self.data.corpus}; expected {', '.join(corpus)}.")
         clips = corpus[self.split]

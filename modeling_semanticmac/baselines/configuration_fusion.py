@@ -25,7 +25,8 @@ class FusionConfig(AffectConfig):
             all are saved.
         language_model: "frozen" (in evaluation mode, without gradient) or "tuned"; None: as the system was published.
         text_summary: which vector stands for the whole text where a system needs one: "first" token (BERT, RoBERTa),
-            "mean" of the words (sentence-transformers), or "last" token (XLNet). None: "last" for XLNet, else "first".
+            "mean" of the words (sentence-transformers), or "last" token (XLNet). None: "last" for XLNet, "mean" for
+            vectors of text in place of a language model, else "first".
         special_tokens: ids of the tokens that are no words ([CLS], [SEP], padding); set by `from_language_model`.
         bounded: whether scores are mapped into the range of the task, low + (high - low) sigmoid(x).
         others: language model, towers and task, as in [`AffectConfig`].
@@ -49,6 +50,8 @@ class FusionConfig(AffectConfig):
         system = load_system(self.architecture)
         found = read_options(system.Options, self.options or {}, f"options of {self.architecture}")
         self.options = {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        if not self.reads_words:
+            self._check_text_vectors(system)
         if self.language_model is None:
             self.language_model = system.language_model
         if self.language_model == "tuned" and find_system(self.architecture).level == "dialogue":
@@ -68,6 +71,24 @@ class FusionConfig(AffectConfig):
                 f"bounded has no meaning with {self.architecture}, whose own losses compare scores before they are "
                 "bounded. Leave it out."
             )
+
+    def _check_text_vectors(self, system) -> None:
+        """Set what a model on vectors of text has in place of a language model's options.
+
+        Raises:
+            ValueError: the system needs a language model.
+        """
+        if system.inside_language_model:
+            raise ValueError(
+                f"{self.architecture} works inside a language model, which a model on vectors of text does not have; "
+                "choose another system, or leave out --text features."
+            )
+        if self.language_model == "tuned":
+            raise ValueError(
+                "language_model is 'tuned'; a model on vectors of text has no language model to tune. Leave it out."
+            )
+        self.language_model = "frozen"
+        self.text_summary = self.text_summary or "mean"  # no vector stands for the whole text
 
     @property
     def general_options(self) -> dict[str, Any]:

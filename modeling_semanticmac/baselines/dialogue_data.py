@@ -117,7 +117,7 @@ def party_numbers(speakers: Sequence[str]) -> list[int]:
 class DialogueCollator:
     """Collator from dialogues (rows of `dialogues_of`) to a padded batch.
 
-        text_embeds (D, U, D_t), or input_ids, attention_mask (, token_type_ids) (D, U, L)
+        text_embeds (D, U, D_t), or input_ids, attention_mask (, token_type_ids) (D, U, L), or inputs_embeds
         audio_embeds (D, U, D_a), vision_embeds (D, U, D_v)     means over the frames of an utterance
         modality_mask (D, U, 3), dialogue_mask (D, U)           bool
         speaker (D, U);  labels (D, U) or (D, U, C), padded with -100;  clip_index (D,) where the rows have it
@@ -146,11 +146,13 @@ class DialogueCollator:
         self.clips.store = store
 
     def text_key(self, clip_id: str, text: str) -> str:
-        """Return what a text is known by: itself, or its clip where tokens are given by clip."""
-        return text if self.clips.tokens is None else clip_id
+        """Return what a text is known by: itself, or its clip where tokens or vectors are given by clip."""
+        return text if self.clips.tokens is None and not self.clips.reads_vectors else clip_id
 
     def has_words(self, clip_id: str, text: str) -> bool:
         """Return whether an utterance has words."""
+        if self.clips.reads_vectors:
+            return len(self.store.stream(clip_id, "text")) > 0
         tokens = self.clips.tokens
         return not is_missing(text) if tokens is None else clip_id in tokens and bool(tokens[clip_id][1].any())
 
@@ -189,7 +191,7 @@ class DialogueCollator:
         encoded = self.clips.text_tokens([{"id": clip, "text": text} for clip, text in utterances])
         tokens = {}
         for name, values in encoded.items():  # (sum of U, L)
-            tokens[name] = values.new_zeros(*mask.shape, values.shape[1])
+            tokens[name] = values.new_zeros(*mask.shape, *values.shape[1:])
             tokens[name][mask] = values
         return tokens
 

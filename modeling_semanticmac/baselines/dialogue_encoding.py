@@ -30,7 +30,7 @@ def encode_dialogues(
         speaker: who speaks (D, U); None: one person.
         modality_mask: which modalities an utterance has (D, U, 3); None: those that are given.
         text_embeds: summaries of the texts (D, U, D_t), in the place of tokens.
-        tokens: `input_ids`, `attention_mask` (, `token_type_ids`), (D, U, L).
+        tokens: `input_ids`, `attention_mask` (, `token_type_ids`), (D, U, L); or `inputs_embeds` (D, U, L, D_t).
         media: `audio_embeds` (D, U, D_a), `vision_embeds` (D, U, D_v).
 
     Raises:
@@ -39,8 +39,9 @@ def encode_dialogues(
     mask, device = dialogue_mask.bool(), dialogue_mask.device
     widths = {"text": model.config.get_text_config().hidden_size}
     widths |= {name: getattr(model.config, f"{name}_width") for name in MEDIA_MODALITIES}
-    if text_embeds is None and tokens is not None and tokens["input_ids"] is not None:
-        text_embeds = _read_utterances(model, mask, tokens)
+    given = {name: values for name, values in (tokens or {}).items() if values is not None}
+    if text_embeds is None and given.keys() & {"input_ids", "inputs_embeds"}:
+        text_embeds = _read_utterances(model, mask, given)
     fields, present = {}, []
     for name in MODALITIES:
         given = text_embeds if name == "text" else media.get(f"{name}_embeds")
@@ -65,8 +66,8 @@ def encode_dialogues(
 
 def _read_utterances(model: Any, mask: torch.Tensor, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the summary of each valid utterance that has words, 0 elsewhere: (D, U, D_t)."""
-    tokens = {name: values for name, values in tokens.items() if values is not None}
-    words = tokens.setdefault("attention_mask", torch.ones_like(tokens["input_ids"])).bool()  # (D, U, L)
+    first = next(iter(tokens.values()))
+    words = tokens.setdefault("attention_mask", first.new_ones(first.shape[:3])).bool()  # (D, U, L)
     chosen = (mask & words.any(dim=2)).nonzero(as_tuple=True)
     embeds = torch.zeros(*mask.shape, model.config.get_text_config().hidden_size, device=mask.device, dtype=model.dtype)
     vectors = [

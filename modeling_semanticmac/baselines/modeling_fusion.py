@@ -276,7 +276,10 @@ class FusionForAffect(AffectPreTrainedModel):
         """
         refuse_unknown(kwargs)
         if dialogue_mask is not None:
-            tokens = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            tokens = {
+                "input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask,
+                "token_type_ids": token_type_ids,
+            }  # fmt: skip
             return self._forward_dialogues(
                 labels, return_dict, dialogue_mask=dialogue_mask, speaker=speaker, modality_mask=modality_mask,
                 text_embeds=text_embeds, tokens=tokens, audio_embeds=audio_embeds, vision_embeds=vision_embeds,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..training.run import Run
 
 TEXTS_AT_ONCE = 64
@@ -17,7 +16,7 @@ class PooledFeatures:
 
     Audio and vision: mean over time, and with `mean_deviation` the standard deviation (n) over time beside it. Text:
     mean over the tokens, special ones included, of the last hidden states of the pretrained language model, as the
-    sentence encoders do.
+    sentence encoders do; or over the vectors of a feature file.
     """
 
     def __init__(self):
@@ -38,7 +37,10 @@ class PooledFeatures:
             raise ValueError(f"pooling is {pooling!r}; expected {' or '.join(POOLINGS)}.")
         found = {}
         for modality in run.data_args.modalities:
-            rows = self._text(run, clips) if modality == "text" else _stream(run.store, clips["id"], modality, pooling)
+            if modality == "text" and not run.reads_vectors:
+                rows = self._text(run, clips)
+            else:
+                rows = _stream(run.store, clips["id"], modality, "mean" if modality == "text" else pooling)
             width = max((len(row) for row in rows if row is not None), default=0)
             empty = np.full(width, np.nan)
             found[modality] = np.stack([empty if row is None else row for row in rows])
@@ -78,7 +80,7 @@ def _mean_over_tokens(language_model, batch: dict[str, torch.Tensor]) -> list[np
 
 
 def _stream(store, clips: Sequence[str], modality: str, pooling: str) -> list[np.ndarray | None]:
-    rows = [pooled(store[clip][MEDIA_MODALITIES.index(modality)], pooling) for clip in clips]
+    rows = [pooled(store.stream(clip, modality), pooling) for clip in clips]
     return [row if len(row) else None for row in rows]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets_scripts.loading import corpus_builder, load_corpus
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
+from ..embedding_store.fingerprint import STREAMS
 from ..feature_files.description import describe_file
 from ..feature_files.importing import FeatureImport, check_overlap
 from ..feature_files.normalization import NORMALIZE
@@ -33,7 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a file or folder; audio=FILE or vision=FILE says which stream it is"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a file or folder; audio=FILE, vision=FILE or text=FILE says which stream it is",
     )
     parser.add_argument("--corpus", required=True, help="name of the corpus, e.g. mosi")
     parser.add_argument("--data_dir", required=True, help="folder of the corpus")
@@ -43,6 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", required=True, help="folder of the store")
     parser.add_argument("--normalize", choices=NORMALIZE, default="train", help="default %(default)s")
+    parser.add_argument(
+        "--modalities", nargs="+", choices=STREAMS, default=MEDIA_MODALITIES,
+        help="streams to import (default: audio vision); text for --text features",
+    )  # fmt: skip
     return parser
 
 
@@ -60,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = load_corpus(args.corpus, args.data_dir, args.task, **{"media": "features", **options})
     builder = corpus_builder(args.corpus)
     segments = builder.segments(args.data_dir, args.task, **options)
-    streams = read_streams(args.files, MEDIA_MODALITIES, builder.normalize_id, segments=segments)
+    streams = read_streams(args.files, args.modalities, builder.normalize_id, segments=segments)
     ids = {split: clips["id"][:] for split, clips in corpus.items()}
     everything = [clip for clips in ids.values() for clip in clips]
     check_overlap(streams, everything)

@@ -79,10 +79,9 @@ def model_info(model: str) -> dict:
     task = config.task
     with torch.device("meta"):
         parameters = sum(weight.numel() for weight in saved_classes(model).model(config).parameters())
-    text = config.text_config
     sizes = {
         "parameters": parameters,
-        "language_model_width": text.hidden_size,
+        "language_model_width" if config.reads_words else "text_vector_width": config.text_width,
         "vision_width": config.vision_width,
         "audio_width": config.audio_width,
     }
@@ -99,7 +98,10 @@ def model_info(model: str) -> dict:
             "label_range": task.label_range and list(task.label_range),
         },
         "labels": list(task.label_names),
-        "modalities": ["text", *(m for m in ("audio", "vision") if getattr(config, f"{m}_encoder"))],
+        "modalities": [
+            *(["text"] if "text" not in config.unread_notes else []),
+            *(m for m in ("audio", "vision") if getattr(config, f"{m}_encoder")),
+        ],
         "parts": [{name: getattr(part, name) for name in PART_FIELDS} for part in parts],
         "sizes": sizes | own,
         "sampling": _sampling(model),

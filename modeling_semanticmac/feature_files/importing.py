@@ -69,7 +69,8 @@ class FeatureImport:
     Args:
         streams: modality -> its stream, as `read_streams` returns them.
         train: ids of the clips of the training split, from which the statistics are computed.
-        normalize: "train": standard scores by the training split; "none": the numbers of the file.
+        normalize: "train": standard scores by the training split, but not of an encoder's values (vectors of text, and
+            stores that towers made); "all": of these too; "none": the numbers of the file.
         statistics: modality -> statistics to use in place of those of `train` (of a trained model); None for a stream
             that is not normalised.
 
@@ -95,7 +96,8 @@ class FeatureImport:
             if statistics is not None:
                 self.statistics[modality] = statistics[modality]
             else:
-                self.statistics[modality] = _statistics(stream, train) if normalize == "train" else None
+                scores = normalize == "all" or (normalize == "train" and not stream.is_encoded)
+                self.statistics[modality] = _statistics(stream, train) if scores else None
         parts = {modality: self._describe(modality) for modality in self.streams}
         self.fingerprint = {"import": IMPORT, "storage_dtype": "float32", **dict.fromkeys(MEDIA_MODALITIES), **parts}
 

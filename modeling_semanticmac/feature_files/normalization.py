@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NORMALIZE = ("train", "none")
+NORMALIZE = ("train", "all", "none")  # standard scores of what is no encoder's, of everything, of nothing
 CLIP = 30.0  # standard scores beyond it are clipped
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from datasets_scripts.restricted_pickle import load_restricted
 
-from ..embedding_store.fingerprint import FINGERPRINT
-from . import arrays, conversations, split_dicts, tables, word_level
+from . import arrays, conversations, split_dicts, stores, tables, word_level
 from .known_files import known_as
 from .streams import FeatureClip, FeatureFile
 
@@ -35,6 +34,7 @@ FORMS = {
     "npy": "a folder of .npy files (MERBench, MERTools)",
     "csd": "a computational sequence of the CMU-MultimodalSDK",
     "hdf5": "datasets of HDF5 by clip id (MUStARD ResNet)",
+    "store": "an embedding store that towers or an import of features wrote",
     "table": "a CSV or Parquet table with an id column, or a folder of Parquet files",
 }
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -85,11 +85,9 @@ def _read_folder(path: Path, column: str | None, id_column: str | None) -> Featu
         table = tables.read_parquet_folder(path)
         read = partial(tables.read_feature_table, table, str(path), column, id_column)
         return FeatureFile(path, "table", read, _digest(path, "*.parquet", column))
-    if (path / FINGERPRINT).is_file():
-        raise ValueError(
-            f"{path} is an embedding store; give the feature file that it was made from, which each run normalises by "
-            "its own training split."
-        )
+    if stores.is_store(path):
+        encoded = stores.encoded_streams(path)
+        return FeatureFile(path, "store", partial(stores.read_store, path), stores.store_digest(path), encoded=encoded)
     if not arrays.is_npy_folder(path):
         raise ValueError(
             f"{path} holds no .npy files; expected one a clip, or a folder of them a clip; or Parquet files, or the "
@@ -133,6 +131,8 @@ def content_digest(argument: str | os.PathLike) -> str:
         FileNotFoundError: there is no such file.
     """
     path, column, _ = _split_column(os.fspath(argument))
+    if stores.is_store(path):
+        return stores.store_digest(path)
     if path.is_dir():
         return _digest(path, "*", column)
     return _file_digest(path, column)

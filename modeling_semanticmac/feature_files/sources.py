@@ -1,4 +1,4 @@
-"""Which stream each feature file gives, and its sequences by clip id: `--features [audio=|vision=]FILE ...`."""
+"""Which stream each feature file gives, and its sequences by clip id: `--features [audio=|vision=|text=]FILE ...`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..configuration_semanticmac import MEDIA_MODALITIES
+from ..embedding_store.fingerprint import STREAMS
 from .normalization import repaired
 from .reading import clips_of, read_feature_file
 from .segments import Places, Segment, clips_of_videos
-from .streams import FeatureClip, FeatureFile
-
-SHOWN = 3  # ids named in a message
+from .streams import FIELDS, FeatureClip, FeatureFile
 
 
 @dataclass
@@ -20,7 +18,7 @@ class FeatureStream:
     """The sequences of one modality.
 
     Args:
-        modality: "audio" or "vision".
+        modality: "audio", "vision" or "text".
         file: that they come from.
         rows: clip id -> (T, D) float32, finite; T = 0 where the file says that the clip lacks the modality.
         repaired: clip id -> values that were NaN or infinite and are 0 now.
@@ -43,6 +41,11 @@ class FeatureStream:
         return next(iter(self.rows.values())).shape[1]
 
     @property
+    def is_encoded(self) -> bool:
+        """Whether the values are an encoder's, which are used as they are: those of a tower, and vectors of text."""
+        return self.modality == "text" or self.modality in self.file.encoded
+
+    @property
     def longest(self) -> int:
         """The number of rows of the longest sequence."""
         return max(map(len, self.rows.values()))
@@ -55,7 +58,7 @@ class FeatureStream:
 def named_stream(argument: str) -> tuple[str | None, Path]:
     """Return the modality and the path of an argument: `vision=FILE`, or `FILE` without a modality."""
     modality, equals, path = argument.partition("=")
-    return (modality, Path(path)) if equals and modality in MEDIA_MODALITIES else (None, Path(argument))
+    return (modality, Path(path)) if equals and modality in STREAMS else (None, Path(argument))
 
 
 def read_streams(
@@ -71,14 +74,14 @@ def read_streams(
     gives the only modality that is wanted and has no tower and no other file; else its argument must say which.
 
     Args:
-        arguments: `FILE`, `audio=FILE` or `vision=FILE` each.
-        wanted: the modalities in use; others are not read.
+        arguments: `FILE`, `audio=FILE`, `vision=FILE` or `text=FILE` each.
+        wanted: the modalities in use; others are not read. Text is among them where the model reads vectors of text.
         clip_id: returns the id of a clip of the corpus for an id of the file.
         towers: the modalities that have a tower.
         segments: clip id -> its place in its video, for files by video.
 
     Returns:
-        modality -> its stream, in the order of `MEDIA_MODALITIES`; empty where no file gives a modality in use.
+        modality -> its stream, in the order of `STREAMS`; empty where no file gives a modality in use.
 
     Raises:
         ValueError: it is not clear which stream is meant, a modality has two sources, or a file is damaged.
@@ -89,7 +92,7 @@ def read_streams(
     opened = [_Opened(*named, clip_id, places) for named in needed] if wanted else []
     found: dict[str, FeatureStream] = {}
     for source in sorted(opened, key=lambda source: source.is_nameless):  # those that say what they are come first
-        free = [m for m in MEDIA_MODALITIES if m in wanted and m not in towers and m not in found]
+        free = [m for m in STREAMS if m in wanted and m not in towers and m not in found]
         for modality in source.modalities(wanted, free):
             if modality in found or modality in towers:
                 other = found[modality].file.path if modality in found else f"--{modality}_encoder"
@@ -98,7 +101,7 @@ def read_streams(
                     f"--features {'audio' if modality == 'vision' else 'vision'}={source.path}, or leave one out."
                 )
             found[modality] = source.stream(modality)
-    return {modality: found[modality] for modality in MEDIA_MODALITIES if modality in found}
+    return {modality: found[modality] for modality in STREAMS if modality in found}
 
 
 class _Opened:
@@ -111,11 +114,12 @@ class _Opened:
         self.segments = places.digest() if is_cut else None
         if not self.clips:
             raise ValueError(f"{path} holds no clip.")
-        if not any(
-            clip.single is not None or clip.audio is not None or clip.vision is not None for clip in self.clips.values()
-        ):
+        self.named = [m for m, name in FIELDS.items() if self._has(name)]
+        if not self.named and not self._has("single"):
             raise ValueError(f"{path} (form {self.file.form}) holds no stream of features.")
-        self.named = [m for m in MEDIA_MODALITIES if any(getattr(clip, m) is not None for clip in self.clips.values())]
+
+    def _has(self, field_name: str) -> bool:
+        return any(getattr(clip, field_name) is not None for clip in self.clips.values())
 
     @property
     def is_nameless(self) -> bool:
@@ -142,7 +146,7 @@ class _Opened:
         if self.named:
             return [modality for modality in self.named if modality in wanted]
         if len(free) != 1:
-            open_to = " or ".join(f"{modality}={self.path}" for modality in free or MEDIA_MODALITIES)
+            open_to = " or ".join(f"{modality}={self.path}" for modality in free or STREAMS[:2])
             raise ValueError(
                 f"{self.path} holds one stream and does not say which; write --features {open_to}. (Modalities in use "
                 f"without a tower and another file: {', '.join(free) or 'none'}.)"
@@ -158,7 +162,7 @@ class _Opened:
         tokens = {name: clip.token_ids for name, clip in self.clips.items() if clip.token_ids is not None}
         stream, widths = FeatureStream(modality, self.file, tokens=tokens, segments=self.segments), {}
         for name, clip in self.clips.items():
-            rows = getattr(clip, modality) if self.named else clip.single
+            rows = getattr(clip, FIELDS[modality]) if self.named else clip.single
             if rows is None:
                 continue
             if rows.size or rows.shape[1]:  # an empty sequence may not know its width

@@ -7,7 +7,7 @@ import numpy as np
 from .streams import SPLIT_NAMES, FeatureClip, padding_side, without_padding
 
 UNIMODAL = {"text": "regression_labels_T", "audio": "regression_labels_A", "vision": "regression_labels_V"}
-STREAMS = ("audio", "vision")
+STREAMS = {"audio": "audio", "vision": "vision", "text": "text_features"}  # of a file -> of a `FeatureClip`
 
 
 def is_mmsa(content) -> bool:
@@ -36,8 +36,7 @@ def read_mmsa(content: dict, where: str) -> Iterator[FeatureClip]:
             unimodal = {modality: float(part[key][row]) for modality, key in UNIMODAL.items() if key in part}
             yield FeatureClip(
                 clip,
-                **{stream: found[row] for stream, found in streams.items()},
-                text_features=part["text"][row] if "text" in part else None,
+                **{STREAMS[stream]: found[row] for stream, found in streams.items()},
                 text=str(part["raw_text"][row]) if "raw_text" in part else None,
                 token_ids=np.asarray(part["text_bert"][row]) if "text_bert" in part else None,
                 label=None if labels is None else float(np.asarray(labels[row]).item()),
@@ -50,16 +49,14 @@ def read_mult(content: dict, where: str) -> Iterator[FeatureClip]:
     """Yield the clips of a file of MulT or MultiBench: sequences padded with zeros, usually in front."""
     for name, part in _named_parts(content):
         place = f"{where}, {name}"
-        streams = {stream: _trimmed(part, stream, place) for stream in ("audio", "vision", "text") if stream in part}
+        streams = {stream: _trimmed(part, stream, place) for stream in STREAMS if stream in part}
         ids = _mult_ids(part.get("id"), name, len(streams["audio"]))
         _check_counts(place, ids, streams)
         for row, clip in enumerate(ids):
             label = np.asarray(part["labels"][row])
             yield FeatureClip(
                 clip,
-                audio=streams["audio"][row],
-                vision=streams["vision"][row],
-                text_features=streams["text"][row] if "text" in streams else None,
+                **{STREAMS[stream]: found[row] for stream, found in streams.items()},
                 label=float(label.item()) if label.size == 1 else label.reshape(len(label), -1).argmax(-1).tolist(),
                 split=SPLIT_NAMES[name],
             )
@@ -67,8 +64,7 @@ def read_mult(content: dict, where: str) -> Iterator[FeatureClip]:
 
 def _trimmed(part: dict, stream: str, place: str) -> list[np.ndarray]:
     """Return the sequences of a stream without padding: by its lengths, by the tokens, or by rows of zeros."""
-    arrays = [np.asarray(rows, dtype=np.float32) for rows in part[stream]]
-    arrays = [rows[None] if rows.ndim == 1 else rows for rows in arrays]
+    arrays = _arrays(part, stream)
     if f"{stream}_lengths" in part:
         lengths = [int(length) for length in part[f"{stream}_lengths"]]
         return [rows[:length] for rows, length in zip(arrays, lengths)]
@@ -76,8 +72,25 @@ def _trimmed(part: dict, stream: str, place: str) -> list[np.ndarray]:
         tokens = [int(np.asarray(ids)[1].sum()) for ids in part["text_bert"]]
         if len(arrays[0]) == np.asarray(part["text_bert"][0]).shape[-1]:  # aligned: one row a token
             return [rows[:length] for rows, length in zip(arrays, tokens)]
-    side = padding_side(arrays, f"{place}, {stream}")
+    side = _side_of_padding(part, stream, place)
     return [without_padding(rows, side) for rows in arrays]
+
+
+def _arrays(part: dict, stream: str) -> list[np.ndarray]:
+    arrays = [np.asarray(rows, dtype=np.float32) for rows in part[stream]]
+    return [rows[None] if rows.ndim == 1 else rows for rows in arrays]
+
+
+def _side_of_padding(part: dict, stream: str, place: str) -> str | None:
+    """Return on which side a stream is padded with zeros. That of text is the other streams', where they have one:
+    GloVe has zeros for words that it does not know, so a text may begin or end with them.
+    """
+    others = [name for name in ("audio", "vision") if name in part and f"{name}_lengths" not in part]
+    for name in (*others, stream) if stream == "text" else (stream,):
+        side = padding_side(_arrays(part, name), f"{place}, {name}")
+        if side is not None:
+            return side
+    return None
 
 
 def _mult_ids(ids, name: str, count: int) -> list[str]:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..embedding_store.fingerprint import STREAMS
+
+FIELDS = dict(zip(STREAMS, ("audio", "vision", "text_features")))  # stream -> field of a `FeatureClip`
 SPLIT_NAMES = {"train": "train", "valid": "validation", "val": "validation", "dev": "validation", "test": "test"}
 
 
@@ -53,6 +56,7 @@ class FeatureFile:
         read: returns an iterator over the clips; may be called again.
         sha256: of the file; of a folder the digest of names and contents.
         known_as: which published file it is; None for another.
+        encoded: its streams, by their names in `FIELDS`, whose values are a tower's.
     """
 
     path: Path
@@ -60,6 +64,7 @@ class FeatureFile:
     read: Callable[[], Iterator[FeatureClip]]
     sha256: str
     known_as: str | None = None
+    encoded: frozenset[str] = frozenset()
 
 
 def as_rows(value, where: str) -> np.ndarray:
@@ -105,4 +110,4 @@ def without_padding(rows: np.ndarray, side: str | None) -> np.ndarray:
     return rows[filled[0] :] if side == "front" else rows[: filled[-1] + 1]
 
 
-__all__ = ["SPLIT_NAMES", "FeatureClip", "FeatureFile", "as_rows", "padding_side", "without_padding"]
+__all__ = ["FIELDS", "SPLIT_NAMES", "FeatureClip", "FeatureFile", "as_rows", "padding_side", "without_padding"]

@@ -64,6 +64,24 @@ processor = AutoProcessor.from_pretrained("{repo_id}")
 model(**processor(text="I did not expect that at all.", media="clip.mp4")).logits
 ```
 """
+LOAD_VECTORS = """\
+The model reads vectors of text of width {width}, made as those of the file below, and no words. Clips of a corpus with
+such a file are predicted by
+
+```bash
+semanticmac train --model_name_or_path {repo_id} --features FILE --corpus NAME --data_dir DIR --do_predict
+```
+
+and tensors by
+
+```python
+import modeling_semanticmac  # without the package, for SemanticMAC itself: trust_remote_code=True in its place
+from transformers import AutoModelForVideoClassification
+
+model = AutoModelForVideoClassification.from_pretrained("{repo_id}")
+model(inputs_embeds=vectors, attention_mask=mask).logits  # (B, L, {width}), (B, L); with audio_embeds and others
+```
+"""
 LIMITS = """\
 A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it
 speak. It does not say what somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and
@@ -128,7 +146,9 @@ def hub_license(name: str, revision: str | None = None) -> str | None:
 
 
 def language_model_part(config: AffectConfig, revision: str | None = None) -> Part:
-    """Return the language model, whose fine-tuned weights are part of the model."""
+    """Return the language model, whose tuned weights are part of the model; or the vectors of text in its place."""
+    if not config.reads_words:
+        return features_part("text", config.text_features)
     name = getattr(config.text_config, "_name_or_path", None) or None
     if name is None or os.path.isabs(name) or os.path.isdir(name):
         kind = getattr(config.text_config, "model_type", "language model")
@@ -156,10 +176,23 @@ def tower_parts(config: AffectConfig, home: str | None = None) -> list[Part]:
             parts.append(_tower(f"{modality} tower", reference, home))
         features = getattr(config, f"{modality}_features")
         if features is not None:
-            known = features["known_as"] or "no released file that is known here"
-            note = f"precomputed, of the file `{features['file']}` ({known}); media give none"
-            parts.append(Part(f"{modality} features", None, note=note))
+            parts.append(features_part(modality, features))
     return parts
+
+
+def features_part(modality: str, features: dict | None) -> Part:
+    """Return the precomputed features that a model was trained on.
+
+    Args:
+        modality: of them.
+        features: how the configuration names the file; None: it does not.
+    """
+    source = "words" if modality == "text" else "media"
+    if features is None:
+        return Part(f"{modality} features", None, note=f"precomputed; {source} give none")
+    known = features["known_as"] or "no released file that is known here"
+    note = f"precomputed, of the file `{features['file']}` ({known}); {source} give none"
+    return Part(f"{modality} features", None, note=note)
 
 
 def _tower(role: str, reference: dict, home: str | None) -> Part:
@@ -222,6 +255,8 @@ def task_sentence(config: AffectConfig) -> str:
 def load_section(config: AffectConfig, repo_id: str) -> str:
     """Return how to load the model, in five lines."""
     answer = "the score" if config.task.is_regression else "the probability of each class"
+    if not config.reads_words:
+        return LOAD_VECTORS.format(repo_id=repo_id, width=config.text_width)
     return (LOAD_SYSTEM if system_of(config) else LOAD).format(repo_id=repo_id, answer=answer)
 
 

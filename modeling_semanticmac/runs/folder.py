@@ -84,7 +84,11 @@ class RunFolder:
 
     @property
     def language_model(self) -> str | None:
-        """Return the language model, or the checkpoint that the run started from; of a path the last part."""
+        """Return the language model, or the checkpoint that the run started from; of a path the last part. Vectors of
+        text from a feature file have none.
+        """
+        if self.record["data"].get("text") == "features":
+            return "none (vectors of text)"
         return without_local_paths(self.record["model"]["language_model"] or self.record["model"]["model_name_or_path"])
 
     @property

@@ -15,7 +15,6 @@ from transformers import set_seed
 from transformers.integrations import is_ray_tune_available
 from transformers.trainer_utils import SaveStrategy
 
-from ..baselines.model_classes import classes_of
 from ..pretrained_affect import AffectPreTrainedModel
 from ..runs.output_folder import OutputFolder
 from ..runs.record import SEARCH, recorded_arguments, save_run_record
@@ -35,7 +34,10 @@ SPACE = "paper"
 # The same for all trials, whatever the arguments of a trial are.
 KEPT = ("save_strategy", "load_best_model_at_end", "push_to_hub", "metric_for_best_model", "greater_is_better")
 # Fields that the model of a trial takes from the first model: the towers, by reference.
-TOWER_FIELDS = ("vision_encoder", "audio_encoder", "vision_width", "audio_width", "num_crops")
+TOWER_FIELDS = (
+    "vision_encoder", "audio_encoder", "vision_features", "audio_features", "text_features", "vision_width",
+    "audio_width", "num_crops", "max_frames",
+)  # fmt: skip
 
 
 def check_search(
@@ -67,7 +69,7 @@ def check_search(
         raise ValueError(
             "--seeds with --do_search: each trial runs with --seed. Run best.yaml with --seeds after the search."
         )
-    if model_args.language_model is None:
+    if model_args.model_name_or_path is not None:
         raise ValueError(
             "--do_search builds a new model for each trial: give --language_model, not --model_name_or_path."
         )
@@ -143,15 +145,8 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     with FileLock(folder / ".encoding.lock"):  # the first of several processes encodes
         train = run.split("train", data_args.max_train_samples)
         validation = run.split("validation", data_args.max_eval_samples)
-    towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS}
-    new_model = partial(
-        classes_of(model_args.architecture).model.from_language_model,
-        model_args.language_model,
-        run.language_model_commit or model_args.language_model_revision,
-        tokenizer=run.processor.tokenizer,
-        **run.task.config_fields(),
-        **towers,
-    )
+    towers = {name: getattr(run.model.config, name) for name in TOWER_FIELDS if hasattr(run.model.config, name)}
+    new_model = partial(run.new_model, **towers)
     kind = SEARCH_TRAINERS[run.trainer_class]
     trainer = run.trainer(train, validation, partial(kind, argv=argv, space=space, new_model=new_model))
 

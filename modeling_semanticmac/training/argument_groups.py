@@ -2,15 +2,18 @@
 
 import json
 import math
-import re
 from dataclasses import dataclass, field, fields
 
 import torch
 
 from ..baselines.model_classes import SEMANTICMAC, classes_of
 from ..configuration_semanticmac import DTYPES, MODALITIES, AffectConfig, SemanticMACConfig
+from ..feature_files.normalization import NORMALIZE
+from ..feature_files.sources import named_stream
 from ..files.secrets import hide_secrets
 from ..language_model_adapter import AdapterOptions
+
+TEXTS = ("raw", "bert_ids", "features")  # where the text of a clip comes from
 
 
 def _option(help_text: str, default=None):
@@ -167,11 +170,16 @@ class DataArguments:
         default_factory=lambda: list(MODALITIES), metadata={"help": "Modalities to use: text audio vision."}
     )
     features: list[str] | None = _option(
-        "Files of precomputed features in place of towers: FILE, audio=FILE or vision=FILE (how_to/feature_files.md)."
+        "Files of precomputed features in place of towers: FILE, audio=FILE, vision=FILE or text=FILE (docs/how_to)."
     )
-    normalize: str = _option("Features: train (standard scores by the training split) or none.", "train")
+    normalize: str = _option(
+        "Features: train (standard scores by the training split), all (of encoders' values too) or none.",
+        "train",
+    )
     text: str = _option(
-        "raw (the words through the tokenizer), or bert_ids (the token ids of a feature file as they are).", "raw"
+        "raw (the words through the tokenizer), bert_ids (the token ids of a feature file as they are), or features "
+        "(vectors of a feature file, without a language model).",
+        "raw",
     )
     use_context: bool = _option("Put the earlier utterances of the dialogue before the text.", True)
     max_length: int = _option("Longest text in tokens, context included.", 128)
@@ -217,10 +225,15 @@ class DataArguments:
         unknown = sorted(set(self.modalities) - set(MODALITIES))
         if unknown or not self.modalities:
             raise ValueError(f"modalities is {self.modalities}; expected one or more of {', '.join(MODALITIES)}.")
-        if self.normalize not in ("train", "none"):
-            raise ValueError(f"normalize is {self.normalize!r}; expected train or none.")
-        if self.text not in ("raw", "bert_ids"):
-            raise ValueError(f"text is {self.text!r}; expected raw or bert_ids.")
+        if self.normalize not in NORMALIZE:
+            raise ValueError(f"normalize is {self.normalize!r}; expected {', '.join(NORMALIZE)}.")
+        if self.text not in TEXTS:
+            raise ValueError(f"text is {self.text!r}; expected {', '.join(TEXTS)}.")
+        if self.text == "features" and not (self.features and "text" in self.modalities):
+            raise ValueError(
+                "--text features takes vectors of text from feature files: give --features FILE, with text among "
+                "--modalities."
+            )
         if self.media not in ("required", "optional"):
             raise ValueError(f"media is {self.media!r}; expected required or optional.")
         if self.media == "optional" and self.on_error == "raise":
@@ -234,7 +247,7 @@ class DataArguments:
         if self.corpus not in (None, "features"):
             self.options = {"like": self.corpus, **self.options}
             self.corpus_options = json.dumps(self.options)
-        self.corpus, self.data_dir = "features", re.sub("^(audio|vision)=", "", file)
+        self.corpus, self.data_dir = "features", str(named_stream(file)[1])
 
 
 @dataclass

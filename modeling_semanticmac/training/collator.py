@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from ..affect_heads import check_labels
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
@@ -28,6 +29,7 @@ class SemanticMACCollator:
         use_context: whether the earlier utterances precede the text.
         max_length: longest text in tokens; None: the processor's.
         tokens: clip id -> (3, L) ids, mask and segment ids, to use in place of text and context; None: tokenize.
+            Where the store holds vectors of text, these are used: `inputs_embeds` (B, L, D) and `attention_mask`.
 
     Raises:
         ValueError: an unknown modality, audio or vision without a store, labels that do not fit the task.
@@ -55,6 +57,11 @@ class SemanticMACCollator:
         self.modalities, self.use_context, self.max_length = tuple(modalities), use_context, max_length
         self.tokens = tokens
 
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the text is that of the store, as vectors."""
+        return bool((getattr(self.store, "fingerprint", None) or {}).get("text"))
+
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         batch = {}
         if "text" in self.modalities:
@@ -73,7 +80,13 @@ class SemanticMACCollator:
         return batch
 
     def text_tokens(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
-        """Return the tokens of the texts, padded to the longest."""
+        """Return the tokens of the texts, or their vectors, padded to the longest."""
+        if self.reads_vectors:
+            vectors = [self.store.stream(row["id"], "text").float() for row in rows]  # (L, D) each
+            mask = [torch.ones(max(1, len(rows)), dtype=torch.long) * bool(len(rows)) for rows in vectors]
+            filled = [rows if len(rows) else rows.new_zeros(1, rows.shape[1]) for rows in vectors]
+            columns = {"inputs_embeds": filled, "attention_mask": mask}
+            return {name: pad_sequence(values, batch_first=True) for name, values in columns.items()}
         if self.tokens is None:
             contexts = [row["context"] for row in rows] if self.use_context else None
             return self.processor.encode_text([row["text"] for row in rows], contexts, self.max_length)
@@ -88,6 +101,8 @@ class SemanticMACCollator:
 
     def lengths(self, rows: Sequence[dict]) -> list[int]:
         """Return the length of clips: the tokens of their text, without text the embeddings of their longer stream."""
+        if "text" in self.modalities and self.reads_vectors:
+            return [len(self.store.stream(row["id"], "text")) for row in rows]
         if "text" in self.modalities:
             return self.text_tokens(rows)["attention_mask"].sum(dim=1).tolist()
         return [max(map(len, self.store[row["id"]])) for row in rows]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,25 @@ from ..files.atomic_files import write_json
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
 from ..text_encoding import language_model_config
+from ..text_vectors import placeholder_tokenizer
 from .affect_trainer import AffectTrainer
 from .argument_checks import check_architecture_arguments, check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
 from .dialogue_trainer import DialogueTrainer
-from .run_features import RunFeatures, bert_tokens, load_run_corpus, open_features, require_features, tower_references
+from .run_features import (
+    OF_LANGUAGE_MODELS,
+    RunFeatures,
+    bert_tokens,
+    check_model_source,
+    load_run_corpus,
+    open_features,
+    refuse_missing,
+    require_features,
+    require_trained,
+    text_source,
+    tower_references,
+)
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
@@ -40,8 +54,7 @@ logger = logging.getLogger("run_mac")
 # Arguments of new models that a saved model answers itself.
 OF_NEW_MODELS = (
     "language_model_revision", "vision_encoder_revision", "audio_encoder_revision", "face_detector",
-    "face_detector_revision", "language_model_dtype",
-    "language_model_quantization", "language_model_attention", "lora_r", "lora_alpha", "lora_dropout", "lora_targets",
+    "face_detector_revision", *OF_LANGUAGE_MODELS,
 )  # fmt: skip
 
 
@@ -58,10 +71,7 @@ class Run:
         self.model_args, self.data_args, self.training_args = model_args, data_args, training_args
         if data_args.corpus is None or data_args.data_dir is None:
             raise ValueError("--corpus and --data_dir say which clips to use; at least one of them is missing.")
-        if (model_args.model_name_or_path is None) == (model_args.language_model is None):
-            raise ValueError(
-                "give either --model_name_or_path (a saved model) or --language_model (to build a new model on)."
-            )
+        check_model_source(model_args, data_args)
         self.task = task_specification(
             data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options
         )
@@ -79,6 +89,7 @@ class Run:
         self.media_reports: dict[str, ExtractionReport] = {}  # split -> what became of the media of its clips
         self.feature_reports: dict[str, FeatureReport] = {}  # split -> what became of the features of its clips
         self.features: RunFeatures | None = None
+        self.new_model: Callable  # builds another model like that of the run, where it is a new one
         # split -> `clips`, and how many of them have each modality
         self.modality_counts: dict[str, dict[str, int]] = {}
         self.validation: Any = None  # its clips, where they are needed
@@ -94,10 +105,16 @@ class Run:
         check_architecture_arguments(model_args.architecture, training_args)
         if self.trainer_class is DialogueTrainer:  # it sees the earlier utterances themselves
             data_args.use_context = False
+        if self.reads_vectors and data_args.use_context:
+            logger.info("--text features: vectors are those of the clip's own words; its context is not used.")
+            data_args.use_context = False
         self._limit_length()
         if data_args.text == "bert_ids":
             vocabulary = self.model.get_input_embeddings().num_embeddings
             self._tokens = bert_tokens(self.features, self.processor.tokenizer, vocabulary)
+        if self.features is not None and not self.encoders:
+            words = not self.reads_vectors and "text" in data_args.modalities
+            refuse_missing(self.features, self._clip_limits(), data_args.on_error, words)
         self.choice = f"the model is {model_args.model_name_or_path}, nothing is chosen here"
         self.embeddings_dir = Path(data_args.embeddings_dir or Path(training_args.output_dir) / "embeddings")
 
@@ -110,6 +127,16 @@ class Run:
         if args.do_eval or (args.do_train and (args.eval_strategy != "no" or self.corpus.num_clips("validation") > 0)):
             return True
         return args.do_train and args.do_predict and self.task.is_multi_label
+
+    def _clip_limits(self) -> dict[str, int | None]:
+        """Return the splits that the run uses, with the number of their clips; None: all."""
+        args, data = self.training_args, self.data_args
+        limits: dict[str, int | None] = {"train": data.max_train_samples} if args.do_train else {}
+        if data.train_on_validation:
+            limits = dict.fromkeys(("train", "validation"))
+        elif self.needs_validation:
+            limits["validation"] = data.max_eval_samples
+        return limits | ({"test": data.max_predict_samples} if args.do_predict else {})
 
     def _check_splits(self) -> None:
         """Refuse a corpus that lacks clips of a split which will be needed, before anything is loaded."""
@@ -134,8 +161,10 @@ class Run:
         processor = SemanticMACProcessor.from_pretrained(name)
         self._check_fixed_arguments(model.config, processor)
         towers = [modality for modality in MEDIA_MODALITIES if getattr(model.config, f"{modality}_encoder")]
+        self.data_args.text = text_source(self.data_args.text, model.config)
         self.features = open_features(self.data_args, self.corpus, towers, model.config)
         require_features(model.config, self.data_args.modalities, self.feature_modalities)
+        require_trained(model.config, self.data_args.modalities, self.training_args.do_train)
         return model, processor
 
     def _check_fixed_arguments(self, config, processor) -> None:
@@ -180,16 +209,15 @@ class Run:
     def _build(self):
         """Return a new model around the language model and, where media are used, the two towers; and its processor."""
         args = self.model_args
-        self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
-        language_model_revision = self.language_model_commit or args.language_model_revision
-        language_model_config(args.language_model, language_model_revision)  # refuses what is not a language model
-        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=language_model_revision)
         named = [modality for modality in MEDIA_MODALITIES if getattr(args, f"{modality}_encoder") is not None]
         self.features = open_features(self.data_args, self.corpus, named)
+        tokenizer = self._choose_text()
         needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
         references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
         fields = self.new_model_fields(args, self.data_args.modalities)
+        if set(self.data_args.modalities) != set(MODALITIES):
+            fields["trained_modalities"] = self.data_args.modalities
         if self.features is not None:
             fields |= self.features.config_fields(args.max_frames)
             if not args.builds_semanticmac:
@@ -203,17 +231,36 @@ class Run:
         if "vision" in front_ends:  # the crops of a frame share its place in time
             fields["num_crops"] = crops_per_frame(front_ends["vision"], faces.get("vision_crop", "none"))
         set_seed(self.training_args.seed)  # whatever loading has drawn, new weights are those of the seed
-        model = classes_of(args.architecture or SEMANTICMAC).model.from_language_model(
-            args.language_model,
-            language_model_revision,
-            tokenizer=tokenizer,
-            **args.language_model_options(),
-            **self.task.config_fields(),
-            **fields,
-        )
+        model = self.new_model(**fields)
         model.set_encoders(**encoders)
         sampling = {**args.sampling_fields(), **faces, "max_length": self.data_args.max_length}
         return model, SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling)
+
+    def _choose_text(self):
+        """Set `new_model` to what builds models around the language model, or on vectors of text; return the tokenizer
+        of their processor.
+        """
+        args, task = self.model_args, self.task.config_fields()
+        model_class = classes_of(args.architecture or SEMANTICMAC).model
+        if self.data_args.text == "features":
+            if "text" not in self.feature_modalities:
+                raise ValueError("--text features: no file of --features has vectors of text; give text=FILE.")
+            self.new_model = partial(model_class.from_text_vectors, self.features.width("text"), **task)
+            return placeholder_tokenizer()
+        self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
+        revision = self.language_model_commit or args.language_model_revision
+        language_model_config(args.language_model, revision)  # refuses what is not a language model
+        tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=revision)
+        self.new_model = partial(
+            model_class.from_language_model, args.language_model, revision, tokenizer=tokenizer,
+            **args.language_model_options(), **task,
+        )  # fmt: skip
+        return tokenizer
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the model reads vectors of text from a feature file in place of words."""
+        return not self.model.config.reads_words
 
     @property
     def feature_modalities(self) -> tuple[str, ...]:
@@ -305,7 +352,7 @@ class Run:
             )
         counts = {"clips": len(clips)}
         for modality in self.data_args.modalities:
-            if modality == "text":
+            if modality == "text" and not self.reads_vectors:
                 counts[modality] = sum(bool(text.strip()) for text in clips["text"])
             elif store is not None:
                 counts[modality] = sum(getattr(store.status(clip), modality) > 0 for clip in clips["id"])
@@ -368,7 +415,7 @@ class Run:
     def collator(self, modalities: Sequence[str] | None = None) -> SemanticMACCollator:
         """Return the collator of this run's clips; of some of its modalities, where they are named."""
         modalities = self.data_args.modalities if modalities is None else modalities
-        store = self.store if set(modalities) != {"text"} else None
+        store = self.store if self.reads_vectors or set(modalities) != {"text"} else None
         return SemanticMACCollator(
             self.processor, self.task, store, modalities, self.data_args.use_context, self.data_args.max_length,
             self._tokens,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
 from accelerate import PartialState
 
@@ -11,20 +12,31 @@ from datasets_scripts import load_corpus
 from datasets_scripts.loading import corpus_builder
 from datasets_scripts.sealed_test import SealedCorpus
 
-from ..configuration_semanticmac import MEDIA_MODALITIES, SemanticMACConfig
+from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES, SemanticMACConfig
 from ..embedding_store import EmbeddingStore
+from ..embedding_store.fingerprint import STREAMS
 from ..feature_files.importing import FeatureImport, FeatureReport, check_overlap
 from ..feature_files.normalization import ColumnStatistics
 from ..feature_files.sources import FeatureStream, read_streams
 
 logger = logging.getLogger("run_mac")
 
+OF_LANGUAGE_MODELS = (  # arguments that say how a language model is kept and trained
+    "language_model_dtype", "language_model_quantization", "language_model_attention", "lora_r", "lora_alpha",
+    "lora_dropout", "lora_targets",
+)  # fmt: skip
+SHOWN = 3  # ids named in a message
+
+
+def load_clips(data_args) -> datasets.DatasetDict:
+    """Return the clips of a run; with feature files their media may be absent."""
+    options = {"media": "features"} if getattr(data_args, "features", None) else {}
+    return load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **{**options, **data_args.options})
+
 
 def load_run_corpus(data_args) -> SealedCorpus:
     """Return the clips of a run, the test split under seal."""
-    options = {"media": "features"} if getattr(data_args, "features", None) else {}
-    options |= data_args.options
-    return SealedCorpus(load_corpus(data_args.corpus, data_args.data_dir, data_args.task, **options))
+    return SealedCorpus(load_clips(data_args))
 
 
 def open_features(
@@ -41,7 +53,8 @@ def open_features(
     Raises:
         ValueError: a stream that is not clear or has two sources, or another than the model was trained on.
     """
-    wanted = [modality for modality in MEDIA_MODALITIES if modality in data_args.modalities]
+    sources = STREAMS if data_args.text == "features" else MEDIA_MODALITIES
+    wanted = [modality for modality in sources if modality in data_args.modalities]
     if not data_args.features or not wanted:
         return None
     builder = corpus_builder(data_args.corpus)
@@ -87,14 +100,28 @@ class RunFeatures:
         Args:
             max_frames: as requested, None for the default; raised to the longest sequence.
         """
-        longest, requested = max(self.longest.values()), max_frames or SemanticMACConfig.max_frames
+        frames = [length for modality, length in self.longest.items() if modality in MEDIA_MODALITIES]
+        longest, requested = max(frames, default=0), max_frames or SemanticMACConfig.max_frames
         if longest > requested:
             logger.info("max_frames is raised from %d to %d, the longest sequence.", requested, longest)
         fields: dict = {"max_frames": longest} if longest > requested else {}
         for modality in self.modalities:
             fields[f"{modality}_features"] = self._import.reference(modality)
-            fields[f"{modality}_width"] = self._import.streams[modality].width
+            if modality in MEDIA_MODALITIES:
+                fields[f"{modality}_width"] = self.width(modality)
         return fields
+
+    def width(self, modality: str) -> int:
+        """Return the width of the features of a modality."""
+        return self._import.streams[modality].width
+
+    def clips(self, split: str) -> list[str]:
+        """Return the ids of the clips of a split."""
+        return self._clips.get(split, [])
+
+    def is_absent(self, clip: str) -> bool:
+        """Return whether no file has anything of a clip."""
+        return self._import.record(clip).status == "failed"
 
     def store(self, embeddings_dir: Path) -> EmbeddingStore:
         """Return the store of all clips of the corpus, in a folder of its own below `embeddings_dir`; it is written
@@ -128,9 +155,10 @@ def _trained_statistics(
     for modality, stream in streams.items():
         trained = getattr(config, f"{modality}_features")
         if trained is None:
+            with_tower = modality in MEDIA_MODALITIES and getattr(config, f"{modality}_encoder")
             raise ValueError(
                 f"--features {' '.join(arguments)} gives {modality}, for which the model has no features: it was "
-                f"trained {'with a tower' if getattr(config, f'{modality}_encoder') else 'without it'}."
+                f"trained {'with a tower' if with_tower else 'without it'}."
             )
         width = getattr(config, f"{modality}_width")
         if stream.width != width:
@@ -146,6 +174,65 @@ def _trained_statistics(
     return statistics
 
 
+def text_source(text: str, config: SemanticMACConfig) -> str:
+    """Return where a saved model's text comes from: "features" where it has no language model, else as requested.
+
+    Raises:
+        ValueError: vectors of text for a model that has a language model.
+    """
+    if text == "features" and config.reads_words:
+        raise ValueError(
+            "--text features: the model was trained with a language model, which reads words; leave it out."
+        )
+    return text if config.reads_words else "features"
+
+
+def check_model_source(model_args, data_args) -> None:
+    """Check what the model of a run is made from. With `--text features` the language model of a recipe is left out.
+
+    Raises:
+        ValueError: there is nothing to make it from, or two things; or arguments of a language model that is not used.
+    """
+    if data_args.text == "features":
+        given = [f"--{name}" for name in OF_LANGUAGE_MODELS if getattr(model_args, name) is not None]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: with --text features there is no language model to load or adapt. Leave it out."
+            )
+        if model_args.language_model is not None:
+            logger.info("--text features: the language model %s is not used.", model_args.language_model)
+            model_args.language_model = None
+    elif (model_args.model_name_or_path is None) == (model_args.language_model is None):
+        raise ValueError(
+            "give either --model_name_or_path (a saved model) or --language_model (to build a new model on)."
+        )
+
+
+def refuse_missing(features: "RunFeatures", limits: Mapping[str, int | None], on_error: str, has_words: bool) -> None:
+    """Refuse clips without any features before the training, those of test too, which are opened only after it.
+
+    Args:
+        features: all streams of media that the run uses.
+        limits: split that will be used -> number of its clips; None: all.
+        on_error: "raise", "mask" or "skip" such clips.
+        has_words: whether the model reads the words of a clip, which "mask" leaves.
+
+    Raises:
+        ValueError: names them.
+    """
+    if on_error == "skip" or (on_error == "mask" and has_words):
+        return
+    for split, limit in limits.items():
+        clips = features.clips(split)[:limit]
+        empty = [clip for clip in clips if features.is_absent(clip)]
+        if empty:
+            choices = "skip (without them) or mask (their words alone)" if has_words else "skip (without them)"
+            raise ValueError(
+                f"{len(empty)} of {len(clips)} clips of {split} have no features: {', '.join(empty[:SHOWN])}"
+                f"{', ...' if len(empty) > SHOWN else ''}. Complete the file, or use --on_error {choices}."
+            )
+
+
 def require_features(config: SemanticMACConfig, modalities: Sequence[str], given: Sequence[str]) -> None:
     """Refuse a trained model without the features that it was trained on.
 
@@ -154,7 +241,26 @@ def require_features(config: SemanticMACConfig, modalities: Sequence[str], given
     """
     for modality, note in config.feature_notes.items():
         if modality in modalities and modality not in given:
-            raise ValueError(f"{note}; give --features {modality}=FILE, or leave {modality} out of --modalities.")
+            rest = "" if set(modalities) == {modality} else f", or leave {modality} out of --modalities"
+            raise ValueError(f"{note}; give --features {modality}=FILE{rest}.")
+
+
+def require_trained(config: SemanticMACConfig, modalities: Sequence[str], do_train: bool) -> None:
+    """Refuse modalities that a trained model was trained without; in training they are added to those of the model.
+
+    Raises:
+        ValueError: names them.
+    """
+    if config.trained_modalities is None:
+        return
+    new = [name for name in modalities if name not in config.trained_modalities]
+    if new and not do_train:
+        raise ValueError(
+            f"the model was trained without {' and '.join(new)}, of which it would make a guess; give --modalities "
+            f"{' '.join(name for name in modalities if name not in new) or ' '.join(config.trained_modalities)}."
+        )
+    trained = [name for name in MODALITIES if name in {*config.trained_modalities, *new}]
+    config.trained_modalities = None if len(trained) == len(MODALITIES) else trained
 
 
 def tower_references(model_args, modalities: Sequence[str]) -> dict[str, dict]:
@@ -199,5 +305,6 @@ def bert_tokens(features: RunFeatures | None, tokenizer, vocab_size: int) -> dic
 
 
 __all__ = [
-    "RunFeatures", "bert_tokens", "load_run_corpus", "open_features", "require_features", "tower_references",
+    "OF_LANGUAGE_MODELS", "RunFeatures", "bert_tokens", "check_model_source", "load_clips", "load_run_corpus",
+    "open_features", "refuse_missing", "require_features", "require_trained", "text_source", "tower_references",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from modeling_semanticmac.feature_files.description import describe_file
 from modeling_semanticmac.feature_files.importing import FeatureImport, check_overlap
 from modeling_semanticmac.feature_files.known_files import MOSI_COVAREP, MOSI_FACET, known_as
 from modeling_semanticmac.feature_files.normalization import ColumnStatistics, repaired
+from modeling_semanticmac.feature_files.reading import content_digest
 from modeling_semanticmac.feature_files.segments import Segment
 from modeling_semanticmac.feature_files.sources import named_stream, read_streams
 from tests.helpers import feature_files as written
@@ -171,7 +172,7 @@ def test_which_stream_a_file_gives(mmsa, tmp_path):
         given(f"audio={path}", f"audio={table}")
     meld = tmp_path / "meld.pkl"
     written.write_conversations(meld, "meld")
-    with pytest.raises(ValueError, match="has audio, but no vision"):
+    with pytest.raises(ValueError, match="has audio and text, but no vision"):
         given(f"vision={meld}")
     assert named_stream("x=y.csv")[0] is None
 
@@ -269,3 +270,44 @@ def test_mult_is_imported_without_its_padding(tmp_path, side):
     store = FeatureImport(streams, [], "none").write(tmp_path / "store", expected)
     for clip, (audio, vision) in expected.items():
         assert np.array_equal(store[clip][0], audio) and np.array_equal(store[clip][1], vision)
+
+
+def test_a_store_may_be_given_as_a_file(tmp_path):
+    """The values of a tower stay as they are; those of an earlier import are standardised by the training split."""
+    imported = write_arrays(tmp_path / "f.pkl", {"a": np.array([[1.0], [3.0]]), "b": np.array([[7.0]])})
+    FeatureImport(read_streams([f"audio={imported}"], BOTH), [], "none").write(tmp_path / "import", ["a", "b", "c"])
+    tower = {"width": 2, "weights_hash": "x", "front_end": {}}
+    with StoreWriter(tmp_path / "towers", {"vision": tower, "audio": None}) as writer:
+        writer.add(ClipRecord("a"), vision=torch.tensor([[8.0, 0.5]]))
+        writer.add(ClipRecord("b", status="failed", reason="no video stream"))
+    streams = read_streams([str(tmp_path / "import"), str(tmp_path / "towers")], BOTH)
+    assert {modality: stream.file.form for modality, stream in streams.items()} == {"audio": "store", "vision": "store"}
+    store = FeatureImport(streams, ["a"]).write(tmp_path / "store", ["a", "b", "c"])
+    assert store["a"][0].tolist() == [[-1.0], [1.0]] and store["b"][0].tolist() == [[5.0]]
+    assert store["a"][1].tolist() == [[8.0, 0.5]] and store.status("b").reason == "no vision features"
+    assert (store.status("c").status, store.fingerprint["vision"]["normalize"]) == ("failed", "none")
+    both = FeatureImport(streams, ["a"], "all")
+    assert both.fingerprint["vision"]["normalize"] == "train" and both.folder_name != store.folder.name
+    before = content_digest(tmp_path / "towers")
+    with StoreWriter(tmp_path / "towers", {"vision": tower, "audio": None}) as writer:
+        writer.add(ClipRecord("c"), vision=torch.tensor([[1.0, 1.0]]))
+    assert content_digest(tmp_path / "towers") != before == streams["vision"].file.sha256
+
+
+def test_vectors_of_text(mmsa, tmp_path, capsys):
+    """A file that names its streams gives them where text is wanted; a nameless one where it is the only one left."""
+    path, _ = mmsa
+    streams = read_streams([str(path)], (*BOTH, "text"), plain)
+    assert list(streams) == ["audio", "vision", "text"] and streams["text"].width == 768
+    assert "text" not in read_streams([str(path)], BOTH, plain)
+    glove = write_arrays(tmp_path / "glove.pkl", {"a_1": np.ones((2, 3)), "b_1": np.ones((1, 3))})
+    both = [f"audio={path}", f"vision={path}", str(glove)]
+    assert read_streams(both, (*BOTH, "text"), plain)["text"].rows["a_1"].shape == (2, 3)
+    with pytest.raises(ValueError, match="both give text"):
+        read_streams([str(path), f"text={glove}"], (*BOTH, "text"), plain)
+    plain_import = FeatureImport({"text": streams["text"]}, ["a_1"])
+    store = plain_import.write(tmp_path / "s", ["a_1"])
+    assert np.array_equal(store.stream("a_1", "text"), streams["text"].rows["a_1"])
+    assert store.fingerprint["text"]["normalize"] == "none" and store.status("a_1").text == 3
+    scores = FeatureImport({"text": streams["text"]}, ["a_1"], "all")
+    assert scores.fingerprint["text"]["normalize"] == "train"

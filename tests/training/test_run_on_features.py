@@ -31,7 +31,6 @@ from tests.helpers.feature_files import (
 )
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import record, rows
-from tests.reliability.test_launchers import launch
 from tests.training.test_resumed_runs import interrupt
 
 SHORT = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "4"]
@@ -232,15 +231,3 @@ def test_what_cannot_be_meant_is_refused(setting, tmp_path):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             train.main([*setting["start"], *more, *out])
     assert not (tmp_path / "run").exists()
-
-
-def test_two_processes_import_once_and_predict_what_one_does(alone, setting, tmp_path):
-    command = ["--model_name_or_path", str(alone), *setting["start"][1:-2], "--do_predict", "--features"]
-    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
-    own = ["--output_dir", str(tmp_path / "run"), "--embeddings_dir", str(tmp_path / "e")]
-    launch([*script, *command, str(setting["folder"] / "mmsa.pkl"), *own])
-    found, expected = rows(tmp_path / "run/predictions_test.csv"), rows(alone / "predictions_test.csv")
-    assert [row["id"] for row in found] == [row["id"] for row in expected]
-    predictions = [[float(row["prediction"]) for row in table] for table in (found, expected)]
-    assert predictions[0] == pytest.approx(predictions[1], abs=1e-5)
-    assert len(list((tmp_path / "e").glob("features_*/shards/*"))) == 1
