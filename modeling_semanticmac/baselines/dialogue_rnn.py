@@ -109,6 +109,31 @@ class DialogueDirection(nn.Module):
         return torch.where(speaks, own[:, None], states)
 
 
+def run_directions(
+    directions: nn.ModuleList, dropout: nn.Dropout, utterances: torch.Tensor, streams: DialogueStreams
+) -> torch.Tensor:
+    """Return the states of one or both directions side by side (D, U, n D_e), 0 at invalid utterances.
+
+    Args:
+        directions: `DialogueDirection`s, forward and, with two, backward: it reads the valid utterances and their
+            speakers in reverse.
+        dropout: after each direction.
+        utterances: u (D, U, D_m).
+        streams: with `dialogue_mask` and `speaker`.
+    """
+    mask = streams.dialogue_mask
+    lengths = mask.sum(dim=1)
+    rows, order = compact(utterances, mask)
+    speaker = streams.speaker.masked_fill(~mask, 0).gather(1, order)
+    states = [directions[0](rows, speaker)]
+    if len(directions) == 2:
+        backward = directions[1](reverse_valid(rows, lengths), reverse_valid(speaker, lengths))
+        states.append(reverse_valid(backward, lengths))
+    found = torch.cat([dropout(direction) for direction in states], dim=-1)
+    found = torch.zeros_like(found).scatter(1, order[..., None].expand_as(found), found)
+    return found.masked_fill(~mask[..., None], 0.0)
+
+
 class DialogueRNN(Fusion):
     """DialogueRNN, "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations", Majumder et al. 2019, AAAI.
 
@@ -138,19 +163,10 @@ class DialogueRNN(Fusion):
 
     def forward(self, streams: DialogueStreams) -> Fused:
         """Return the logits (D, U, C)."""
-        mask = streams.dialogue_mask
-        lengths = mask.sum(dim=1)
-        utterances, order = compact(utterance_vectors(streams, self.options.modalities), mask)
-        speaker = streams.speaker.masked_fill(~mask, 0).gather(1, order)
-        states = [self.directions[0](utterances, speaker)]
-        if len(self.directions) == 2:
-            backward = self.directions[1](reverse_valid(utterances, lengths), reverse_valid(speaker, lengths))
-            states.append(reverse_valid(backward, lengths))
-        states = torch.cat([self.direction_dropout(direction) for direction in states], dim=-1)  # (D, U, 2 D_e)
-        states = torch.zeros_like(states).scatter(1, order[..., None].expand_as(states), states)
-        states = states.masked_fill(~mask[..., None], 0.0)
-        states = self.attention(states, mask)
+        utterances = utterance_vectors(streams, self.options.modalities)
+        states = run_directions(self.directions, self.direction_dropout, utterances, streams)  # (D, U, 2 D_e)
+        states = self.attention(states, streams.dialogue_mask)
         return Fused(self.output(self.dropout(torch.relu(self.hidden(states)))))
 
 
-__all__ = ["DialogueDirection", "DialogueRNN", "DialogueRNNOptions"]
+__all__ = ["DialogueDirection", "DialogueRNN", "DialogueRNNOptions", "run_directions"]

@@ -45,6 +45,12 @@ SYSTEMS: dict[str, System] = {
     "graph_mfn": System("graph_mfn:GraphMemoryFusion", "Zadeh et al. 2018", aligned=True),
     "mfm": System("mfm:FactorizedModel", "Tsai et al. 2019", aligned=True),
     "bbfn": System("bbfn:BiBimodalFusion", "Han et al. 2021", aligned=True),
+    "almt": System("almt:HyperModality", "Zhang et al. 2023"),
+    "c_mfn": System("c_mfn:ContextualMemoryFusion", "Hasan et al. 2019", aligned=True),
+    "tbje": System("tbje:JointEncoding", "Delbrouck et al. 2020"),
+    "me2et": System("me2et:ME2ET", "Wu et al. 2023"),
+    "mulot": System("mulot:Mulot", "Pramanick et al. 2022"),
+    "i_attention": System("i_attention:SegmentAttention", "Chauhan et al. 2020"),
     # Inside the language model
     "mag": System("mag:AdaptationGateFusion", "Rahman et al. 2020", aligned=True),
     # One vector a modality, split in what it shares and what is its own
@@ -54,13 +60,25 @@ SYSTEMS: dict[str, System] = {
     "mmim": System("mmim:MMIM", "Han, Chen, Poria 2021"),
     "av_mc": System("av_mc:AVMC", "Liu et al. 2022"),
     "missmodal": System("missmodal:MissModal", "Lin, Hu 2023"),
+    "mmcl": System("mmcl:MMCL", "Lin, Hu 2022"),
+    "mtmd": System("mtmd:MTMD", "Lin, Hu 2023"),
     # A prediction from each modality, weighted
+    "emoe": System("emoe:EmotionExperts", "Fang et al. 2025"),
     "emoembs": System("emoembs:EmotionEmbeddings", "Dai et al. 2020"),
     "fe2e": System("end_to_end:EndToEnd", "Dai et al. 2021"),
     "mesm": System("end_to_end:SparseEndToEnd", "Dai et al. 2021"),
     # The utterances of a dialogue, one after the other
     "bc_lstm": System("bc_lstm:BcLSTM", "Poria et al. 2017", level="dialogue"),
     "dialogue_rnn": System("dialogue_rnn:DialogueRNN", "Majumder et al. 2019", level="dialogue"),
+    "multilogue_net": System("multilogue_net:MultilogueNet", "Shenoy, Sardana 2020", level="dialogue"),
+    "cmn": System("conversation_memory:ConversationalMemory", "Hazarika et al. 2018", level="dialogue"),
+    "icon": System("conversation_memory:InteractiveMemory", "Hazarika et al. 2018", level="dialogue"),
+    "dialogue_crn": System("dialogue_crn:DialogueCRN", "Hu, Wei, Huai 2021", level="dialogue"),
+    # The utterances of a dialogue, as a graph
+    "dialogue_gcn": System("dialogue_gcn:DialogueGCN", "Ghosal et al. 2019", level="dialogue"),
+    "mmgcn": System("mmgcn:MMGCN", "Hu et al. 2021", level="dialogue"),
+    "cogmen": System("cogmen:Cogmen", "Joshi et al. 2022", level="dialogue"),
+    "corect": System("corect:Corect", "Nguyen et al. 2023", level="dialogue"),
 }
 
 

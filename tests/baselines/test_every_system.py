@@ -16,6 +16,7 @@ STEPS = {"lf_transformer": 100, "misa": 100, "mult": 100, "mfn": 100}  # others 
 RATES = {"misa": 3e-3}  # its losses are large beside that of the task
 # Tasks that a system is not defined for.
 REFUSED = {
+    "mtmd": {"single_label_classification", "multi_label_classification"},
     "self_mm": {"single_label_classification", "multi_label_classification"},
     "mmim": {"multi_label_classification"},
 }

@@ -16,7 +16,7 @@ from tests.helpers.project import PROJECT
 from tests.helpers.systems import TRAINED
 
 pytestmark = pytest.mark.slow
-SYSTEMS = ("self_mm", "mmim", "misa", "dialogue_rnn")
+SYSTEMS = ("self_mm", "mmim", "misa", "mtmd", "dialogue_rnn")
 # What these keep between steps is their weights alone: one step tells.
 INDEPENDENT = sorted({*TRAINED} - {*SYSTEMS})
 

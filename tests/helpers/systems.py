@@ -14,8 +14,24 @@ CLS, SEP = 2, 3
 WIDTHS = {"audio": 12, "vision": 20}
 # Options that keep the tests fast; a system that is not named has its defaults.
 TINY = {
+    "almt": {
+        "width": 16, "num_tokens": 2, "num_heads": 2, "feed_forward_width": 16, "depth": 2, "fusion_layers": 1,
+    },
+    "emoe": {"width": 16, "num_heads": 2, "num_layers": 1},
     "av_mc": {"text_width": 16, "audio_width": 16, "vision_width": 16},
     "bbfn": {"width": 8, "num_heads": 2, "num_layers": 2},
+    "c_mfn": {
+        "text_hidden": 16, "audio_hidden": 8, "vision_hidden": 16, "memory_width": 16, "retain_hidden": 16,
+        "context_width": 8,
+    },
+    "i_attention": {"text_hidden": 8, "width": 20},
+    "me2et": {"width": 8, "num_heads": 2, "feed_forward_width": 16},
+    "mmcl": {"width": 16, "num_layers": 1, "num_heads": 2},
+    "mtmd": {"multimodal_width": 16, "text_width": 16},
+    "mulot": {"width": 16, "num_heads": 2, "iterations": 10},
+    "tbje": {
+        "width": 16, "num_layers": 2, "num_heads": 2, "feed_forward_width": 32, "flat_width": 16, "max_steps": 9,
+    },
     "emoembs": {"text_hidden": 8, "audio_hidden": 6, "vision_hidden": 6, "num_layers": 1},
     "fe2e": {"media_width": 8, "num_layers": 1, "num_heads": 2},
     "graph_mfn": {"text_hidden": 8, "audio_hidden": 8, "vision_hidden": 8, "memory_width": 16, "graph_width": 8},
@@ -41,9 +57,9 @@ TINY = {
 # nothing but dropout and compare no clips: their trainings differ from these in the forward pass alone.
 TRAINED = (
     "bc_lstm", "dialogue_rnn", "ef_lstm", "lf_dnn", "lf_lstm", "lf_transformer", "lmf", "mag", "mean_pooling", "mfn",
-    "misa", "missmodal", "mmim", "mult", "self_mm", "tfn",
+    "misa", "missmodal", "mmim", "mtmd", "mult", "self_mm", "tfn",
 )  # fmt: skip
-DRAWING = ("av_mc", "mfm")  # draw random numbers of their own, each process for its clips
+DRAWING = ("av_mc", "mfm", "mmcl")  # draw random numbers of their own, each process for its clips
 CLIP_SYSTEMS = sorted(name for name, system in SYSTEMS.items() if system.level == "clip")
 
 
