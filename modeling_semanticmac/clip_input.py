@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from .media_decoding import Media
 from .media_info import MediaError
+from .media_storage import is_address
 
 logger = logging.get_logger(__name__)
 
@@ -59,11 +60,6 @@ class Frames(NamedTuple):
 
     def at(self, times: Sequence[float]) -> list:
         return [self.frames[min(max(int(time * self.fps), 0), len(self.frames) - 1)] for time in times]
-
-
-def is_address(source) -> bool:
-    """Return whether this is a URL, of http(s) or of a file system of fsspec."""
-    return isinstance(source, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source) is not None
 
 
 def media_files(folder: str | os.PathLike) -> list[str]:

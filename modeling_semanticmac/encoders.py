@@ -35,6 +35,7 @@ from .modeling_imagebind import (
     missing_weights,
     weights_hash,
 )
+from .tower_precision import choose_dtype, dtype_named, prepare_encoder
 
 ENCODER_BATCH = 64  # frames or windows that a tower sees at once
 
@@ -219,10 +220,35 @@ def _load_config(reference: Mapping[str, Any]) -> PreTrainedConfig:
 
 
 class SharedEncoders(dict[str, PreTrainedModel]):
-    """The loaded towers by modality. Copies of a model share them: they are large, and frozen."""
+    """The loaded towers by modality. Copies of a model share them: they are large, and frozen.
+
+    Attributes:
+        dtype: Number format in which they compute, as `EncodersByReference.set_tower_dtype` takes it.
+    """
+
+    dtype: torch.dtype | str = torch.float32
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self._cast: dict[tuple, torch.nn.Module] = {}
 
     def __deepcopy__(self, memo: dict) -> "SharedEncoders":
-        return SharedEncoders(self)
+        shared = SharedEncoders(self)
+        shared.dtype = self.dtype
+        return shared
+
+    def embed(self, modality: str, inputs: torch.Tensor) -> torch.Tensor:
+        """Compute the embeddings (n, D) of inputs (n, ...), float32, in the number format of the towers."""
+        encoder, device = self[modality], inputs.device
+        dtype = dtype_named(self.dtype) or choose_dtype(device, self.values())
+        if dtype == torch.float32:
+            encoder.to(device)  # type: ignore[arg-type]
+            return embed_batch(encoder, inputs).float()
+        key = modality, id(encoder), device, dtype
+        if key not in self._cast:
+            self._cast[key] = prepare_encoder(encoder, device, dtype)
+        with torch.autocast(device.type, dtype):
+            return embed_batch(self._cast[key], inputs).float()  # type: ignore[arg-type]
 
 
 class EncodersByReference:
@@ -242,6 +268,13 @@ class EncodersByReference:
             if encoder is not None:
                 self._refuse_features(modality)
                 self.base_model._encoders[modality] = encoder.eval().requires_grad_(False)
+
+    def set_tower_dtype(self, dtype: torch.dtype | str) -> None:
+        """Let the towers compute raw media in a number format: "float32" (the default), "bfloat16", "float16", or
+        "auto", what the device is fastest in (`tower_precision.choose_dtype`).
+        """
+        dtype_named(dtype)  # refuses what is none
+        self.base_model._encoders.dtype = dtype
 
     def get_encoder(self, modality: str | None = None):
         """Return the frozen tower of "vision" or "audio", loaded on first use; None: the language model."""
@@ -272,9 +305,9 @@ class EncodersByReference:
         width = getattr(self.config, f"{modality}_width")
         embeds = torch.zeros(*valid.shape, width, device=inputs.device)
         if valid.any():
-            encoder = self.get_encoder(modality).to(inputs.device)
+            self.get_encoder(modality)  # loads it
             chunks = inputs[valid].split(ENCODER_BATCH)  # (n, ...) each
-            found = torch.cat([embed_batch(encoder, chunk).float() for chunk in chunks])  # (sum T, D)
+            found = torch.cat([self.base_model._encoders.embed(modality, chunk) for chunk in chunks])  # (sum T, D)
             if found.shape[-1] != width:
                 raise ValueError(
                     f"The {modality} encoder returns embeddings of width {found.shape[-1]}; config.{modality}_width is "

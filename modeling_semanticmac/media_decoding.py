@@ -18,7 +18,8 @@ from transformers.utils.import_utils import is_torchcodec_usable
 
 from .feature_extraction_imagebind import mix_channels
 from .media_index import LOST_SECONDS, index_media
-from .media_info import MediaError, MediaInfo, StreamInfo, present, source_text
+from .media_info import MediaError, MediaIndex, MediaInfo, StreamInfo, present, source_text
+from .media_storage import is_address, local_copy
 
 logger = transformers_logging.get_logger(__name__)
 
@@ -58,7 +59,7 @@ def open_media(
     """Open a media file, or the bytes of one, and find out what is in it.
 
     Args:
-        source: A path or the bytes of a file.
+        source: A path, the bytes of a file, or an address of object storage (media_storage.py).
         backend: "torchcodec" or "pyav"; None: `decoding_backend()`.
         audio_stream: Number of the sound track to use, counted from 0; None: FFmpeg's choice.
 
@@ -85,8 +86,10 @@ class Media:
         if backend not in (None, *BACKENDS):
             raise ValueError(f"backend is {backend!r}; expected None, {' or '.join(map(repr, BACKENDS))}.")
         check_audio_stream(audio_stream)
-        self._source, self._requested, self.audio_stream = source, backend, audio_stream
-        self._index = index_media(source, audio_stream)
+        self._given, self._requested, self.audio_stream = source, backend, audio_stream
+        self._copy = local_copy(source) if is_address(source) else None  # kept as long as it is read
+        self._source = source if self._copy is None else self._copy.path
+        self._index = self._read_index()
         self.info: MediaInfo = self._index.info
         self._notes_of_file = tuple(self.info.notes)
         self.backend = backend or decoding_backend()
@@ -99,7 +102,17 @@ class Media:
         self.close()
 
     def __reduce__(self):  # open files do not cross process borders
-        return type(self), (self._source, self._requested, self.audio_stream)
+        return type(self), (self._given, self._requested, self.audio_stream)
+
+    def _read_index(self) -> MediaIndex:
+        """Return the index of the file; it and errors bear the name that the caller gave."""
+        name = source_text(self._given)
+        try:
+            index = index_media(self._source, self.audio_stream)
+        except MediaError as error:
+            raise MediaError(name, error.reason, error.message) from error
+        index.info.path = name
+        return index
 
     def close(self) -> None:
         """Close the file; reading again opens it again."""
@@ -264,7 +277,7 @@ class Media:
     def _take_over(self, what: str, error: Exception) -> None:
         reason = str(error).strip().splitlines()
         logger.info(
-            f"{source_text(self._source)}: torchcodec cannot decode the {what} "
+            f"{self.info.path}: torchcodec cannot decode the {what} "
             f"({reason[0] if reason else type(error).__name__}); PyAV does."
         )
 

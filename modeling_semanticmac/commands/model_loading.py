@@ -11,6 +11,7 @@ from transformers import AutoModelForVideoClassification, AutoProcessor, PreTrai
 from ..baselines.model_classes import CLASSES
 from ..configuration_semanticmac import DTYPES, MODALITIES, AffectConfig
 from ..pipeline_semanticmac import TASK, SemanticMACPipeline
+from ..tower_precision import AUTO
 
 INSIDE = ("config.json", "model.safetensors", "model.safetensors.index.json")  # files that stand for their folder
 
@@ -27,7 +28,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch_size", type=batch_size, default=1, help="clips a forward pass (default %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--dtype", choices=DTYPES, help="number format of the model (default: as it was saved)")
+    parser.add_argument(
+        "--dtype",
+        choices=(AUTO, *DTYPES),
+        help="number format of the model (default: as it was saved); auto: as it was saved, and the towers in what the "
+        "device is fastest in",
+    )
 
 
 def batch_size(text: str) -> int:
@@ -91,7 +97,9 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | None = Non
         raise ValueError(f"--device {device} cannot be used here: {short_message(error)}") from error
     try:
         # Loaded here and not by its name: the pipeline would wrap what is wrong with a checkpoint into its tracebacks.
-        loaded = AutoModelForVideoClassification.from_pretrained(model_name(model), dtype=dtype or "auto")
+        loaded = AutoModelForVideoClassification.from_pretrained(model_name(model), dtype=dtype or AUTO)
+        if dtype == AUTO:
+            loaded.set_tower_dtype(AUTO)
         return pipeline(TASK, model=loaded, processor=AutoProcessor.from_pretrained(model_name(model)), device=device)
     except Exception as error:  # a damaged folder can raise anything in the library
         raise ValueError(

@@ -1,8 +1,5 @@
 """Clips to the inputs of the towers, in worker processes: pieces of a bounded size, then the record of each clip."""
 
-import functools
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +8,8 @@ import torch
 from ..clip_sampling import CLIP_KEYS, MediaClip
 from ..embedding_store import ClipRecord
 from ..media_decoding import MediaError
+from ..media_info import source_text
+from .content_identity import content_hash, holds_embeddings
 
 STEPS = 32  # most time steps of a clip in one piece
 OVER_LIMIT = "over the length limit"
@@ -34,8 +33,8 @@ class ClipTask:
 
     @property
     def path(self) -> str:
-        """The media file, "" where the clip has none."""
-        return str(self.media.get("path") or "")
+        """The media file or its address, "" where the clip has none."""
+        return source_text(self.media.get("path") or "")
 
 
 @dataclass
@@ -122,47 +121,6 @@ class ClipReader:
             yield Piece(position, modality, inputs.to(self.dtype))
 
 
-def holds_embeddings(record: ClipRecord | None, max_seconds: float | None) -> bool:
-    """Return whether a record of the store has embeddings of a clip that is not too long."""
-    if record is None or record.status == "failed":
-        return False
-    return max_seconds is None or record.duration <= max_seconds
-
-
-def content_hash(media: dict) -> tuple[str, int, int]:
-    """Return a hash of a clip's content (the file's bytes and the cut), and the file's size and time of change.
-
-    Returns:
-        ("<BLAKE2b of the bytes, hex>:<cut_name>", bytes, nanoseconds).
-
-    Raises:
-        MediaError: If there is no file.
-    """
-    path = media.get("path")
-    if not path:
-        raise MediaError("", "no file", "the clip names no media file.")
-    if not os.path.isfile(path):
-        raise MediaError(str(path), "no file", "there is no such file; check the path of the media file.")
-    stat = os.stat(path)
-    return f"{_file_hash(path, stat.st_size, stat.st_mtime_ns)}:{cut_name(media)}", stat.st_size, stat.st_mtime_ns
-
-
-def cut_name(media: dict) -> str:
-    """Return the cut of a clip as text, "<start>-<end>:<crop>", each part empty where there is none.
-
-    A clip that names its own sound track has ":<audio_stream>" after it.
-    """
-    start, end = ("" if media.get(name) is None else repr(float(media[name])) for name in ("start", "end"))
-    track = "" if media.get("audio_stream") is None else f":{media['audio_stream']}"
-    return f"{start}-{end}:{media.get('crop') or ''}{track}"
-
-
-@functools.lru_cache(maxsize=16)  # clips of one file mostly follow each other
-def _file_hash(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
-
-
 def _judge(record: ClipRecord, missing: dict[str, MediaError], modalities: Sequence[str]) -> None:
     """Set status and reason of a clip that was opened."""
     errors = list(missing.values())
@@ -184,7 +142,4 @@ __all__ = [
     "ClipReader",
     "ClipTask",
     "Piece",
-    "content_hash",
-    "cut_name",
-    "holds_embeddings",
 ]

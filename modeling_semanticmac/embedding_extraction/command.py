@@ -2,28 +2,21 @@
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer, models
-from torch import nn
-from transformers import AutoModelForVideoClassification, HfArgumentParser, PreTrainedTokenizerFast
-from transformers.utils.logging import get_logger
+from transformers import HfArgumentParser
 
 from datasets_scripts.split_list import SPLITS
 
-from ..clip_input import MEDIA_SUFFIXES
 from ..configuration_semanticmac import DTYPES, MEDIA_MODALITIES
-from ..encoders import load_towers
 from ..face_crops import face_options
-from ..processing_semanticmac import SemanticMACProcessor
-from .extraction import extract_embeddings
-
-logger = get_logger(__name__)
+from .clip_encoder import ClipEncoder
+from .clip_sources import media_clips
+from .engines import ENGINES, make_engine
+from .extraction import default_workers, store_clips
+from .towers import TowerChoice
 
 
 def _option(help_text: str, default=None, **more):
@@ -42,7 +35,8 @@ class ExtractionArguments:
     corpus_options: str | None = _option('Options of the corpus as JSON, e.g. {"fold": 0}.')
     splits: list[str] = field(default_factory=lambda: list(SPLITS), metadata={"help": "Splits of the corpus."})
     media: list[str] | None = _option(
-        "Media files and folders, instead of a corpus; ids are the paths within a folder."
+        "Instead of a corpus: media files and folders, also in object storage (s3://, gs://, hf://), WebDataset .tar "
+        "archives and .parquet files with bytes; ids are the paths within a folder or an archive."
     )
 
     model: str | None = _option("A saved model whose towers, front ends and sampling to use; or name towers:")
@@ -69,10 +63,20 @@ class ExtractionArguments:
     num_workers: int | None = _option("Processes that decode (default: by the number of cores).")
     shard_clips: int = _option("Clips a shard, at most: what an interruption can lose.", 256)
     max_seconds: float | None = _option("Longer clips fail.")
-    dtype: str | None = _option(
-        "Number format (default: the store's own, else bfloat16 on a GPU, float32 on a CPU).", choices=DTYPES
+    dtype: str = _option(
+        "Number format of the towers: auto (the store's own, else what the device is fastest in), or one of these.",
+        "auto",
+        choices=["auto", *DTYPES],
     )
     device: str | None = _option("Device (default: cuda where there is one).")
+    engine: str | None = _option(
+        "Who encodes: local (this process), accelerate (the processes that accelerate launch or torchrun started, on "
+        "one or more machines) or ray (actors of a Ray cluster). Default: accelerate where several processes were "
+        "started, else local.",
+        choices=ENGINES,
+    )
+    num_actors: int | None = _option("Actors of --engine ray (default: one a GPU, else one a core).")
+    ray_address: str | None = _option("Ray cluster (default: RAY_ADDRESS, else one on this machine).")
 
     def __post_init__(self):
         if (self.corpus is None) == (self.media is None):
@@ -89,6 +93,8 @@ class ExtractionArguments:
             raise ValueError(f"--{given[0]} is set by the model; leave it out, or name towers instead of --model.")
         if any(getattr(self, name) for name in FACES) and self.vision_encoder is None:
             raise ValueError("--vision_crop needs --vision_encoder, the tower that sees the crops.")
+        if self.engine != "ray" and (self.num_actors is not None or self.ray_address is not None):
+            raise ValueError("--num_actors and --ray_address belong to --engine ray; add it, or leave them out.")
         if self.audio_layers is not None and self.audio_encoder is None:
             raise ValueError("--audio_layers needs --audio_encoder, the tower whose layers they are.")
 
@@ -107,21 +113,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = HfArgumentParser(ExtractionArguments, prog="semanticmac embed", allow_abbrev=False)
         (args,) = parser.parse_args_into_dataclasses(args=argv, look_for_args_file=False)
+        engine = make_engine(args.engine, args.num_actors, args.ray_address)
         datasets = _datasets(args)
-        processor, encoders = load_model(args) if args.model else load_named(args)
+        encoder = ClipEncoder(
+            tower_choice(args), device=args.device, dtype=args.dtype, batch_size=args.batch_size,
+            num_workers=default_workers() if args.num_workers is None else args.num_workers,
+            max_seconds=args.max_seconds,
+        )  # fmt: skip
         for name, clips in datasets.items():
-            report = extract_embeddings(
-                clips,
-                processor,
-                encoders,
-                args.embeddings_dir,
-                batch_size=args.batch_size,
-                num_workers=args.num_workers,
-                shard_clips=args.shard_clips,
-                max_seconds=args.max_seconds,
-                dtype=getattr(torch, args.dtype) if args.dtype else None,
-                device=args.device,
-            )
+            report = store_clips(clips, encoder, args.embeddings_dir, args.shard_clips, engine)
             print(f"\n{name}\n{report}")
             for clip in report.clips:
                 print("  " + ": ".join(filter(None, (clip["id"], clip["status"], clip["reason"], clip["note"]))))
@@ -131,28 +131,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def load_model(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
-    """Return the processor and the towers of a checkpoint."""
-    model = AutoModelForVideoClassification.from_pretrained(args.model)
-    named = [m for m in MEDIA_MODALITIES if getattr(model.config, f"{m}_encoder") is not None]
-    return SemanticMACProcessor.from_pretrained(args.model), {m: model.get_encoder(m) for m in named}
-
-
-def load_named(args: ExtractionArguments) -> tuple[SemanticMACProcessor, dict[str, nn.Module]]:
-    """Return the towers that the arguments name, and a processor that fits them."""
+def tower_choice(args: ExtractionArguments) -> TowerChoice:
+    """Return the towers and the sampling that the arguments name."""
+    if args.model:
+        return TowerChoice(args.model)
     references = {}
     for modality in MEDIA_MODALITIES:
         name, revision = (getattr(args, f"{modality}_encoder{part}") for part in ("", "_revision"))
         if name is not None:
             references[modality] = {"name_or_path": name, "revision": revision}
-    encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
     sampling = {
         name: getattr(args, name) for name in SAMPLING if name != "num_crops" and getattr(args, name) is not None
     }
     sampling |= face_options(*(getattr(args, name) for name in FACES))
-    # A processor needs a tokenizer, although there is no text to embed here.
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
-    return SemanticMACProcessor(front_ends["vision"], front_ends["audio"], tokenizer, **sampling), encoders
+    return TowerChoice(None, references, args.num_crops, args.audio_layers, sampling)
 
 
 def _datasets(args: ExtractionArguments) -> dict:
@@ -164,39 +156,3 @@ def _datasets(args: ExtractionArguments) -> dict:
     options = json.loads(args.corpus_options) if args.corpus_options else {}
     corpus = load_corpus(args.corpus, args.data_dir, args.task, **options)
     return {split: corpus[split] for split in args.splits}
-
-
-def media_clips(paths: Sequence[str | os.PathLike]) -> list[dict]:
-    """Return one clip for each given file, and for each file of given folders whose name says media or has no suffix.
-
-    Args:
-        paths: files and folders; the id of a clip is its path within the folder, or its name.
-
-    Raises:
-        ValueError: two files would have the same id.
-        FileNotFoundError: there is no file or folder of that name.
-    """
-    clips, left = {}, []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"there is neither a file nor a folder {path}.")
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        for file in files:
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            if path.is_dir() and not _may_be_media(Path(name)):
-                left.append(name)
-                continue
-            if name in clips:
-                raise ValueError(f"{file} and {clips[name]} would both be clip {name!r}; extract them into two stores.")
-            clips[name] = file
-    if left:
-        logger.info(f"{len(left)} file(s) are not media by their names and are left out: {', '.join(left)}")
-    return [
-        {"id": name, "media": {"path": str(file.absolute()), "start": None, "end": None, "crop": None}}
-        for name, file in clips.items()
-    ]
-
-
-def _may_be_media(name: Path) -> bool:
-    hidden = any(part.startswith(".") for part in name.parts)
-    return not hidden and (not name.suffix or name.suffix.lower() in MEDIA_SUFFIXES)

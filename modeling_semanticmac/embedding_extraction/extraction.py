@@ -6,20 +6,25 @@ semanticmac embed --media clips/ --model RUN --embeddings_dir OUT
 
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object, parse_flag_from_env
+from accelerate.utils import gather_object
 from torch import nn
 from transformers.utils import logging
 
 from ..embedding_store import EmbeddingStore, read_fingerprint
 from ..embedding_store.fingerprint import FingerprintError, lacking_message, lacking_modalities, make_fingerprint
 from ..embedding_store.writer import StoreWriter, is_writable
-from .clip_decoding import ClipTask, cut_name, holds_embeddings
-from .frame_packing import prepare_encoder
+from ..media_storage import is_address
+from ..tower_precision import choose_dtype, dtype_name, dtype_named
+from .clip_decoding import ClipTask
+from .clip_encoder import ClipEncoder, encoded_rows, media_fields
+from .content_identity import kind_of_reuse
+from .engines import Engine
 from .report import SHOWN, ExtractionReport, Outcome, report_path
 from .run import ExtractionRun
 from .termination import Termination
@@ -27,6 +32,7 @@ from .termination import Termination
 logger = logging.get_logger(__name__)
 
 MOST_WORKERS = 8
+ASKED_AT_ONCE = 32  # objects of a storage
 
 
 def extract_embeddings(
@@ -45,23 +51,50 @@ def extract_embeddings(
 ) -> ExtractionReport:
     """Encode every clip that the store does not hold with its present content, and report on all of them.
 
+    As `store_clips` with a `ClipEncoder` of these towers.
+
+    Args:
+        dataset, folder, shard_clips, on_progress: as in `store_clips`.
+        processor: a SemanticMACProcessor: front ends and sampling.
+        encoders: "vision" and "audio" towers; one may be absent.
+        batch_size: frames or windows encoded at once.
+        num_workers: processes that decode; 0: this one; None: by the number of cores.
+        max_seconds: longer clips fail as "over the length limit".
+        dtype: number format of the encoders' matrix products; None: the store's own, else what the device is fastest in
+            (`tower_precision.choose_dtype`).
+        device: of the encoders; None: that of the process.
+
+    Returns, raises: as `store_clips`.
+    """
+    workers = default_workers() if num_workers is None else num_workers
+    encoder = ClipEncoder(
+        processor=processor, encoders=encoders, device=device, dtype=dtype, batch_size=batch_size, num_workers=workers,
+        max_seconds=max_seconds,
+    )  # fmt: skip
+    return store_clips(dataset, encoder, folder, shard_clips, on_progress=on_progress)
+
+
+def store_clips(
+    dataset,
+    encoder: ClipEncoder,
+    folder: str | os.PathLike,
+    shard_clips: int = 256,
+    engine: Engine | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExtractionReport:
+    """Encode every clip that the store does not hold with its present content, and report on all of them.
+
     A clip that fails does not stop the others; it is tried again the next time. After a crash the next call continues
     behind the last shard; SIGTERM writes what is pending first. In a distributed run (`accelerate launch`) each process
     encodes its share and all return the same report, which is also written into the folder. A store that is complete
     need not be writable.
 
     Args:
-        dataset: rows with a unique `id` and `media`, a path or {path, start, end, crop}.
-        processor: a SemanticMACProcessor: front ends and sampling.
-        encoders: "vision" and "audio" towers; one may be absent.
+        dataset: rows with a unique `id` and `media`, a path or an address, or {path, start, end, crop}.
+        encoder: the towers.
         folder: of the store.
-        batch_size: frames or windows encoded at once.
-        num_workers: processes that decode; 0: this one; None: by the number of cores.
         shard_clips: most clips in a shard, which is what a crash can lose; a shard is also written after some minutes.
-        max_seconds: longer clips fail as "over the length limit".
-        dtype: number format of the encoders' matrix products; None: the store's own, else bfloat16 (float16 on older
-            ones) on a GPU, float32 on a CPU.
-        device: of the encoders; None: that of the process.
+        engine: who encodes (`engines.make_engine`); None: this process, or all that were started.
         on_progress: called with (clips done, clips to do) of this process.
 
     Returns:
@@ -73,42 +106,66 @@ def extract_embeddings(
         OSError: new clips belong into a store that cannot be written.
         ValueError: two clips have the same id.
     """
-    state, start = _process_state(device), time.perf_counter()
-    folder, device = Path(folder), state.device if device is None else torch.device(device)
-    encoders = {modality: encoder for modality, encoder in encoders.items() if encoder is not None}
+    engine, start = engine or Engine(), time.perf_counter()
+    state = engine.state(encoder.device)
+    folder, device = Path(folder), engine.device(state, encoder.device)
     tasks = _tasks(dataset)
-    fingerprint = make_fingerprint(processor, encoders, dtype and _name(dtype))
+    named = dtype_named(encoder.dtype)
+    fingerprint = make_fingerprint(encoder.processor, encoder.encoders, named and dtype_name(named))
     store = EmbeddingStore(folder, fingerprint) if read_fingerprint(folder) else None
     if store is not None:
         _require_extensible(store, fingerprint, [task.id for task in tasks if task.id not in store])
-    fingerprint["dtype"] = fingerprint["dtype"] or (store.fingerprint["dtype"] if store else _usual_dtype(device))
+        fingerprint["dtype"] = fingerprint["dtype"] or store.fingerprint["dtype"]
+    fingerprint["dtype"] = fingerprint["dtype"] or dtype_name(choose_dtype(device, encoder.encoders.values()))
     # By position in the dataset, not among the missing clips: what is missing changes while other processes write.
-    tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, max_seconds)
-    rows, waited, faces = {}, 0.0, (0, 0)
+    tasks, outcomes = _screen(tasks[state.process_index :: state.num_processes], store, encoder.max_seconds)
+    rows, waited, faces = Counter(), encoder.waited, (0, 0)
     if tasks or store is None:
         dtype = getattr(torch, fingerprint["dtype"])
-        workers = _usual_workers(state.num_processes) if num_workers is None else num_workers
         with Termination() as termination, StoreWriter(folder, fingerprint, shard_clips) as writer:
             termination.writer = writer
-            encoders = {modality: prepare_encoder(encoder, device, dtype) for modality, encoder in encoders.items()}
-            run = ExtractionRun(processor, encoders, writer, batch_size, workers, max_seconds, dtype, termination)
-            run(tasks, on_progress, show=state.is_local_main_process and bool(tasks))
-        outcomes, rows, waited, faces = outcomes | run.outcomes, run.rows, run.waited, run.faces
+            run = ExtractionRun(writer, termination, lambda: encoder.waited - waited)
+            show = state.is_local_main_process and bool(tasks)
+            run(tasks, lambda some, after: engine.encode(encoder, some, device, dtype, after), on_progress, show)
+        outcomes, rows, faces = outcomes | run.outcomes, run.rows, run.faces
     state.wait_for_everyone()
-    report = _gather(outcomes, rows, waited, faces)
+    report = _gather(outcomes, rows, encoder.waited - waited, faces)
     report.wall_seconds = time.perf_counter() - start
     if state.is_main_process:
         _tell(report, report_path(folder, dataset))
     return report
 
 
-def _process_state(device) -> PartialState:
-    """Return the state of the process group.
+def store_batches(batches: Iterable[Mapping], encoder: ClipEncoder, folder: str | os.PathLike) -> ExtractionReport:
+    """Write what a `ClipEncoder` returned in some engine into a store.
 
-    On CPUs accelerate sees several processes only where it is told to use CPUs.
+    Args:
+        batches: its columns, batch by batch: `dataset.iter(256)` of datasets, `iter_batches(batch_format="numpy")` of
+            Ray, or those of Parquet files that an engine wrote.
+        encoder: one with the same towers, sampling and dtype, which are recorded as what made the embeddings.
+        folder: of the store.
+
+    Returns:
+        The report of these clips.
+
+    Raises:
+        FingerprintError: the folder holds embeddings that were created with other encoders or settings.
+        ValueError: embeddings of another width than the towers'.
     """
-    only_cpu = str(device) == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    return PartialState(cpu=only_cpu)
+    device, dtype = encoder.prepare()
+    report, start = ExtractionReport(), time.perf_counter()
+    with StoreWriter(folder, make_fingerprint(encoder.processor, encoder.encoders, dtype_name(dtype))) as writer:
+        for columns in batches:
+            tasks = {str(clip): ClipTask(place, str(clip), {}) for place, clip in enumerate(columns["id"])}
+            for clip in encoded_rows(columns, tasks):
+                if clip.record is None:
+                    raise ValueError(f"clip {clip.task.id!r} was not encoded, since its embeddings were known.")
+                writer.add(clip.record, **clip.embeds)
+                report.rows.update({m: len(found) for m, found in clip.embeds.items() if found is not None})
+                kind = "failed" if clip.record.status == "failed" else "done"
+                report.add(Outcome(clip.task.path, kind, clip.record))
+    report.wall_seconds = time.perf_counter() - start
+    return report
 
 
 def _tasks(dataset) -> list[ClipTask]:
@@ -122,8 +179,7 @@ def _tasks(dataset) -> list[ClipTask]:
                 "own."
             )
         seen.add(clip["id"])
-        media = clip["media"] if isinstance(clip["media"], dict) else {"path": clip["media"]}
-        tasks.append(ClipTask(position, clip["id"], media))
+        tasks.append(ClipTask(position, clip["id"], media_fields(clip["media"])))
     return tasks
 
 
@@ -133,20 +189,19 @@ def _screen(
     """Return the clips that must be read, and the outcomes of those whose file has not changed since the store was
     written.
     """
+    known = [store.status(task.id) if store is not None and task.id in store else None for task in tasks]
+    asked = [(task.media, record, max_seconds) for task, record in zip(tasks, known)]
+    if any(record is not None and is_address(media.get("path")) for media, record, _ in asked):
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:  # each asks the storage, and waits for its answer
+            kinds = list(pool.map(lambda one: kind_of_reuse(*one), asked))
+    else:
+        kinds = [kind_of_reuse(*one) for one in asked]
     left, outcomes = [], {}
-    for task in tasks:
-        known = store.status(task.id) if store is not None and task.id in store else None
-        kind = None
-        if holds_embeddings(known, max_seconds) and known.content_hash.partition(":")[2] == cut_name(task.media):
-            if not os.path.isfile(task.path):
-                kind = "unchecked"
-            else:
-                stat = os.stat(task.path)
-                kind = "reused" if (known.file_size, known.file_mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+    for task, record, kind in zip(tasks, known, kinds):
         if kind is None:
-            left.append(ClipTask(task.position, task.id, task.media, known))
+            left.append(ClipTask(task.position, task.id, task.media, record))
         else:
-            outcomes[task.position] = Outcome(task.path, kind, known)
+            outcomes[task.position] = Outcome(task.path, kind, record)
     return left, outcomes
 
 
@@ -198,17 +253,11 @@ def _require_extensible(store: EmbeddingStore, fingerprint: dict, new: list[str]
         )
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def default_workers() -> int:
+    """Return the number of decoding processes for each process: one a core, less one for the encoder."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST_WORKERS, cores // processes - 1))
 
 
-def _usual_dtype(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "float32"
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-
-
-def _usual_workers(num_processes: int) -> int:
-    """Return the number of decoding processes for each of `num_processes`: one a core, less one for the encoder."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(MOST_WORKERS, cores // num_processes - 1))
+__all__ = ["default_workers", "extract_embeddings", "store_batches", "store_clips"]

@@ -1,6 +1,5 @@
 """Encode frames or audio windows of different clips in full batches, and return each clip's embeddings in order."""
 
-import copy
 import time
 from collections import deque
 
@@ -50,7 +49,7 @@ class FramePacker:
 
     Args:
         modality: "vision" or "audio".
-        encoder: the tower, as `prepare_encoder` returns it.
+        encoder: the tower, as `tower_precision.prepare_encoder` returns it.
         batch_size: rows in a batch.
         dtype: float32, or the number format of autocast.
 
@@ -124,17 +123,4 @@ class FramePacker:
         return touched
 
 
-def prepare_encoder(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Return the encoder on a device; below float32, a copy whose weight matrices are already cast, which autocast
-    would repeat for every batch.
-    """
-    if dtype == torch.float32:
-        return encoder.to(device)
-    encoder = copy.deepcopy(encoder)
-    for module in encoder.modules():
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            module.to(dtype)
-    return encoder.to(device)
-
-
-__all__ = ["Clip", "FramePacker", "prepare_encoder"]
+__all__ = ["Clip", "FramePacker"]

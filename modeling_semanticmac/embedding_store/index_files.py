@@ -11,7 +11,7 @@ so a clock that is set back cannot revive an old one. Stores that were written b
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -63,6 +63,56 @@ class ClipRecord:
 COLUMNS = {column.name for column in fields(ClipRecord)}  # a newer version may write more, which are left out
 
 
+class Records(Mapping[str, ClipRecord]):
+    """Records of clips by id, made from the columns of index files when they are asked for.
+
+    Of a large store most records are never looked at, and a million objects take seconds to make.
+    """
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._places: dict[str, tuple[int, int]] = {}  # id -> number of the table, row
+        self._columns: dict[int, dict[str, list]] = {}  # of the tables that were asked for
+        self._without_checksum: dict[int, set[int]] = {}  # number of the table -> rows
+
+    def add(self, table: pa.Table, whole: set[str]) -> None:
+        """Add the rows whose shard is among the whole ones; they replace earlier ones of the same clips."""
+        number = len(self._tables)
+        self._tables.append(table)
+        shards = table["shard"].to_pylist() if "shard" in table.column_names else [""] * len(table)
+        ids = table["id"].to_pylist()
+        if all(shard in whole for shard in set(shards)):
+            self._places.update((name, (number, row)) for row, name in enumerate(ids))
+        else:
+            rows = ((row, name) for row, (name, shard) in enumerate(zip(ids, shards)) if shard in whole)
+            self._places.update((name, (number, row)) for row, name in rows)
+        checksums = table["checksum"].to_pylist() if "checksum" in table.column_names else [""] * len(table)
+        self._without_checksum[number] = {row for row, checksum in enumerate(checksums) if not checksum}
+
+    @property
+    def unverifiable(self) -> int:
+        """The number of clips without a checksum."""
+        if not any(self._without_checksum.values()):
+            return 0
+        return sum(row in self._without_checksum[number] for number, row in self._places.values())
+
+    def __getitem__(self, clip_id: str) -> ClipRecord:
+        number, row = self._places[clip_id]
+        columns = self._columns.get(number)
+        if columns is None:
+            columns = self._columns[number] = self._tables[number].to_pydict()
+        return ClipRecord(**{name: values[row] for name, values in columns.items()})
+
+    def __contains__(self, clip_id: object) -> bool:
+        return clip_id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 @dataclass
 class Index:
     """What the index files of a store say.
@@ -74,7 +124,7 @@ class Index:
         lost: shards that are missing or incomplete -> number of their clips.
     """
 
-    records: dict[str, ClipRecord] = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     damaged: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
@@ -131,6 +181,15 @@ def write_index_file(
 def read_index_file(path: Path) -> tuple[list[ClipRecord], dict[bytes, bytes]]:
     """Return the records of an index file, and the metadata of its schema.
 
+    Raises: as `read_index_table`.
+    """
+    table, metadata = read_index_table(path)
+    return [ClipRecord(**row) for row in table.to_pylist()], metadata
+
+
+def read_index_table(path: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
+    """Return an index file as a table of fields of `ClipRecord`, and the metadata of its schema.
+
     Raises:
         ValueError: the file is damaged.
         FileNotFoundError: it was removed in the meantime.
@@ -139,10 +198,11 @@ def read_index_file(path: Path) -> tuple[list[ClipRecord], dict[bytes, bytes]]:
     if expected not in (None, xxhash.xxh3_64_hexdigest(content)):
         raise ValueError("its bytes do not have the checksum in its name")
     try:
-        table = pq.read_table(pa.BufferReader(content))
-        columns = table.select([name for name in table.column_names if name in COLUMNS]).to_pydict()
-        records = [ClipRecord(**dict(zip(columns, row))) for row in zip(*columns.values())]
-        return records, table.schema.metadata or {}
+        # Not pq.read_table, which opens every file as a dataset of its own.
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        if "id" not in table.column_names:
+            raise TypeError("id")
+        return table.select([name for name in table.column_names if name in COLUMNS]), table.schema.metadata or {}
     except Exception as error:  # pyarrow raises its own kinds; columns of something else are a TypeError
         raise ValueError(f"it is not an index of embeddings ({type(error).__name__})") from error
 
@@ -157,7 +217,7 @@ def read_index(folder: Path, fingerprint_digest: str) -> Index:
             index.foreign[path.name] = "a companion file of macOS" if hidden else "not written by an embedding store"
             continue
         try:
-            records, metadata = read_index_file(path)
+            records, metadata = read_index_table(path)
         except FileNotFoundError:  # another writer replaced it by a newer one
             continue
         except ValueError as error:
@@ -176,7 +236,7 @@ def read_index(folder: Path, fingerprint_digest: str) -> Index:
             else:
                 index.lost[name] = len(records)
     for _, records, _ in files:
-        index.records.update({record.id: record for record in records if record.shard in whole})
+        index.records.add(records, whole)
     return index
 
 
@@ -185,10 +245,12 @@ __all__ = [
     "SHARD_BYTES",
     "ClipRecord",
     "Index",
+    "Records",
     "clip_checksum",
     "index_file",
     "next_name",
     "read_index",
     "read_index_file",
+    "read_index_table",
     "write_index_file",
 ]

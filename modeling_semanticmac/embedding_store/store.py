@@ -208,7 +208,7 @@ class EmbeddingStore:
                 "missing or incomplete "
                 f"({', '.join(self.index.lost)}) and are not used; extract again, or copy the store again."
             )
-        unverifiable = sum(not record.checksum for record in self._records.values())
+        unverifiable = self._records.unverifiable
         if unverifiable:
             logger.warning_once(
                 f"{self.folder}: {unverifiable} of {len(self)} clips were written without checksums, so what is read "

@@ -96,7 +96,7 @@ def check_search(
         except ImportError as error:
             raise ImportError("--do_search needs Optuna: pip install 'semanticmac[search]'.") from error
     elif not is_ray_tune_available():
-        raise ImportError("--search_backend ray needs Ray Tune: pip install 'ray[tune]'.")
+        raise ImportError("--search_backend ray needs Ray Tune: pip install 'semanticmac[scale]'.")
 
 
 def check_space(space: SearchSpace, model_args: ModelArguments) -> None:

@@ -28,7 +28,11 @@ from tests.helpers.tiny import tiny_config
 
 @pytest.fixture(scope="module")
 def towers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("towers")
+    return save_towers(tmp_path_factory.mktemp("towers"))
+
+
+def save_towers(folder) -> list[str]:
+    """Save the tiny towers with their front ends, and return the arguments that name them."""
     for modality, tower in tiny_towers().items():
         tower.save_pretrained(folder / modality)
     ImageBindImageProcessor(size=28).save_pretrained(folder / "vision")

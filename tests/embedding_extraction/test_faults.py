@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from modeling_semanticmac.embedding_extraction.clip_decoding import ClipReader, ClipTask
-from modeling_semanticmac.embedding_extraction.frame_packing import Clip, FramePacker, prepare_encoder
+from modeling_semanticmac.embedding_extraction.frame_packing import Clip, FramePacker
 from modeling_semanticmac.embedding_extraction.report import usable_clips
 from modeling_semanticmac.embedding_extraction.worker_processes import read_pieces
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.embedding_store.fingerprint import FingerprintError
 from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
+from modeling_semanticmac.tower_precision import prepare_encoder
 from tests.helpers.extraction_cases import (
     VISION_WIDTH,
     Untouched,

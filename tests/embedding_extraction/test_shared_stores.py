@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_semanticmac.embedding_extraction import clip_decoding
+from modeling_semanticmac.embedding_extraction import content_identity
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.embedding_store.fingerprint import FingerprintError
 from tests.helpers.extraction_cases import Untouched, clip, extract, tiny_processor, tiny_towers, untouched
@@ -32,8 +32,9 @@ def copies(clips, tmp_path):
 @pytest.fixture
 def hashed(monkeypatch):
     """The files that are hashed."""
-    found, hash_file = [], clip_decoding._file_hash.__wrapped__
-    monkeypatch.setattr(clip_decoding, "_file_hash", lambda path, *rest: found.append(path) or hash_file(path, *rest))
+    found, hash_file = [], content_identity._file_hash.__wrapped__
+    noted = lambda path, *rest: found.append(path) or hash_file(path, *rest)  # noqa: E731
+    monkeypatch.setattr(content_identity, "_file_hash", noted)
     return found
 
 
