@@ -54,6 +54,11 @@ def is_address(source) -> TypeGuard[str]:
     return isinstance(source, str) and _ADDRESS.match(source) is not None
 
 
+def is_member(source) -> bool:
+    """Return whether this is an address of a member of an archive or of a row of a Parquet file."""
+    return is_address(source) and source.partition("://")[0].lower() in MEMBER_SCHEMES
+
+
 def split_address(address: str) -> tuple[str | None, str, str]:
     """Return the kind of member ("tar", "parquet" or None), its name, and the address or path of the file.
 
@@ -62,7 +67,7 @@ def split_address(address: str) -> tuple[str | None, str, str]:
     """
     scheme, _, rest = address.partition("://")
     kind, member = None, ""
-    if scheme.lower() in MEMBER_SCHEMES:
+    if is_member(address):
         kind, (member, separator, address) = scheme.lower(), rest.rpartition("::")
         if not separator or not member:
             text = f"an address of this kind is {kind}://MEMBER::FILE, and a part is missing; name both"
@@ -250,6 +255,7 @@ __all__ = [
     "Identity",
     "LocalCopy",
     "is_address",
+    "is_member",
     "local_copy",
     "split_address",
     "storage_hash",

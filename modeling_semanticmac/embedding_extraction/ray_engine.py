@@ -13,7 +13,7 @@ from accelerate import PartialState
 from .clip_decoding import ClipTask
 from .clip_encoder import ClipEncoder, EncodedClip, encoded_rows
 from .content_identity import holds_embeddings
-from .engines import Engine
+from .local_engine import Engine
 
 BATCH = 16  # clips that an actor takes at once
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -137,7 +137,7 @@ def _row(task: ClipTask, max_seconds: float | None) -> dict[str, str]:
     known = task.known if holds_embeddings(task.known, max_seconds) else None
     if isinstance(task.media.get("path"), bytes):
         raise ValueError(f"clip {task.id!r} is given as bytes; give --engine ray files or addresses.")
-    media = {name: os.fspath(value) if name == "path" else value for name, value in task.media.items()}
+    media = {name: os.fspath(value or "") if name == "path" else value for name, value in task.media.items()}
     return {"id": task.id, "media": json.dumps(media), "known_hash": known.content_hash if known else ""}
 
 

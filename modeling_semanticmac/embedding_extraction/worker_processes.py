@@ -12,13 +12,14 @@ import shutil
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.multiprocessing  # noqa: F401  (teaches pipes to pass tensors in shared memory)
 
 from ..media_decoding import decoding_backend
-from .clip_decoding import STEPS, ClipReader, Piece
+from ..media_storage import is_member
+from .clip_decoding import STEPS, ClipReader, ClipTask, Piece
 
 AHEAD = 2  # pieces that a worker may send before they are taken
 SHARED_MEMORY = "/dev/shm"
@@ -38,7 +39,7 @@ class WorkerDied(RuntimeError):
 
 
 def read_pieces(reader: ClipReader, num_workers: int, start_method: str | None = None) -> Iterator[Piece]:
-    """Yield the pieces of a reader, decoded in worker processes: each of n workers takes every n-th clip, and they take
+    """Yield the pieces of a reader, decoded in worker processes: each takes its `share_of` the clips, and they take
     turns piece by piece.
 
     Args:
@@ -78,7 +79,7 @@ class _Worker:
 
     def __init__(self, context, reader: ClipReader, index: int, count: int, folder: str):
         share = copy.copy(reader)
-        share.tasks = reader.tasks[index::count]
+        share.tasks = share_of(reader.tasks, index, count)
         self._at = torch.tensor([share.tasks[0].position]).share_memory_()
         self._room, self._done = context.Semaphore(AHEAD), context.Event()
         self._pieces, sending = context.Pipe(duplex=False)
@@ -110,6 +111,15 @@ class _Worker:
         self._process.terminate()
         self._process.join()
         self._pieces.close()
+
+
+def share_of(tasks: Sequence[ClipTask], index: int, count: int) -> list[ClipTask]:
+    """Return the clips of one of several workers: every n-th, or, of archives, a run of clips that follow each other,
+    so that no two workers read through the same part of an archive.
+    """
+    if any(is_member(task.path) for task in tasks[:1]):
+        return list(tasks[len(tasks) * index // count : len(tasks) * (index + 1) // count])
+    return list(tasks[index::count])
 
 
 def _work(reader: ClipReader, pieces, at: torch.Tensor, room, done, parent: int, folder: str) -> None:

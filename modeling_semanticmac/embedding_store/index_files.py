@@ -75,6 +75,9 @@ class Records(Mapping[str, ClipRecord]):
         self._columns: dict[int, dict[str, list]] = {}  # of the tables that were asked for
         self._without_checksum: dict[int, set[int]] = {}  # number of the table -> rows
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_columns": {}}
+
     def add(self, table: pa.Table, whole: set[str]) -> None:
         """Add the rows whose shard is among the whole ones; they replace earlier ones of the same clips."""
         number = len(self._tables)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from modeling_semanticmac import media_storage
+from modeling_semanticmac.embedding_extraction.clip_decoding import ClipTask
 from modeling_semanticmac.embedding_extraction.clip_sources import media_clips
 from modeling_semanticmac.embedding_extraction.command import main
+from modeling_semanticmac.embedding_extraction.worker_processes import share_of
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.media_decoding import MediaError, open_media
 from modeling_semanticmac.media_storage import local_copy, stored_identity
@@ -141,6 +143,17 @@ def test_parquet_with_bytes(clips, processor, towers, local, tmp_path, form):
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "words.parquet")
     with pytest.raises(ValueError, match=r"has the columns text, none of which is media"):
         media_clips([tmp_path / "words.parquet"])
+
+
+@pytest.mark.parametrize(("count", "workers"), [(7, 3), (2, 2), (5, 4)])
+def test_each_clip_has_one_worker(count, workers):
+    """Of an archive each worker takes a run of clips, of files every n-th."""
+    for kind in ("{}.mp4", "tar://{}.mp4::0.tar"):
+        tasks = [ClipTask(number, str(number), {"path": kind.format(number)}) for number in range(count)]
+        shares = [[task.position for task in share_of(tasks, index, workers)] for index in range(workers)]
+        assert sorted(sum(shares, [])) == list(range(count)) and all(shares)
+        steps = {later - earlier for share in shares for earlier, later in zip(share, share[1:])}
+        assert steps <= ({1} if kind.startswith("tar") else {workers})
 
 
 @pytest.mark.parametrize(

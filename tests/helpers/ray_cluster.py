@@ -13,11 +13,10 @@ def ray_cluster():
     import ray
     import ray.data
 
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    variables = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20,
-        runtime_env={"env_vars": variables},
-    )  # fmt: skip
+    before = dict(os.environ)
+    os.environ.update(PYTHONPATH=str(PROJECT), OMP_NUM_THREADS="1", RAY_CHDIR_TO_TRIAL_DIR="0")  # of all its processes
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
+    os.environ.clear()
+    os.environ.update(before)
     yield ray
     ray.shutdown()
