@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import functools
 import json
 import logging
 import math
@@ -115,7 +116,7 @@ def read_table(path: Path, needs_label: bool = True) -> list[Row]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 at byte {error.start}; save it as «CSV UTF-8».") from None
-    columns, rows = _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
+    columns, rows = map(list, _parse(path, text))
     if not rows:
         raise ValueError(f"{path} has no rows; expected one a clip.")
     if set(MMSA_COLUMNS) <= set(columns) and "file" not in columns:
@@ -124,6 +125,12 @@ def read_table(path: Path, needs_label: bool = True) -> list[Row]:
         columns = ["file", "label", *(column for column in columns if column not in known)]
     _check_columns(path, columns, rows, needs_label)
     return rows
+
+
+@functools.lru_cache(maxsize=1)  # task, files and clips of one corpus are read from its table one after the other
+def _parse(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    """Return the columns and the rows of a table."""
+    return _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
 
 
 def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
@@ -143,14 +150,15 @@ def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
         )
     rows = []
     for number, record in zip(numbers[1:], records[1:]):
-        if any(cell.strip() for cell in record):
+        cells = {name: cell for name, cell in zip(header, map(str.strip, record)) if cell}
+        if cells or len(record) > len(header) and any(map(str.strip, record)):
             place = f"{path}, row {number}"
             if len(record) > len(header):
                 raise ValueError(
                     f"{place} has {len(record)} cells, the header {len(header)}; put text that holds a comma "
                     'in quotes: "...".'
                 )
-            rows.append(Row(place, {name: cell.strip() for name, cell in zip(header, record) if cell.strip()}))
+            rows.append(Row(place, cells))
     return header, rows
 
 

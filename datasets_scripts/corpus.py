@@ -1,12 +1,13 @@
 """Base class of the corpus builders and of their configurations.
 
-A corpus is a `datasets.GeneratorBasedBuilder` over the files that its authors released; its configurations are its
+A corpus is a `datasets.ArrowBasedBuilder` over the files that its authors released; its configurations are its
 tasks. To add one, write `datasets_scripts/<corpus>.py` with a subclass of `CorpusBuilder` and name it in `BUILDERS` of
 `loading.py`.
 """
 
 import collections
 import difflib
+import itertools
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
@@ -25,6 +27,7 @@ from .split_list import SPLITS, deal_out, split_list_files
 
 logger = logging.getLogger(__name__)
 
+ROWS_AT_ONCE = 1000  # of a table while rows are built
 # Options that replace the splits of a corpus: with them the counts of the public files do not apply.
 SPLIT_OPTIONS = ("ids_file", "fold", "speaker_independent", "split_seed")
 
@@ -52,7 +55,7 @@ class CorpusConfig(datasets.BuilderConfig):
         return {f.name: f.default for f in fields(cls) if f.name not in library}
 
 
-class CorpusBuilder(datasets.GeneratorBasedBuilder):
+class CorpusBuilder(datasets.ArrowBasedBuilder):
     """Builder of the rows of one corpus for one task. A subclass finds its files and turns them into clips:
 
         BUILDER_CONFIGS                  one configuration a task, the first is the default; its class has the options
@@ -232,11 +235,19 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         self._split_of: dict[str, str] = {}
         return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in SPLITS]
 
-    def _generate_examples(self, split):
-        for index, clip in enumerate(self._listed[split] if self.config.ids_file else self._unique_clips(split)):
-            if self.config.max_seconds is not None and clip["media"]["path"]:
-                clip["media"] = limited(clip["media"], self.config.max_seconds)
-            yield index, clip
+    def _generate_tables(self, split):
+        """Yield the clips as tables: encoding each by itself would take most of the time of a large corpus."""
+        label, schema = self.info.features["label"], self.info.features.arrow_schema
+        clips = iter(self._listed[split] if self.config.ids_file else self._unique_clips(split))
+        number = 0
+        while rows := list(itertools.islice(clips, ROWS_AT_ONCE)):
+            for clip in rows:
+                if self.config.max_seconds is not None and clip["media"]["path"]:
+                    clip["media"] = limited(clip["media"], self.config.max_seconds)
+                if isinstance(label, datasets.ClassLabel):
+                    clip["label"] = label.encode_example(clip["label"])  # refuses what is no class
+            yield number, pa.Table.from_pylist(rows, schema=schema)
+            number += 1
 
     def _unique_clips(self, split: str) -> Iterator[dict]:
         """Yield the clips of one of the corpus's own splits; an id that occurs in two splits is an error, because it

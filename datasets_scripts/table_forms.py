@@ -63,6 +63,8 @@ def without_unnamed_columns(records: list[list[str]]) -> list[list[str]]:
         running = position == 0 and cells in (_running(cells, 0), _running(cells, 1))
         if running or not any(cells):
             dropped.add(position)
+    if not dropped:
+        return records
     return [[cell for position, cell in enumerate(record) if position not in dropped] for record in records]
 
 

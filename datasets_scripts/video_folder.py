@@ -1,11 +1,12 @@
 """Your own clips: a folder of media files and a table that says what is in them."""
 
+import functools
 import logging
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from modeling_semanticmac.clip_input import MEDIA_SUFFIXES
 
@@ -90,9 +91,12 @@ class VideoFolder(CorpusBuilder):
     @classmethod
     def find_files(cls, folder, config):
         table = find_table(folder)
-        media = {}
+        media, found = {}, {}  # a long recording has many rows
         for index, row in enumerate(read_table(table), start=1):
-            path = media_path(folder, row)
+            name = str(row.cells.get("file", ""))
+            if not name or name not in found:
+                found[name] = media_path(folder, row)
+            path = found[name]
             if path is not None:
                 media[clip_id(row, index)] = path
         return CorpusFiles({"clips": table}, media)
@@ -222,9 +226,14 @@ def clip_id(row: Row, number: int) -> str:
     the number of the row.
     """
     file = str(row.cells.get("file", "")).strip()
-    name = Path(file).with_suffix("").as_posix() if file else f"row_{number}"
+    name = _without_suffix(file) if file else f"row_{number}"
     start = row.number("start", "seconds from 0 on", lowest=0.0)
     return row.word("id") or (name if start is None else f"{name}_{start:.10g}")
+
+
+@functools.lru_cache(maxsize=1024)  # a long recording has many rows
+def _without_suffix(file: str) -> str:
+    return PurePath(file).with_suffix("").as_posix()
 
 
 def video_of(row: Row, id: str) -> str:
