@@ -291,6 +291,8 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
             raise ValueError(
                 f"{modality}_embeds have width {embeds.shape[-1]}, but config.{modality}_width is {width}."
             )
+        if embeds.dtype == torch.float16 and self.dtype != torch.float16:
+            embeds = embeds.float()  # they travel to the device as the store keeps them
         return embeds, mask
 
 

@@ -72,8 +72,8 @@ class SemanticMACCollator:
             streams = dict(zip(("audio", "vision"), zip(*(self.store[row["id"]] for row in rows))))
             for modality in ("audio", "vision"):
                 if modality in self.modalities:
-                    embeds = [stream.float() for stream in streams[modality]]
-                    batch.update(pad_streams(f"{modality}_embeds", f"{modality}_mask", embeds))
+                    # In the store's number format: the model casts half precision on its device.
+                    batch.update(pad_streams(f"{modality}_embeds", f"{modality}_mask", streams[modality]))
         batch["labels"] = self._labels(rows)
         if "clip_index" in rows[0]:
             batch["clip_index"] = torch.tensor([row["clip_index"] for row in rows])

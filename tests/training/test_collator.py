@@ -18,7 +18,7 @@ def rows():
 def test_streams_are_padded_and_masked(rows):
     batch = SemanticMACCollator(WordProcessor(), SENTIMENT, fake_store(rows))(rows)
     assert batch["audio_embeds"].shape == (3, 3, 12) and batch["vision_embeds"].shape == (3, 4, 20)
-    assert batch["audio_embeds"].dtype == torch.float32
+    assert batch["audio_embeds"].dtype == torch.float16  # as the store keeps it
     assert batch["audio_mask"].tolist() == [[1, 1, 1], [0, 0, 0], [1, 1, 0]]
     assert batch["vision_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
     assert batch["labels"].tolist() == pytest.approx([row["label"] for row in rows])
