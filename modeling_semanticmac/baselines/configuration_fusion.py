@@ -11,8 +11,11 @@ from .registry import find_system, load_system
 
 LANGUAGE_MODEL_USES = ("frozen", "tuned")
 TEXT_SUMMARIES = ("first", "mean", "last")
+SCALINGS = ("standardize", "none")
 # Fields of the configuration that `--architecture_options` can set beside the options of the system.
-GENERAL_OPTIONS = ("language_model", "text_summary", "bounded")
+GENERAL_OPTIONS = ("language_model", "text_summary", "bounded", "input_scaling")
+# Fields that came later, with the values that describe a checkpoint whose config.json lacks them.
+_BEFORE = {"input_scaling": "none"}
 
 
 @strict
@@ -29,6 +32,8 @@ class FusionConfig(AffectConfig):
             vectors of text in place of a language model, else "first".
         special_tokens: ids of the tokens that are no words ([CLS], [SEP], padding); set by `from_language_model`.
         bounded: whether scores are mapped into the range of the task, low + (high - low) sigmoid(x).
+        input_scaling: "standardize" brings each column of the audio and vision embeddings to mean 0, deviation 1 over
+            the frames of the training set, as SemanticMAC does; "none" leaves them as the towers give them.
         others: language model, towers and task, as in [`AffectConfig`].
 
     Raises:
@@ -44,6 +49,16 @@ class FusionConfig(AffectConfig):
     text_summary: str | None = None
     special_tokens: list | tuple | None = None
     bounded: bool = False
+    input_scaling: str = "standardize"
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs):
+        """Build a configuration from its dict, as `AffectConfig.from_dict` does; one that an earlier version saved
+        keeps the meaning that it had.
+        """
+        if "transformers_version" in config_dict:  # it was written by `save_pretrained`
+            config_dict = {**_BEFORE, **config_dict}
+        return super().from_dict(config_dict, **kwargs)
 
     def _check(self):
         super()._check()
@@ -61,7 +76,8 @@ class FusionConfig(AffectConfig):
             )
         if self.text_summary is None:
             self.text_summary = "last" if self.get_text_config().model_type == "xlnet" else "first"
-        for name, allowed in (("language_model", LANGUAGE_MODEL_USES), ("text_summary", TEXT_SUMMARIES)):
+        checked = {"language_model": LANGUAGE_MODEL_USES, "text_summary": TEXT_SUMMARIES, "input_scaling": SCALINGS}
+        for name, allowed in checked.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(allowed)}.")
         if self.bounded and not self.task.is_regression:

@@ -52,6 +52,8 @@ def encode_dialogues(
                 "utterances and the width of the configuration."
             )
         present.append(mask if given is not None else torch.zeros_like(mask))
+        if given is not None and name in MEDIA_MODALITIES:
+            given = model.media_scaling[name](given)  # the mean of scaled frames
         fields[name] = torch.zeros(expected, device=device) if given is None else given
     has = torch.stack(present, dim=2)  # (D, U, 3)
     if modality_mask is not None:

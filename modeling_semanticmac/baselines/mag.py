@@ -79,7 +79,6 @@ class AdaptationGate(nn.Module):
             for media, present, gate, move in shifts
         )  # (B, L, D_t)
         length = torch.linalg.vector_norm(shift.float(), dim=-1, keepdim=True)
-        length = torch.where(length == 0, torch.ones_like(length), length)
         allowed = self.beta * torch.linalg.vector_norm(words.float(), dim=-1, keepdim=True) / (length + 1e-6)
         return self.dropout(self.norm(words + allowed.clamp(max=1).to(words.dtype) * shift))
 

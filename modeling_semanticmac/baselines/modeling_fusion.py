@@ -10,11 +10,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
 from ..affect_heads import check_labels, on_task_scale, task_loss
+from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..encoders import SharedEncoders
+from ..input_scaling import InputScaling
 from ..pretrained_affect import AffectPreTrainedModel, refuse_empty, refuse_unknown
 from ..task_specification import TaskSpecification
 from .configuration_fusion import FusionConfig
@@ -72,6 +75,9 @@ class FusionForAffect(AffectPreTrainedModel):
             "audio": config.audio_width,
             "vision": config.vision_width,
         }
+        self.media_scaling = nn.ModuleDict(
+            {name: InputScaling(widths[name], config.input_scaling) for name in MEDIA_MODALITIES}
+        )
         self.fusion = load_system(config.architecture)(config.system_options, widths, config.task)
         if self.language_model is not None:
             self.fusion.attach(self.language_model)
@@ -160,6 +166,11 @@ class FusionForAffect(AffectPreTrainedModel):
         if hasattr(self, "fusion"):
             self.fusion.attach(language_model)
 
+    def input_scalings(self, modality: str) -> list[InputScaling]:
+        """Return what standardises the frames of "audio" or "vision"; empty where nothing does."""
+        scaling = self.media_scaling[modality]
+        return [scaling] if scaling.kind == "standardize" else []
+
     def get_input_embeddings(self):
         """Return the token embeddings of the language model; None before it is loaded."""
         return None if self.language_model is None else self.language_model.get_input_embeddings()
@@ -193,6 +204,7 @@ class FusionForAffect(AffectPreTrainedModel):
                 torch.zeros(size, 1, width, device=device),
                 torch.zeros(size, 1, device=device).bool(),
             )
+            embeds = self.media_scaling[name](embeds.masked_fill(~mask[..., None], 0))
             fields[name], fields[f"{name}_mask"] = embeds.masked_fill(~mask[..., None], 0).to(self.dtype), mask
         length = 1 if words is None else words.shape[1]
         text_mask = torch.zeros(size, length, dtype=torch.bool, device=device)

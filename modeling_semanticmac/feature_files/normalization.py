@@ -1,8 +1,7 @@
 """Normalisation of features: repaired values, statistics of the training split, standard scores.
 
 Raw features lie on scales that differ by orders of magnitude: where a model scales each row as a whole
-(`input_scaling: unit`), or a comparison system does not scale at all, only the columns with the largest numbers would
-be seen.
+(`input_scaling: unit`), or not at all (`none`), only the columns with the largest numbers would be seen.
 """
 
 import hashlib

@@ -27,6 +27,7 @@ from .modality_dropout import drop_modalities
 from .objectives import LossParts, weighted_sum
 from .optimizer_groups import parameter_groups, warmup_steps
 from .resumed_options import keep_optimizer_options
+from .scaling_statistics import fit_input_scaling
 from .trainer_inputs import (
     check_clips,
     check_model,
@@ -152,6 +153,10 @@ class AffectTrainer(ClipOrderTrainer):
         self._loss_parts = LossParts()
         self._observation: tuple[torch.Tensor, torch.Tensor, Observed] | None = None
 
+    def _fit_input_scaling(self) -> None:
+        """Compute what the model needs to standardise the embeddings of the training clips."""
+        fit_input_scaling(self.model, self.train_dataset, self.data_collator)
+
     def training_labels(self) -> torch.Tensor:
         """Return the labels of the training set as the corpus stores them, (N,) or (N, C)."""
         return torch.as_tensor(np.asarray(cast(datasets.Dataset, self.train_dataset)["label"]))
@@ -169,6 +174,7 @@ class AffectTrainer(ClipOrderTrainer):
         return fusion.state(labels, self.task, fusion.options, device=self.args.device)
 
     def _inner_training_loop(self, *args, **kwargs):
+        self._fit_input_scaling()
         # A second training, or one that starts again with smaller batches, begins with a new state.
         self._reset_training_state()
         return super()._inner_training_loop(*args, **kwargs)

@@ -13,6 +13,7 @@ from ..baselines.dialogue_data import DialogueCollator, clips_of, dialogues_of
 from ..baselines.dialogue_encoding import UTTERANCES_PER_CHUNK, labelled, utterance_losses
 from .affect_trainer import AffectTrainer, Loss, main_logits
 from .modality_dropout import kept_modalities
+from .scaling_statistics import fit_input_scaling
 from .trainer_inputs import check_clips, check_model
 
 
@@ -58,6 +59,10 @@ class DialogueTrainer(AffectTrainer):
         """Encode the media of dialogues for the default collator."""
         if self._embeddings_dir is not None and clips is not None:
             super()._encode_media(clips_of(clips))
+
+    def _fit_input_scaling(self) -> None:
+        """Compute what the model needs to standardise the embeddings of the training utterances."""
+        fit_input_scaling(self.model, clips_of(cast(datasets.Dataset, self.train_dataset)), self.data_collator.clips)
 
     def training_labels(self) -> torch.Tensor:
         """Return the labels of all training utterances, (N,) or (N, C)."""

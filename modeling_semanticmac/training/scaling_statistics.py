@@ -22,7 +22,7 @@ def fit_input_scaling(model: PreTrainedModel, clips, collator) -> dict[str, int]
     process of a distributed run reads all clips in the same order, so all have the same statistics.
 
     Args:
-        model: a `SemanticMACModel`, or a head on it.
+        model: a `SemanticMACModel`, a head on it, or a comparison system.
         clips: the training set.
         collator: makes batches of them.
 

@@ -11,7 +11,6 @@ from .global_batch import GlobalBatch, field, gather_packed
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
 from .objectives import contrastive_losses, subtask_losses
-from .scaling_statistics import fit_input_scaling
 from .semantic_labels import SemanticLabels
 
 
@@ -59,10 +58,6 @@ class SemanticMACTrainer(AffectTrainer):
             start_epoch=args.label_start_epoch, momentum=args.label_momentum,
             memory_bytes=args.label_memory * 2**20, label_pool=args.label_pool, seed=args.seed, device=args.device,
         )  # fmt: skip
-
-    def _inner_training_loop(self, *args, **kwargs):
-        fit_input_scaling(self.model, self.train_dataset, self.data_collator)
-        return super()._inner_training_loop(*args, **kwargs)
 
     def begin_epoch(self) -> None:
         """Make the pseudo labels of an epoch before its first step, and keep them."""

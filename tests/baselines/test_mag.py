@@ -91,6 +91,15 @@ def test_the_equations_of_the_gate():
     torch.testing.assert_close(gate(z[None], a[None], v[None], yes, yes)[0], expected)
 
 
+def test_shifted_words_are_dropped_in_training_only():
+    torch.manual_seed(0)
+    gate, words, yes = AdaptationGate(50, 2, 3, 1.0, 0.25), torch.randn(40, 1, 50), torch.ones(40, 1, dtype=torch.bool)
+    given = words, torch.randn(40, 1, 2), torch.randn(40, 1, 3), yes, yes
+    whole, dropped = gate.eval()(*given), gate.train()(*given)
+    assert (whole != 0).all() and (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(dropped[dropped != 0], whole[dropped != 0] / 0.75)
+
+
 def test_no_shift_has_a_finite_gradient():
     gate, word = AdaptationGate(2, 1, 1, 1.0, 0.0), torch.randn(1, 1, 2, requires_grad=True)
     no = torch.zeros(1, 1, dtype=torch.bool)
