@@ -130,6 +130,19 @@ def test_audio_and_vision_reach_the_words(kind):
     torch.testing.assert_close(after[1:], before[1:])
 
 
+def test_a_missing_modality_makes_no_shift():
+    """The words of a clip without audio do not depend on the weights for audio, nor those of one without vision."""
+    for name, row in (("audio", 1), ("vision", 2)):
+        model = language_model()
+        fusion, streams = attached(model), clip_streams(CLIPS)
+        before = read(fusion, model, streams)
+        for part in (f"{name}_gate", f"{name}_shift"):
+            for parameter in getattr(fusion.gate, part).parameters():
+                nn.init.zeros_(parameter)
+        after = read(fusion, model, streams)
+        assert after[row].equal(before[row]) and not torch.allclose(after[0, :6], before[0, :6], atol=1e-3)
+
+
 @pytest.mark.parametrize(("kind", "layer"), [("bert", 0), ("bert", 1), ("xlnet", 1)])
 def test_the_gate_is_before_a_layer(kind, layer):
     model = language_model(kind)
