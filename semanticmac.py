@@ -52,6 +52,9 @@ COMMANDS = {
         "predict a long video segment by segment", "modeling_semanticmac.commands.timeline:main", "analysis", True
     ),
     "serve": Command("serve predictions over HTTP", "modeling_semanticmac.commands.serve:main", "serve", True),
+    "export": Command(
+        "write a model as graphs (ONNX, torch.export)", "modeling_semanticmac.commands.export:main", "export", True
+    ),
     "info": Command("describe a model", "modeling_semanticmac.commands.info:main", None, True),
     "train": Command(
         "train, evaluate and test on a corpus, or search hyperparameters",

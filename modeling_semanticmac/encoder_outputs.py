@@ -108,7 +108,7 @@ def embed_batch(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
             return embed_batch(encoder, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(dim=1)  # (n, D)
         if inputs.ndim in (2, 3):
             return _embed_windows(encoder, inputs)
-    return _embed(encoder, inputs)
+    return embed_whole(encoder, inputs)
 
 
 def _embed_windows(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
@@ -117,11 +117,11 @@ def _embed_windows(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tens
     lengths = inputs.shape[-1] - (filled.any(dim=1) if inputs.ndim == 3 else filled).sum(dim=-1)  # (n,)
     different = lengths.unique().tolist()
     if different == [inputs.shape[-1]]:
-        return _embed(encoder, inputs)
+        return embed_whole(encoder, inputs)
     embeds: torch.Tensor | None = None
     for length in different:
         rows = lengths == length
-        found = _embed(encoder, inputs[rows][..., :length])
+        found = embed_whole(encoder, inputs[rows][..., :length])
         embeds = found.new_empty(len(inputs), found.shape[1]) if embeds is None else embeds
         embeds[rows] = found
     if embeds is None:
@@ -129,7 +129,8 @@ def _embed_windows(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tens
     return embeds
 
 
-def _embed(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
+def embed_whole(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
+    """Compute the embeddings of inputs that are all as long as they seem, as `embed_batch` does: float32 (n, D)."""
     layers = chosen_layers(encoder)
     options = {} if layers is None else {"output_hidden_states": True}
     with shortened_positions(encoder, inputs.shape[-1]):
@@ -222,6 +223,7 @@ __all__ = [
     "choose_layers",
     "chosen_layers",
     "embed_batch",
+    "embed_whole",
     "embedding_width",
     "fill_up",
     "join_inputs",

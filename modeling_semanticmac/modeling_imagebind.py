@@ -70,8 +70,10 @@ class ImageBindAttention(nn.Module):
         query, key, value = self.qkv_proj(hidden).chunk(3, dim=-1)  # (B, L, d) each
         if self.bias_k is not None and self.bias_v is not None:
             # In the dtype of the projections: under autocast these are in half precision and the parameters are not.
-            key = torch.cat([key, self.bias_k.to(key.dtype).expand(len(key), -1, -1)], dim=1)  # (B, L + 1, d)
-            value = torch.cat([value, self.bias_v.to(value.dtype).expand(len(value), -1, -1)], dim=1)  # (B, L + 1, d)
+            key = torch.cat([key, self.bias_k.to(key.dtype).expand(key.shape[0], -1, -1)], dim=1)  # (B, L + 1, d)
+            value = torch.cat(
+                [value, self.bias_v.to(value.dtype).expand(value.shape[0], -1, -1)], dim=1
+            )  # (B, L + 1, d)
         query, key, value = (split_heads(x, self.head_width) for x in (query, key, value))  # (B, h, L, d_h)
         interface = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         attended, _ = interface(self, query, key, value, None, scaling=self.head_width**-0.5, dropout=0.0)
@@ -106,7 +108,7 @@ class ImageBindTokens(nn.Module):
         self.positions = nn.Parameter(torch.zeros(1, 1 + config.num_patches, config.hidden_size))
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        class_token = self.class_token.to(patches.dtype).expand(len(patches), -1, -1)
+        class_token = self.class_token.to(patches.dtype).expand(patches.shape[0], -1, -1)
         return torch.cat([class_token, patches], dim=1) + self.positions
 
 
