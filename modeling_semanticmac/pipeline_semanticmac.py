@@ -131,6 +131,11 @@ class SemanticMACPipeline(Pipeline):
         named = {modality: getattr(base.config, f"{modality}_encoder") is not None for _, modality in MEDIA_INPUTS}
         return tuple(modality for modality in named if named[modality] or modality in base._encoders)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities of a clip that the model makes something of."""
+        return (*(() if "text" in self.model.config.unread_notes else ("text",)), *self.readable)
+
     def save_pretrained(self, save_directory: str | os.PathLike, include_encoders: bool | None = None, **kwargs):
         """Write the model, with the code and the name of this pipeline, and the processor.
 
@@ -185,8 +190,7 @@ class SemanticMACPipeline(Pipeline):
             processor.audio_stream = audio_stream
         try:
             notes = self.model.config.unread_notes
-            words = () if "text" in notes else ("text",)
-            clip = read_clip(given, processor, (*words, *self.readable), why_unread=notes, **parameters)
+            clip = read_clip(given, processor, self.reads, why_unread=notes, **parameters)
         except Exception as error:
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}

@@ -105,6 +105,14 @@ def _is_given(value) -> bool:
     return value is not None and value is not False  # 0 is given, and refused later
 
 
+def _refuse_nothing_to_read(pipe, modalities: Sequence[str]) -> None:
+    """Refuse a model that makes nothing of these modalities of a video, where every segment would be an error."""
+    if not set(modalities) & set(pipe.reads):
+        notes = pipe.model.config.unread_notes
+        told = "; ".join(notes.get(name, f"it has no {name} tower") for name in modalities)
+        raise ValueError(f"the model reads nothing of {', '.join(modalities)}, so there is no timeline: {told}.")
+
+
 def run_timeline(args: argparse.Namespace, video: str, output_dir: str) -> int:
     """Write the timeline and print where it is; return the exit code.
 
@@ -121,6 +129,7 @@ def run_timeline(args: argparse.Namespace, video: str, output_dir: str) -> int:
     with open_media(video, "pyav") as media:  # before the model: what is wrong with the files is said at once
         segments = _segments(args, media, folder)
         pipe = load_pipeline(args.model, args.device, args.dtype)
+        _refuse_nothing_to_read(pipe, args.modalities)
         from ..timeline import write_timeline
 
         found = write_timeline(pipe, video, segments, folder, args.batch_size, args.modalities)

@@ -41,6 +41,7 @@ def read_hkt(content: dict, where: str) -> Iterator[FeatureClip]:
 
 
 UR_FUNNY = {"audio": "covarep_features_sdk.pkl", "vision": "openface_features_sdk.pkl"}
+UR_FUNNY_WORDS = ("word_embedding_indexes_sdk.pkl", "word_embedding_list.pkl")  # rows of a table of GloVe vectors
 UR_FUNNY_BESIDE = ("language_sdk.pkl", "humor_label_sdk.pkl", "data_folds.pkl")
 
 
@@ -68,7 +69,9 @@ def is_ur_funny_folder(path: Path) -> bool:
 
 
 def read_ur_funny_folder(path: Path) -> Iterator[FeatureClip]:
-    """Yield the punchlines of UR-FUNNY with both streams; with text, labels and splits where these files are there."""
+    """Yield the punchlines of UR-FUNNY with both streams; with vectors of words, text, labels and splits where these
+    files are there.
+    """
     streams = {
         stream: {clip.id: clip.single for clip in read_punchlines(load_restricted(path / name), name)}
         for stream, name in UR_FUNNY.items()
@@ -76,16 +79,36 @@ def read_ur_funny_folder(path: Path) -> Iterator[FeatureClip]:
     }
     language, labels, folds = (_by_id(path / name) for name in UR_FUNNY_BESIDE)
     splits = {str(clip): SPLIT_NAMES[name] for name, clips in folds.items() for clip in clips}
+    vectors = _ur_funny_vectors(path)
     for clip in dict.fromkeys(clip for found in streams.values() for clip in found):
         words = language.get(clip, {})
         yield FeatureClip(
             clip,
             **{stream: found.get(clip) for stream, found in streams.items()},
+            text_features=vectors.get(clip),
             text=_sentence(words["punchline_sentence"]) if "punchline_sentence" in words else None,
             label=int(labels[clip]) if clip in labels else None,
             split=splits.get(clip),
             context=_sentences(words.get("context_sentences", [])),
         )
+
+
+def _ur_funny_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Return clip -> the GloVe vectors of its punchline (T, 300); empty where the files are absent.
+
+    Raises:
+        ValueError: a word has no row in the table.
+    """
+    indexes, table = (path / name for name in UR_FUNNY_WORDS)
+    if not (indexes.is_file() and table.is_file()):
+        return {}
+    vectors, found = np.asarray(load_restricted(table), dtype=np.float32), {}
+    for clip, entry in _by_id(indexes).items():
+        rows = np.asarray(entry["punchline_embedding_indexes"], dtype=np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(vectors):
+            raise ValueError(f"{indexes}: clip {clip} has word {rows.max()}; {table.name} has {len(vectors)} vectors.")
+        found[clip] = vectors[rows]
+    return found
 
 
 def _by_id(path: Path) -> dict:

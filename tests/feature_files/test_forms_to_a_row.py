@@ -104,12 +104,14 @@ def ur_funny(path: Path):
     written.write_ur_funny_sdk(path, more=4)
     names = {"audio": "covarep_features_sdk", "vision": "openface_features_sdk"}
     contents = {m: pickle.loads((path / f"{name}.pkl").read_bytes()) for m, name in names.items()}
+    rows, words = (pickle.loads((path / f"word_embedding_{name}.pkl").read_bytes()) for name in ("indexes_sdk", "list"))
     expected = {
         str(clip): {m: np.float32(found[clip]["punchline_features"]) for m, found in contents.items()}
+        | {"text": np.float32([words[row] for row in rows[clip]["punchline_embedding_indexes"]])}
         for clip in contents["audio"]
         if contents["audio"][clip]["punchline_features"]
     }
-    return [str(path), "--corpus", "ur_funny", "--on_error", "skip"], [], expected
+    return [str(path), "--corpus", "ur_funny", "--on_error", "skip", "--text", "features"], [], expected
 
 
 def of_mosi(arguments: list[str], expected: dict, modality: str = "vision"):

@@ -140,6 +140,10 @@ def write_ur_funny_sdk(folder: Path, more: int = 0) -> None:
             clip: {"punchline_sentence": f"words of {clip}", "context_sentences": ["before"]} for clip in words
         },
         "humor_label_sdk": {clip: int(clip == 8 or clip % 2 == 0) for clip in words},
+        "word_embedding_indexes_sdk": {
+            clip: {"punchline_embedding_indexes": [(clip + i) % 30 for i in range(n)]} for clip, n in words.items()
+        },
+        "word_embedding_list": [row.tolist() for row in _rows(np.random.default_rng(5), 30, 3)],
         "data_folds": {"train": [7, *range(11, 10 + more)], "dev": [8], "test": [9, 10] if more else [9]},
     }
     for name, content in contents.items():

@@ -96,6 +96,10 @@ def test_what_is_told_of_such_a_model(alone, capsys, world, tmp_path):
     for given in (["--text", "good"], [video, "--text", "good"], [video]):
         with pytest.raises(ValueError, match=f"the model reads nothing of it here. {note}"):
             predict.main([*given, "--model", str(alone)])
+    timeline = ["--timeline", str(tmp_path / "timeline"), "--window", "2"]
+    with pytest.raises(ValueError, match="so there is no timeline: this model was trained on text features of mmsa"):
+        predict.main([video, "--model", str(alone), *timeline])
+    assert not (tmp_path / "timeline").exists()
     model = SemanticMACForAffect.from_pretrained(alone)
     with pytest.raises(ValueError, match="trained on text features of mmsa.pkl.*; give inputs_embeds"):
         model(input_ids=torch.tensor([[1]]))
