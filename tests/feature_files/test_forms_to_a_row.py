@@ -27,7 +27,8 @@ from tests.helpers.real_corpora import SPLITS, write_real_mosi
 from tests.helpers.runs import record, rows
 
 SIZES = ["--hidden_size", "8", "--num_attention_heads", "2", "--num_latents", "2", "--num_bridge_tokens", "2"]
-SHORT = ["--num_train_epochs", "1", "--pseudo_labels", "off", "--do_train", "--do_predict", "--use_cpu"]
+SHORT = ["--num_train_epochs", "1", "--pseudo_labels", "off", "--do_train", "--do_predict", "--use_cpu",
+         "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]  # fmt: skip
 MMSA_IDS = {"train": ["a_b_1", "c_1", "c_2", "d_3"], "valid": ["e_1", "f_1"], "test": ["g_1", "h_12", "i_1"]}
 ZEROS = np.zeros((0, 1), np.float32)
 
