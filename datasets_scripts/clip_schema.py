@@ -12,8 +12,9 @@ def clip_features(task: TaskSpecification) -> datasets.Features:
 
     `media.path` is absolute, "" where the clip has no media; `start` and `end` are seconds in that file (none: the
     whole file), `crop` says which half of the picture shows the speaker (none: the whole picture). `context` holds the
-    earlier utterances, oldest first. `label` is a score, a class id or a multi-hot list; `label_text`, `label_audio`,
-    `label_vision` are scores of one modality, None where they are not annotated.
+    earlier utterances, oldest first, `context_speakers` who spoke them (empty: unknown). `label` is a score, a class id
+    or a multi-hot list; `label_text`, `label_audio`, `label_vision` are scores of one modality, None where they are not
+    annotated.
     """
     if task.is_regression:
         label = datasets.Value("float32")
@@ -24,7 +25,7 @@ def clip_features(task: TaskSpecification) -> datasets.Features:
     text, seconds, score = datasets.Value("string"), datasets.Value("float64"), datasets.Value("float32")
     media = {"path": text, "start": seconds, "end": seconds, "crop": text}
     columns = {"id": text, "video_id": text, "speaker": text, "media": media, "text": text}
-    columns |= {"context": datasets.List(text), "label": label}
+    columns |= {"context": datasets.List(text), "context_speakers": datasets.List(text), "label": label}
     columns |= {"label_text": score, "label_audio": score, "label_vision": score}
     return datasets.Features(columns)
 
@@ -32,7 +33,7 @@ def clip_features(task: TaskSpecification) -> datasets.Features:
 def make_clip(id: str, label, text: str = "", media: Path | None = None, **columns) -> dict:
     """Return a clip with every column of the schema; what is not given is absent."""
     clip = {"id": id, "video_id": id, "speaker": "", "text": text, "context": [], "label": label}
-    clip |= {"label_text": None, "label_audio": None, "label_vision": None}
+    clip |= {"context_speakers": [], "label_text": None, "label_audio": None, "label_vision": None}
     clip["media"] = {"path": str(media) if media else "", "start": None, "end": None, "crop": None}
     unknown = columns.keys() - clip.keys()
     if unknown:

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 NAMES = ("clips.csv", "metadata.csv", "clips.jsonl", "metadata.jsonl")
 SCORES = ("label_text", "label_audio", "label_vision")
 COLUMNS = (
-    "file", "text", "label", "start", "end", "split", "speaker", "video", "context", *SCORES, "crop", "id",
+    "file", "text", "label", "start", "end", "split", "speaker", "video", "context", "context_speakers", *SCORES,
+    "crop", "id",
 )  # fmt: skip
 SHOWN = 120  # characters of a cell that a message repeats
 SEPARATOR = "|"  # between several labels, and between the utterances of a context

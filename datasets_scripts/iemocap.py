@@ -164,16 +164,20 @@ class Iemocap(CorpusBuilder):
     def clips(self, split) -> Iterator[dict]:
         for dialogue, utterances in self._dialogues[split].items():
             context: list[str] = []
+            names: list[str] = []
+            kept = slice(None) if self.config.context else slice(0)
             for turn in utterances:
+                speaker = f"{dialogue[:5]}{turn.actor}"
                 if turn.code in self._classes:
                     clip = make_clip(
                         turn.id, self._classes[turn.code], turn.text, self.files.media.get(turn.id), video_id=dialogue,
-                        speaker=f"{dialogue[:5]}{turn.actor}", context=list(context) if self.config.context else [],
+                        speaker=speaker, context=context[kept], context_speakers=names[kept],
                     )  # fmt: skip
                     side = "left" if turn.actor == dialogue[5] else "right"
                     clip["media"] |= {"start": turn.start, "end": turn.end, "crop": side}
                     yield clip
                 context.append(turn.text)
+                names.append(speaker)
 
     def dropped_clips(self, split) -> dict[str, str]:
         """Return the utterances whose emotion is not a class of the task, and lines without an evaluation."""

@@ -120,7 +120,7 @@ class Meld(CorpusBuilder):
 
     def clips(self, split) -> Iterator[dict]:
         name = RELEASE_SPLITS[split]
-        earlier: dict[str, list[str]] = {}
+        earlier: dict[str, tuple[list[str], list[str]]] = {}
         column = self.config.name.capitalize()
         for row in read_utterances(self.files.annotations[name]):
             dialogue = f"{name}_dia{row['Dialogue_ID']}"
@@ -132,12 +132,14 @@ class Meld(CorpusBuilder):
                     f"{row[column]!r}; expected one of "
                     f"{', '.join(self.config.task.label_names)}."
                 )
-            context = earlier.setdefault(dialogue, [])
+            context, names = earlier.setdefault(dialogue, ([], []))
+            kept = slice(None) if self.config.context else slice(0)
             yield make_clip(
                 clip, label, row["Utterance"], self.files.media.get(clip), video_id=dialogue, speaker=row["Speaker"],
-                context=list(context) if self.config.context else [],
+                context=context[kept], context_speakers=names[kept],
             )  # fmt: skip
             context.append(row["Utterance"])
+            names.append(row["Speaker"])
 
 
 def _clip_folders(root: Path, split: str) -> list[Path]:

@@ -110,6 +110,7 @@ class Mustard(CorpusBuilder):
                 self.files.media.get(clip),
                 speaker=row["speaker"],
                 context=context,
+                context_speakers=row.get("context_speakers", []) if self.config.context else [],
             )
 
     def _indices(self, rows: list[dict]) -> dict[str, list[int]]:

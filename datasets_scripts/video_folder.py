@@ -59,6 +59,7 @@ class VideoFolder(CorpusBuilder):
         speaker     who speaks: a drawn split never divides a speaker
         video       what the clip is part of, the file by default: without speakers, a drawn split never divides a video
         context     what was said before, oldest first, with | between the utterances
+        context_speakers  who said it, likewise
         label_text, label_audio, label_vision   scores of one modality, for `sentiment`
         crop        left or right: the half of the picture that shows the speaker
         id          unique; the file's name and the start by default
@@ -136,6 +137,7 @@ class VideoFolder(CorpusBuilder):
         clip = make_clip(
             id, label_of(row, self.config.task), row.word("text"), self.files.media.get(id), video_id=video_of(row, id),
             speaker=row.word("speaker"), context=row.several("context") if self.config.context else [],
+            context_speakers=row.several("context_speakers") if self.config.context else [],
             **scores_of(row, self.config.task),
         )  # fmt: skip
         clip["media"] |= cut_of(row)

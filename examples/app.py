@@ -160,7 +160,9 @@ def summary(result: dict) -> str:
     notes = [f"{SPOKEN[name]}: {reason}" for name, reason in media["missing"].items()]
     if "text" not in result["modalities"]:
         notes.append("text: none was given")
-    return card(result["task"], *headline(result), f"Made from: {used}.", notes + media["notes"])
+    return card(
+        result["task"], *headline(result), f"Made from: {used}.", notes + media["notes"] + result.get("notes", [])
+    )
 
 
 def timeline_summary(rows: list[dict], notes: list[str]) -> str:

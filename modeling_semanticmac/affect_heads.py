@@ -175,6 +175,7 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        utterance_mask: torch.Tensor | None = None,
         **kwargs,
     ) -> SemanticMACForAffectOutput | tuple:
         """Predict the five sub-tasks; inputs as in `SemanticMACModel.forward`.
@@ -187,7 +188,8 @@ class SemanticMACForAffect(SemanticMACPreTrainedModel):
         """
         representations = self.semanticmac(
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
-            input_features, pixel_values, True, inputs_embeds, output_hidden_states, output_attentions, **kwargs,
+            input_features, pixel_values, True, inputs_embeds, output_hidden_states, output_attentions, utterance_mask,
+            **kwargs,
         )  # fmt: skip
         task = self.config.task
         logits, subtask_logits = self.predictors(subtask_embeds(representations))  # (B, C), (B, 4, C)

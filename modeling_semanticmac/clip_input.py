@@ -23,10 +23,12 @@ from .media_storage import is_address
 
 logger = logging.get_logger(__name__)
 
-CLIP_FIELDS = ("video", "audio", "text", "context", "start", "end", "crop", "audio_stream")
+CLIP_FIELDS = (
+    "video", "audio", "text", "context", "speaker", "context_speakers", "start", "end", "crop", "audio_stream",
+)  # fmt: skip
 # Fields of a row of a corpus that are not predicted from: they may stay in a clip.
 ROW_FIELDS = {
-    *("id", "video_id", "speaker", "split", "label", "labels", "label_text", "label_audio", "label_vision"),
+    *("id", "video_id", "split", "label", "labels", "label_text", "label_audio", "label_vision"),
 }
 # How the names of video and sound files end; the files of a folder that are taken for media.
 MEDIA_SUFFIXES = set(
@@ -142,13 +144,20 @@ def as_clip(given) -> dict:
     for name in ("start", "end"):
         if clip[name] is not None and not (isinstance(clip[name], numbers.Real) and math.isfinite(clip[name])):
             raise ValueError(f"{name} is {clip[name]!r}; expected a number of seconds, or None.")
-    for name in ("text", "context"):
+    for name, meaning in (("text", "words"), ("speaker", "a name")):
         clip[name] = None if _is_nan(clip[name]) else clip[name]
-    if not isinstance(clip["text"], str | None):
-        raise ValueError(f"text is {clip['text']!r}; expected words in a string, or None.")
-    clip["context"] = clip["context"] if isinstance(clip["context"], str) else list(_or_empty(clip["context"]))
-    if not isinstance(clip["context"], list) or not all(isinstance(earlier, str) for earlier in clip["context"]):
-        raise ValueError(f"context is {clip['context']!r}; expected a list of the earlier utterances, oldest first.")
+        if not isinstance(clip[name], str | None):
+            raise ValueError(f"{name} is {clip[name]!r}; expected {meaning} in a string, or None.")
+    for name, meaning in (("context", "the earlier utterances"), ("context_speakers", "the names of their speakers")):
+        value = None if _is_nan(clip[name]) else clip[name]
+        clip[name] = value if isinstance(value, str) else list(_or_empty(value))
+        if not isinstance(clip[name], list) or not all(isinstance(earlier, str) for earlier in clip[name]):
+            raise ValueError(f"{name} is {value!r}; expected a list of {meaning}, oldest first.")
+    if clip["context_speakers"] and len(clip["context_speakers"]) != len(clip["context"]):
+        raise ValueError(
+            f"context_speakers has {len(clip['context_speakers'])} names for a context of {len(clip['context'])} "
+            "utterances; expected one each."
+        )
     return clip
 
 

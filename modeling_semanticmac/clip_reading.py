@@ -45,9 +45,9 @@ def read_clip(
         why_unread: modality -> why the model does not read it.
 
     Returns:
-        `text` or None, `context`, `pixel_values` (T, 3, H, W) or None, `input_features` (T, 1, M, F) or None, and
-        `report` (None without media): path, start, end, duration (seconds), `missing` (reasons by modality), `notes`,
-        and `audio`, the path of a separate sound file.
+        `text`, `speaker` or None, `context`, `context_speakers`, `pixel_values` (T, 3, H, W) or None, `input_features`
+        (T, 1, M, F) or None, and `report` (None without media): path, start, end, duration (seconds), `missing`
+        (reasons by modality), `notes`, and `audio`, the path of a separate sound file.
 
     Raises:
         MediaError: a file that cannot be used.
@@ -76,7 +76,7 @@ def read_clip(
         )
     if "text" in why and not is_missing(clip["text"]) and found["report"] is not None:
         found["report"]["missing"]["text"] = why["text"]
-    return {**found, "text": text, "context": clip["context"]}
+    return {**found, "text": text, **{name: clip[name] for name in ("context", "speaker", "context_speakers")}}
 
 
 def _name_of(given, kind: str, source) -> str:

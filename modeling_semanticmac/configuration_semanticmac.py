@@ -66,6 +66,8 @@ class AffectConfig(PreTrainedConfig):
         language_model_reference: the frozen base of a language model with an adapter: `name_or_path` (None: beside the
             model), `revision`, `subfolder`, `dtype`, `quantization`, `weights_hash`; None: the language model is part
             of the weights.
+        text_tokens: "all" tokens of the language model are read further, or only those of the "utterance" itself, which
+            has then seen its context through attention; with "utterance" a batch needs `utterance_mask`.
         vision_encoder, audio_encoder: the frozen towers *by reference*, a dict with `name_or_path` (None: the
             checkpoint's own repository), `revision`, `subfolder`, `weights_hash`. They are loaded when raw media first
             comes in.
@@ -92,6 +94,7 @@ class AffectConfig(PreTrainedConfig):
     text_config: PreTrainedConfig | dict | None = None
     text_dtype: str | None = None
     language_model_reference: dict | None = None
+    text_tokens: str = "all"
     vision_encoder: dict | None = None
     audio_encoder: dict | None = None
     vision_features: dict | None = None
@@ -196,6 +199,8 @@ class AffectConfig(PreTrainedConfig):
                 "of several labels, or None."
             )
         self._check_calibration()
+        if self.text_tokens not in ("all", "utterance"):
+            raise ValueError(f"text_tokens is {self.text_tokens!r}; expected all or utterance.")
         if self.text_dtype not in (None, *DTYPES):
             raise ValueError(f"text_dtype is {self.text_dtype!r}; expected None or one of {', '.join(DTYPES)}.")
         task = self.task  # a task that contradicts itself raises here
@@ -298,6 +303,8 @@ class SemanticMACConfig(AffectConfig):
         use_frame_embeddings, perceiver_norm ("pre" | "none"), perceiver_residual: ablations of eq. (3)-(4).
         use_modality_embeddings, multi_query, use_bridge_tokens, gate ("reglu" | "relu" | "none"): ablations of
             eq. (5)-(9).
+        text_summary ("mean" | "first" | "last"): which vector of the text's tokens is its linear view with
+            `linear_start`: "last" suits decoders, whose last token alone has seen the whole text.
         dropout: probability in attention weights, feed-forward layers, predictors and the linear view of a stream.
         input_scaling ("standardize" | "unit" | "none"): scale of tower embeddings, see `InputScaling`. Checkpoints from
             before this field have "unit".
@@ -329,6 +336,7 @@ class SemanticMACConfig(AffectConfig):
     multi_query: bool = True
     use_bridge_tokens: bool = True
     gate: str = "reglu"
+    text_summary: str = "mean"
     dropout: float | int = 0.1
     input_scaling: str = "standardize"
     linear_start: bool = True
@@ -360,6 +368,7 @@ class SemanticMACConfig(AffectConfig):
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
         choices = {
             "perceiver_norm": ("pre", "none"), "gate": ("reglu", "relu", "none"), "input_scaling": INPUT_SCALINGS,
+            "text_summary": ("mean", "first", "last"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -90,9 +90,13 @@ def _num_layers(config: Any) -> int:
     raise ValueError(f"the configuration of {config.model_type} does not say how many layers it has; use layers last.")
 
 
-@torch.no_grad()
+def is_trained(encoder: nn.Module) -> bool:
+    """Return whether a tower has an adapter that is trained; all other towers are frozen."""
+    return hasattr(encoder, "peft_config") and any(weight.requires_grad for weight in encoder.parameters())
+
+
 def embed_batch(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
-    """Compute one embedding a frame or window: (n, ...) -> float32 (n, D).
+    """Compute one embedding a frame or window: (n, ...) -> float32 (n, D); with gradient where `is_trained`.
 
     ImageBind: the head's output, before its normalisation. Others: the projected or pooled vector where the model has
     one, else the mean of the last hidden states over tokens or time. Where layers were chosen (`choose_layers`): the
@@ -102,13 +106,14 @@ def embed_batch(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
     two embeddings is taken. Sound windows, (n, samples) or (n, mel, frames), that end before the others are filled up
     with NaN: each is encoded as long as it is, so that what stands beside it in a batch changes nothing.
     """
-    if encoder.config.model_type not in IMAGEBIND_TYPES:
-        if inputs.ndim == 5:
-            frames = inputs.transpose(1, 2)  # (n, 2, 3, H, W)
-            return embed_batch(encoder, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(dim=1)  # (n, D)
-        if inputs.ndim in (2, 3):
-            return _embed_windows(encoder, inputs)
-    return embed_whole(encoder, inputs)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained(encoder)):
+        if encoder.config.model_type not in IMAGEBIND_TYPES:
+            if inputs.ndim == 5:
+                frames = inputs.transpose(1, 2)  # (n, 2, 3, H, W)
+                return embed_batch(encoder, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(dim=1)  # (n, D)
+            if inputs.ndim in (2, 3):
+                return _embed_windows(encoder, inputs)
+        return embed_whole(encoder, inputs)
 
 
 def _embed_windows(encoder: PreTrainedModel, inputs: torch.Tensor) -> torch.Tensor:
@@ -226,6 +231,7 @@ __all__ = [
     "embed_whole",
     "embedding_width",
     "fill_up",
+    "is_trained",
     "join_inputs",
     "parse_layers",
     "shortened_positions",

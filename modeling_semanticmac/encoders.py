@@ -25,7 +25,7 @@ from transformers import (
 
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
 from .configuration_semanticmac import MEDIA_MODALITIES
-from .encoder_outputs import choose_layers, chosen_layers, embed_batch, embedding_width
+from .encoder_outputs import choose_layers, chosen_layers, embed_batch, embedding_width, is_trained
 from .feature_extraction_imagebind import ImageBindFeatureExtractor
 from .image_processing_imagebind import ImageBindImageProcessor
 from .modeling_imagebind import (
@@ -254,7 +254,8 @@ class SharedEncoders(dict[str, PreTrainedModel]):
 class EncodersByReference:
     """The towers of a model: named in its configuration, loaded on first use, never part of its weights.
 
-    A base of SemanticMAC's models; the base model holds the towers in `_encoders`.
+    A base of SemanticMAC's models; the base model holds the towers in `_encoders`, those with an adapter in
+    `adapted_encoders`, see `encoder_adapter.py`.
     """
 
     config: Any
@@ -267,6 +268,8 @@ class EncodersByReference:
         for modality, encoder in (("vision", vision), ("audio", audio)):
             if encoder is not None:
                 self._refuse_features(modality)
+                if modality in self.base_model.adapted_encoders:
+                    raise ValueError(f"the {modality} tower of this model has an adapter; another cannot replace it.")
                 self.base_model._encoders[modality] = encoder.eval().requires_grad_(False)
 
     def set_tower_dtype(self, dtype: torch.dtype | str) -> None:
@@ -277,9 +280,11 @@ class EncodersByReference:
         self.base_model._encoders.dtype = dtype
 
     def get_encoder(self, modality: str | None = None):
-        """Return the frozen tower of "vision" or "audio", loaded on first use; None: the language model."""
+        """Return the tower of "vision" or "audio", a frozen one loaded on first use; None: the language model."""
         if modality is None:
             return self.base_model.language_model
+        if modality in self.base_model.adapted_encoders:
+            return self.base_model.adapted_encoders[modality]
         encoders = self.base_model._encoders
         if modality not in encoders:
             self._refuse_features(modality)
@@ -300,10 +305,17 @@ class EncodersByReference:
             raise ValueError(f"{note}; give {modality}_embeds made from such features, normalised as in training.")
 
     def encode_media(self, modality: str, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Embed the valid frames or windows, eq. (2), zeros elsewhere: (B, T, ...), mask (B, T) -> (B, T, D)."""
+        """Embed the valid frames or windows, eq. (2), zeros elsewhere: (B, T, ...), mask (B, T) -> (B, T, D).
+
+        With gradient where the tower has an adapter that is trained.
+        """
         valid = mask.bool()
         width = getattr(self.config, f"{modality}_width")
         embeds = torch.zeros(*valid.shape, width, device=inputs.device)
+        adapted = self.base_model.adapted_encoders
+        if not valid.any() and torch.is_grad_enabled() and modality in adapted and is_trained(adapted[modality]):
+            # Distributed training waits for a gradient of every weight, also where a batch has nothing for it.
+            return embeds + 0.0 * embed_batch(adapted[modality], inputs[0, :1].nan_to_num()).sum()
         if valid.any():
             self.get_encoder(modality)  # loads it
             chunks = inputs[valid].split(ENCODER_BATCH)  # (n, ...) each
@@ -324,7 +336,8 @@ class EncodersByReference:
         reference = getattr(self.config, f"{modality}_encoder")
         if reference is None:
             return None
-        encoder, name = self.base_model._encoders.get(modality), reference.get("name_or_path") or self.name_or_path
+        loaded = {**self.base_model._encoders, **self.base_model.adapted_encoders}
+        encoder, name = loaded.get(modality), reference.get("name_or_path") or self.name_or_path
         commit = getattr(encoder.config, "_commit_hash", None) if encoder is not None else None
         return {**reference, "name_or_path": name, "revision": commit or reference.get("revision")}
 

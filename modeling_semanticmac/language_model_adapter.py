@@ -15,8 +15,14 @@ from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file, is_bitsandbytes_available
 
 from .encoders import follow_umask
+from .language_models import (
+    first_position,
+    load_language_model,
+    max_text_tokens,
+    new_language_model,
+    reads_segments,
+)
 from .modeling_imagebind import weights_hash
-from .text_encoding import load_language_model, max_text_tokens, new_language_model, reads_segments
 
 ADAPTER_FOLDER, BASE_FOLDER = "language_model_adapter", "language_model"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -183,19 +189,20 @@ def save_adapter(language_model: PreTrainedModel, folder: str | os.PathLike, bas
         config.base_model_name_or_path, config.inference_mode = before, inference
 
 
-def adapter_folder(home: str | os.PathLike, **hub) -> str:
-    """Return the folder of the adapter beside a model, downloaded where the model is a repository on the Hub.
+def adapter_folder(home: str | os.PathLike, name: str = ADAPTER_FOLDER, **hub) -> str:
+    """Return the folder of an adapter beside a model, downloaded where the model is a repository on the Hub.
 
     Args:
         home: folder or repository of the model.
+        name: of the sub-folder.
         hub: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` and `subfolder`, as in
             `from_pretrained`.
 
     Raises:
         OSError: there is no adapter.
     """
-    place = os.path.join(hub.pop("subfolder", None) or "", ADAPTER_FOLDER)
-    found = [cached_file(str(home), name, subfolder=place, **hub) for name in ADAPTER_FILES]
+    place = os.path.join(hub.pop("subfolder", None) or "", name)
+    found = [cached_file(str(home), file, subfolder=place, **hub) for file in ADAPTER_FILES]
     return os.path.dirname(str(found[0]))
 
 
@@ -242,6 +249,7 @@ class LanguageModelByReference:
         """Use a language model, with its adapter where it has one."""
         self.language_model = language_model
         self.max_text_tokens = max_text_tokens(language_model)  # that the language model has positions for; None: any
+        self._first_position = first_position(language_model)
         self._reads_segments = reads_segments(language_model)
 
     def _load_language_model(self, home: str | os.PathLike, dtype: torch.dtype | None = None, **hub) -> None:
@@ -262,10 +270,9 @@ class LanguageModelByReference:
         self.base_model.attach_language_model(language_model.eval())
 
     def _own_weights(self, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the weights that a checkpoint holds: all, or all but those of a base that is named."""
-        if self.config.language_model_reference is None:
-            return dict(state_dict)
-        return {name: value for name, value in state_dict.items() if "language_model." not in name}
+        """Return the weights that a checkpoint holds: all but those of bases that are named, and their adapters."""
+        apart = ["adapted_encoders."] + ([] if self.config.language_model_reference is None else ["language_model."])
+        return {name: value for name, value in state_dict.items() if not any(part in name for part in apart)}
 
     def _save_adapter(self, folder: str | os.PathLike) -> None:
         """Write the adapter beside the model, where there is one."""
@@ -296,7 +303,10 @@ class LanguageModelByReference:
 def _inject(language_model: PreTrainedModel, config) -> None:
     """Insert an adapter, in float32 whatever the dtype of the base: small steps would be lost in half precision."""
     config.inference_mode = False
-    language_model.add_adapter(config, adapter_name=_ADAPTER)
+    if hasattr(language_model, "add_adapter"):
+        language_model.add_adapter(config, adapter_name=_ADAPTER)
+    else:  # the tower of a model with several
+        _peft().inject_adapter_in_model(config, language_model, adapter_name=_ADAPTER)
     _peft().tuners.tuners_utils.cast_adapter_dtype(language_model, _ADAPTER)
 
 

@@ -14,11 +14,13 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import ModelOutput
 
 from .affective_perceiver import attention_weights, split_heads
 from .configuration_imagebind import ImageBindAudioConfig, ImageBindTowerConfig, ImageBindVisionConfig
+from .encoder_outputs import is_trained
 
 
 @dataclass
@@ -80,7 +82,7 @@ class ImageBindAttention(nn.Module):
         return self.out_proj(attended.flatten(2))  # (B, L, d)
 
 
-class ImageBindLayer(nn.Module):
+class ImageBindLayer(GradientCheckpointingLayer):
     """A pre-norm transformer block: x + Attention(LN(x)), then x + W_2 gelu(W_1 LN(x)).
 
     The original drops whole branches at random to train the audio trunk; a frozen tower never does.
@@ -148,7 +150,8 @@ class ImageBindAudioStem(nn.Module):
 
 
 class ImageBindPreTrainedModel(PreTrainedModel):
-    """A frozen tower: stem, trunk, head. Its parameters require no gradient and its forward records none.
+    """A frozen tower: stem, trunk, head. Its parameters require no gradient and its forward records none, unless it was
+    given an adapter (`encoder_adapter.py`).
 
     Nothing in it is random, so train() and eval() have the same output.
     """
@@ -159,6 +162,7 @@ class ImageBindPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["ImageBindLayer"]
     _supports_sdpa = True
     _supports_attention_backend = True
+    supports_gradient_checkpointing = True
 
     def _init_weights(self, module):
         super()._init_weights(module)
@@ -197,16 +201,17 @@ class ImageBindPreTrainedModel(PreTrainedModel):
         return (model, info) if with_info else model
 
     def _encode(self, inputs: torch.Tensor, output_hidden_states: bool | None, return_dict: bool | None):
-        """Apply stem, trunk and head to checked inputs."""
+        """Apply stem, trunk and head to checked inputs; with gradient only where an adapter is trained."""
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        tokens = self.stem(inputs.to(self.dtype))  # (B, L, d)
-        hidden = self.trunk_norm(tokens)
-        states = [hidden]
-        for layer in self.layers:
-            hidden = layer(hidden)
-            if wanted:
-                states.append(hidden)
-        embeds = self.projection(self.head_norm(hidden[:, 0]))  # (B, D)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained(self)):
+            tokens = self.stem(inputs.to(self.dtype))  # (B, L, d)
+            hidden = self.trunk_norm(tokens)
+            states = [hidden]
+            for layer in self.layers:
+                hidden = layer(hidden)
+                if wanted:
+                    states.append(hidden)
+            embeds = self.projection(self.head_norm(hidden[:, 0]))  # (B, D)
         output = ImageBindOutput(embeds, hidden, tuple(states) if wanted else None, tokens if wanted else None)
         return output if return_dict is not False else output.to_tuple()
 
@@ -227,7 +232,6 @@ class ImageBindVisionModel(ImageBindPreTrainedModel):
         norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self._build(config, ImageBindVisionStem(config), norm, has_bias_tokens=False)
 
-    @torch.no_grad()
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -271,7 +275,6 @@ class ImageBindAudioModel(ImageBindPreTrainedModel):
         super().__init__(config)
         self._build(config, ImageBindAudioStem(config), nn.Identity(), has_bias_tokens=True)
 
-    @torch.no_grad()
     def forward(
         self,
         input_features: torch.Tensor,

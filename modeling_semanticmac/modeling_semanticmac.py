@@ -66,6 +66,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         super().__init__(config)
         self._set_language_model(language_model)
         self._encoders = SharedEncoders()  # no sub-modules, so never in state_dict() or an optimizer
+        self.adapted_encoders = nn.ModuleDict()  # towers with an adapter, see `adapt_encoders`
         text_width = config.get_text_config().hidden_size
         same_width = text_width == config.hidden_size and config.reads_words  # vectors have no weights but these
         self.text_projection = nn.Identity() if same_width else nn.Linear(text_width, config.hidden_size)
@@ -96,12 +97,12 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
             found.append(getattr(self, f"{modality}_summary").scaling)
         return [scaling for scaling in found if scaling.kind == "standardize"]
 
-    def _text_tokens(self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool]):
-        """Compute F_t of eq. (1): the last hidden states of all tokens (B, L, d), the mask of valid ones (B, L).
+    def _text_tokens(self, *given):
+        """Compute F_t of eq. (1): the last hidden states of all tokens (B, L, d), the mask of those read (B, L).
 
-        Also returns the language model's whole output; Nones without text.
+        Also returns the language model's whole output; Nones without text. Arguments as of `_read_text`.
         """
-        output, mask = self._read_text(input_ids, attention_mask, token_type_ids, inputs_embeds, outputs)
+        output, mask = self._read_text(*given)
         if output is None:
             return None, None
         # The language model may have another dtype than the rest; quantised weights have another than their bias.
@@ -140,6 +141,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        utterance_mask: torch.Tensor | None = None,
         **kwargs,
     ) -> SemanticMACOutput | tuple:
         """Compute the representations of a batch.
@@ -155,6 +157,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
                 (B, T_v, 3, 2, H, W); `vision_mask` (B, T_v).
             inputs_embeds: token embeddings (B, L, width of the language model) in place of `input_ids`.
             output_hidden_states, output_attentions: return those of the language model.
+            utterance_mask: the utterance's own tokens (B, L), with `config.text_tokens` "utterance".
             kwargs: `num_items_in_batch` and `use_cache`, which callers of transformers pass, are accepted and not used.
 
         Raises:
@@ -165,7 +168,9 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         requested = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         requested = {name: getattr(self.config, name) if value is None else value for name, value in requested.items()}
         outputs = {name: True for name, value in requested.items() if value}
-        text, read = self._text_tokens(input_ids, attention_mask, token_type_ids, inputs_embeds, outputs)
+        text, read = self._text_tokens(
+            input_ids, attention_mask, token_type_ids, inputs_embeds, outputs, utterance_mask
+        )
         streams = [
             text,
             self._media_tokens("audio", audio_embeds, input_features, audio_mask),
@@ -183,14 +188,26 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         tokens, masks = [stream[0] for stream in streams], [stream[1] for stream in streams]
         modality_mask = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, 3)
         refuse_empty(modality_mask)
-        # The mean token is the summary of a text, whose fine-tuned language model needs no scaling.
-        summaries = [stream[2] if len(stream) > 2 else masked_mean(stream[0], stream[1]) for stream in streams]
+        # A token is the summary of a text, whose fine-tuned language model needs no scaling.
+        summaries = [
+            stream[2] if len(stream) > 2 else text_summary(stream[0], stream[1], self.config.text_summary)
+            for stream in streams
+        ]
         multimodal, specific, shared = self.interaction(tokens, masks, summaries)
         output = SemanticMACOutput(
             multimodal, specific, shared, modality_mask,
             getattr(read, "hidden_states", None), getattr(read, "attentions", None),
         )  # fmt: skip
         return output if return_dict is not False else output.to_tuple()
+
+
+def text_summary(tokens: torch.Tensor, mask: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return the "mean", "first" or "last" valid token: (B, L, d) and mask (B, L) to (B, d); 0 where none is valid."""
+    if kind == "mean" or not tokens.shape[1]:
+        return masked_mean(tokens, mask)
+    count = mask.long().cumsum(dim=1)  # (B, L), from 1 at the first valid token
+    chosen = mask & (count == (1 if kind == "first" else count[:, -1:]))
+    return masked_mean(tokens, chosen)
 
 
 __all__ = ["AffectPreTrainedModel", "SemanticMACModel", "SemanticMACOutput", "SemanticMACPreTrainedModel"]

@@ -86,14 +86,14 @@ class SemanticMACPipeline(Pipeline):
 
         Args:
             inputs: one clip: a media value, or a dict with any of `video` (picture and sound are used), `audio` (sound
-                in place of the video's), `text`, `context` (earlier utterances, oldest first), `start` and `end`
-                (seconds, of both), `crop` ("left" or "right" half of the picture), `audio_stream` (number of the sound
-                track, 0 for the first). Several clips: a list, a generator or a torch dataset of these; a
-                `datasets.Dataset` or `pandas.DataFrame` with such columns (others are ignored); or a folder, for all
-                video and sound files in it. A media value is a path; an address, with `allow_download=True`; bytes; an
-                open file; an open `Media`, whose clips are decoded in one pass; what the `Video` and `Audio` features
-                of `datasets` return, decoded or not; {"array", "sampling_rate"} for sound; or {"frames", "fps"} for
-                pictures.
+                in place of the video's), `text`, `context` (earlier utterances, oldest first), `speaker` and
+                `context_speakers` (names, for models that read them), `start` and `end` (seconds, of both), `crop`
+                ("left" or "right" half of the picture), `audio_stream` (number of the sound track, 0 for the first).
+                Several clips: a list, a generator or a torch dataset of these; a `datasets.Dataset` or
+                `pandas.DataFrame` with such columns (others are ignored); or a folder, for all video and sound files in
+                it. A media value is a path; an address, with `allow_download=True`; bytes; an open file; an open
+                `Media`, whose clips are decoded in one pass; what the `Video` and `Audio` features of `datasets`
+                return, decoded or not; {"array", "sampling_rate"} for sound; or {"frames", "fps"} for pictures.
             kwargs: any of the arguments of the class but dtype.
 
         Returns:
@@ -101,7 +101,8 @@ class SemanticMACPipeline(Pipeline):
             result is of plain JSON types: `task`; the fields of `affect_result`; `subtasks`, the same for "shared" and
             for each of "text", "audio", "vision" that was there, as far as the model predicts them; `modalities`, those
             used; `media`: `path`, `start`, `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and
-            `audio`, the path of a separate sound file; None without media. With `timings=True` also `timings`: seconds
+            `audio`, the path of a separate sound file; None without media; and `notes`, where there is something to say
+            about the words, such as a speaker that was not given. With `timings=True` also `timings`: seconds
             of "decode" (the clip's own), "encode" (towers; the first time with loading them) and "model", these two an
             equal share of its batch's.
 
@@ -211,14 +212,15 @@ class SemanticMACPipeline(Pipeline):
         """Tokenise the text of all clips; streams are padded only after the towers have made them small."""
         texts, tokens = [clip["text"] for clip in clips], {}
         if not all(map(is_missing, texts)):
-            tokens = self.processor.encode_text(texts, [clip["context"] for clip in clips])
+            context, *names = ([clip[name] for clip in clips] for name in ("context", "speaker", "context_speakers"))
+            tokens = self.processor.encode_text(texts, context, speakers=names[0], context_speakers=names[1])
         return {"tokens": tokens, "clips": clips}
 
     def _forward(self, batch: dict) -> dict:  # type: ignore[override]
         """Run the towers and the model.
 
         Returns:
-            `logits` (B, C), `views` (name -> (B, C)), `modality_mask` (B, 3), the clips and the seconds taken.
+            `logits` (B, C), `views` (name -> (B, C)), `modality_mask` (B, 3), notes, the clips and the seconds taken.
         """
         start = time.perf_counter()
         inputs = batch["tokens"]
@@ -228,8 +230,17 @@ class SemanticMACPipeline(Pipeline):
         output = self.model(**inputs)
         seconds = {"encode": encoded - start, "model": self._clock() - encoded}
         kept = {name: output[name] for name in ("logits", "modality_mask")} | {"views": _views(output)}
+        kept["notes"] = list(map(self._notes, batch["clips"]))
         clips = [{name: clip[name] for name in ("report", "seconds")} for clip in batch["clips"]]
         return {**kept, "seconds": seconds, "clips": clips}
+
+    def _notes(self, clip: Mapping) -> list[str]:
+        """Return what is to be said about the words of a clip."""
+        if is_missing(clip["text"]) or not self.processor.use_speakers:
+            return []
+        missing = [] if clip["speaker"] else ["speaker"]
+        missing += ["context_speakers"] if clip["context"] and not clip["context_speakers"] else []
+        return [f"this model reads who speaks, and no {' and no '.join(missing)} was given"] if missing else []
 
     def _embed(self, modality: str, streams: list[torch.Tensor | None]) -> dict[str, torch.Tensor]:
         """Return embeddings (B, T, D) and mask (B, T) of the streams (T_i, ...) of B clips.
@@ -290,6 +301,8 @@ class SemanticMACPipeline(Pipeline):
             whole = abstained(task, whole) if abstain else whole
             whole = {"task": config.task_name, **whole, "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})
+            if notes := output["notes"][index]:
+                results[-1]["notes"] = notes
             if timings:
                 shares = {stage: seconds / len(output["clips"]) for stage, seconds in output["seconds"].items()}
                 results[-1]["timings"] = {"decode": clip["seconds"], **shares}

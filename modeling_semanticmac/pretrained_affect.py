@@ -15,24 +15,26 @@ from .configuration_semanticmac import (
     AffectConfig,
     TaskSpecification,
 )
-from .encoders import EncodersByReference, follow_umask
+from .encoder_adapter import AdaptedEncoders
+from .encoders import EncodersByReference, follow_umask, load_encoder
 from .language_model_adapter import AdapterOptions, LanguageModelByReference, add_adapter, base_reference, load_base
-from .modeling_imagebind import missing_weights, weights_hash
-from .text_encoding import (
+from .language_models import (
     HUB_ARGUMENTS,
     add_embeddings,
+    check_precision,
     check_tokens,
     language_model_config,
     load_language_model,
     position_ids,
     with_attention,
 )
+from .modeling_imagebind import missing_weights, weights_hash
 from .text_vectors import TEXT_VECTORS
 
 REFERENCES = tuple(f"{modality}_encoder" for modality in MEDIA_MODALITIES)
 
 
-class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTrainedModel):
+class AffectPreTrainedModel(AdaptedEncoders, EncodersByReference, LanguageModelByReference, PreTrainedModel):
     """Base of models that read text, audio and vision: a language model, towers by reference, loading and saving.
 
     The model that holds the modules (`base_model`) calls `_set_language_model` when it is made.
@@ -110,6 +112,7 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
             if quantization is None:  # that of quantised weights would depend on the version of bitsandbytes
                 config.language_model_reference["weights_hash"] = weights_hash(language_model)
             add_adapter(language_model, adapter)
+        check_precision(language_model)
         model = cls(config, language_model)
         if tokenizer is not None:
             add_embeddings(model, tokenizer)
@@ -150,6 +153,7 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
             dtype = kwargs.get("dtype") or kwargs.get("torch_dtype")
             hub = {key: kwargs[key] for key in HUB_ARGUMENTS if kwargs.get(key)}
             model._load_language_model(name, dtype if isinstance(dtype, torch.dtype) else None, **hub)
+            model._load_encoder_adapters(name, **hub)
         missing = {
             key for key in info["missing_keys"] if not ((new_heads or resized) and key.startswith("predictors."))
         }
@@ -188,23 +192,31 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
             for modality, key in zip(MEDIA_MODALITIES, REFERENCES):
                 if include and (before[key] is not None or modality in self.base_model._encoders):
                     if kwargs.get("is_main_process", True):
-                        self.base_model.get_encoder(modality).save_pretrained(os.path.join(save_directory, key))
+                        self._frozen_encoder(modality).save_pretrained(os.path.join(save_directory, key))
                         follow_umask(os.path.join(save_directory, key))
-                    weights_hash = (before[key] or {}).get("weights_hash")
-                    setattr(config, key, {"name_or_path": None, "subfolder": key, "weights_hash": weights_hash})
+                    kept = {name: (before[key] or {}).get(name) for name in ("weights_hash", "adapter")}
+                    beside = {"name_or_path": None, "subfolder": key, "weights_hash": kept["weights_hash"]}
+                    setattr(config, key, beside | ({"adapter": True} if kept["adapter"] else {}))
                 elif os.path.realpath(save_directory) != os.path.realpath(self.name_or_path or ""):
                     setattr(config, key, self.encoder_reference(modality))
-            if config.language_model_reference is not None:
+            if config.language_model_reference is not None or self.adapted_modalities:
                 given = kwargs.get("state_dict")
                 kwargs["state_dict"] = self._own_weights(self.state_dict() if given is None else given)
             super().save_pretrained(save_directory, *args, **kwargs)
             if kwargs.get("is_main_process", True):
                 self._save_adapter(save_directory)
+                self._save_encoder_adapters(save_directory)
                 follow_umask(save_directory)
         finally:
             config.__dict__.pop("custom_pipelines", None)
             for name, value in before.items():
                 setattr(config, name, value)
+
+    def _frozen_encoder(self, modality: str) -> PreTrainedModel:
+        """Return a tower without its adapter, if it has one."""
+        if modality in self.base_model.adapted_encoders:
+            return load_encoder(self.encoder_reference(modality) or {}, modality)
+        return self.base_model.get_encoder(modality)
 
     def push_to_hub(self, repo_id: str, *, include_encoders: bool | None = None, **kwargs):  # type: ignore[override]
         """Push as `PreTrainedModel.push_to_hub` does.
@@ -237,14 +249,24 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
         found, _ = cls.config_class.get_config_dict(name, **hub)
         return cls.config_class.from_dict(found).task
 
-    def _read_text(self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool]):
-        """Return the language model's output for all tokens and the mask of valid ones (B, L); Nones without text.
+    def _read_text(
+        self, input_ids, attention_mask, token_type_ids, inputs_embeds, outputs: dict[str, bool], utterance_mask=None
+    ):
+        """Return the language model's output for all tokens and the mask of those that are read further (B, L): the
+        valid ones, or with `config.text_tokens` "utterance" those of `utterance_mask`. Nones without text.
 
         Raises:
-            ValueError: tokens that the language model cannot read, or words given to a model that reads vectors.
+            ValueError: tokens that the language model cannot read, words given to a model that reads vectors, or an
+                `utterance_mask` that is absent or not used.
         """
         if input_ids is None and inputs_embeds is None:
             return None, None
+        if (utterance_mask is None) != (self.config.text_tokens == "all"):
+            raise ValueError(
+                f"config.text_tokens is {self.config.text_tokens!r}, and the batch has "
+                f"{'no' if utterance_mask is None else 'an'} utterance_mask; make batches with the processor of this "
+                "model."
+            )
         if self.language_model is None:
             raise ValueError(
                 "this model has no language model yet: its configuration names it by reference. Load the model with "
@@ -266,8 +288,9 @@ class AffectPreTrainedModel(EncodersByReference, LanguageModelByReference, PreTr
         shown[:, 0] = torch.where(mask.bool().any(dim=1), mask[:, 0], torch.ones_like(mask[:, 0]))
         if token_type_ids is not None and self._reads_segments:
             words["token_type_ids"] = token_type_ids
-        words |= position_ids(self.language_model, shown)
-        return self.language_model(**words, attention_mask=shown, **outputs), mask.bool()
+        words |= position_ids(self._first_position, shown)
+        output = self.language_model(**words, attention_mask=shown, **outputs)
+        return output, mask.bool() if utterance_mask is None else mask.bool() & utterance_mask.bool()
 
     def _read_media(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return embeddings (B, T, D), given or of raw input, and the mask of valid ones (B, T); None where absent.

@@ -22,7 +22,7 @@ from .image_processing_imagebind import frame_groups, is_one_colour, picture_inp
 from .media_decoding import Media, MediaError, check_audio_stream
 from .media_info import BLANK
 from .speaking_face import speaking_track
-from .text_encoding import encode_text, is_missing
+from .text_encoding import TextFormat, encode_text, is_missing
 
 logger = logging.get_logger(__name__)
 
@@ -52,7 +52,9 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         face_choice: Of several faces the "largest" of each time step, or that of the "speaking" person, whose mouth
             moves with the sound of the clip.
         face_detector: The detector by reference, as `face_detection.detector_reference` returns it.
-        chat_template: As in every processor of transformers; unused.
+        use_speakers, context_utterances, text_tokens, text_prefix, chat_instruction: How texts become tokens, the
+            fields of [`TextFormat`].
+        chat_template: As in every processor of transformers; the tokenizer's is used.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -72,6 +74,11 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         vision_crop: str = "none",
         face_choice: str = "largest",
         face_detector: dict | None = None,
+        use_speakers: bool = False,
+        context_utterances: int | None = None,
+        text_tokens: str = "all",
+        text_prefix: str = "",
+        chat_instruction: str | None = None,
         chat_template: str | None = None,
     ):
         if vision_window not in VISION_WINDOWS:
@@ -84,6 +91,9 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
                 raise ValueError(f"{name} is {value}; expected a positive number.")
         check_audio_stream(audio_stream)
         check_face_options(image_processor, vision_crop, face_choice, face_detector)
+        TextFormat(use_speakers, context_utterances, text_tokens, text_prefix, chat_instruction).check_tokenizer(
+            tokenizer
+        )
         super().__init__(image_processor, feature_extractor, tokenizer, chat_template=chat_template)
         self.frames_per_second = frames_per_second
         self.num_frames = num_frames
@@ -94,11 +104,24 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         self.vision_crop = vision_crop
         self.face_choice = face_choice
         self.face_detector = face_detector
+        self.use_speakers = use_speakers
+        self.context_utterances = context_utterances
+        self.text_tokens = text_tokens
+        self.text_prefix = text_prefix
+        self.chat_instruction = chat_instruction
+
+    @property
+    def text_format(self) -> TextFormat:
+        """How texts become tokens."""
+        return TextFormat(
+            self.use_speakers, self.context_utterances, self.text_tokens, self.text_prefix, self.chat_instruction
+        )
 
     @property
     def model_input_names(self) -> list[str]:
         """Names of everything that a call may return."""
-        return [*self.tokenizer.model_input_names, *itertools.chain.from_iterable(STREAMS)]
+        own = ["utterance_mask"] if self.text_tokens == "utterance" else []
+        return [*self.tokenizer.model_input_names, *own, *itertools.chain.from_iterable(STREAMS)]
 
     def __call__(
         self,
@@ -111,6 +134,8 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         return_tensors: str = "pt",
         padding: bool | str = True,
         max_length: int | None = None,
+        speaker: str | None | Sequence[str | None] = None,
+        context_speakers: Sequence[str] | Sequence[Sequence[str]] | None = None,
     ) -> BatchFeature:
         """Make a padded batch of one clip or a list of clips; None in a list stands for what a clip lacks.
 
@@ -126,9 +151,12 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
             return_tensors: "pt" or "np".
             padding: Padding of the text: True to the longest, "max_length" to max_length.
             max_length: Longest text, instead of the processor's.
+            speaker: Who speaks, for a processor with use_speakers.
+            context_speakers: Who spoke each earlier utterance.
 
         Returns:
-            `input_ids`, `attention_mask` (B, L), and `token_type_ids` where the tokenizer has them;
+            `input_ids`, `attention_mask` (B, L), and `token_type_ids` where the tokenizer has them, `utterance_mask`
+            (B, L) with text_tokens "utterance";
             `pixel_values` (B, T_v, 3, H, W), or (B, T_v, 3, 2, H, W) with vision_window "clip", the crops of one time
             next to each other; `vision_mask` (B, T_v);
             `input_features` (B, T_a, 1, M, F), or what another feature extractor returns, with NaN behind the end of
@@ -154,7 +182,10 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
                 )
         batch: dict[str, Any] = {}
         if not all(map(is_missing, texts)):
-            batch.update(self.encode_text(texts, contexts, max_length, padding))
+            speakers = [speaker] * len(texts) if speaker is None or isinstance(speaker, str) else list(speaker)
+            if context_speakers and (text is None or isinstance(text, str)):
+                context_speakers = [context_speakers]  # type: ignore[list-item]  # of one clip
+            batch.update(self.encode_text(texts, contexts, max_length, padding, speakers, context_speakers))
         for (name, mask), streams in zip(STREAMS, zip(*encoded)):
             batch.update(pad_streams(name, mask, fill_up(streams)))
         if return_tensors == "np":
@@ -167,9 +198,14 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         contexts: Sequence[Sequence[str]] | None = None,
         max_length: int | None = None,
         padding: bool | str = True,
+        speakers: Sequence[str | None] | None = None,
+        context_speakers: Sequence[Sequence[str | None]] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Call `text_encoding.encode_text` with the processor's tokenizer and max_length."""
-        return encode_text(self.tokenizer, texts, contexts, max_length or self.max_length, padding)
+        """Call `text_encoding.encode_text` with the processor's tokenizer, max_length and format."""
+        max_length = max_length or self.max_length
+        return encode_text(
+            self.tokenizer, texts, contexts, max_length, padding, self.text_format, speakers, context_speakers
+        )
 
     def encode_media(
         self, media: str | os.PathLike | bytes | Media | Mapping, modalities: Sequence[str] = ("vision", "audio")

@@ -171,6 +171,7 @@ def test_nothing_in_its_forms_is_nothing(pipe):
     assert as_clip({"text": math.nan, "video": None, "context": math.nan}) == {
         **dict.fromkeys(CLIP_FIELDS),
         "context": [],
+        "context_speakers": [],
     }
 
 

@@ -13,9 +13,8 @@ from transformers import AutoModel, AutoModelForVideoClassification
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.baselines.modeling_fusion import FusionForAffect
 from modeling_semanticmac.language_model_adapter import AdapterOptions, merged
-from modeling_semanticmac.text_encoding import load_language_model
 from tests.helpers.tiny import word_tokenizer
-from tests.helpers.tiny_language_models import LANGUAGE_MODELS, save_language_model
+from tests.helpers.tiny_language_models import save_language_model
 
 SIZES = dict(hidden_size=16, num_attention_heads=2, num_latents=2, num_perceiver_layers=1, num_interaction_layers=1)
 SIZES |= dict(initializer_range=0.2)
@@ -168,53 +167,6 @@ def test_bidirectional_attention_lets_the_first_token_see_the_last(tmp_path, nam
             ]
         changes[attention] = (states[0].last_hidden_state - states[1].last_hidden_state)[0, 0].abs().max().item()
     assert changes["causal"] == 0 and changes["bidirectional"] > 1e-3
-
-
-@pytest.mark.parametrize("name", sorted(LANGUAGE_MODELS))
-def test_every_language_model_takes_an_adapter(tmp_path, name):
-    folder = save_language_model(name, tmp_path / "base")
-    model = moved(adapted(folder))
-    model.save_pretrained(tmp_path / "model")
-    loaded = SemanticMACForAffect.from_pretrained(tmp_path / "model").eval()
-    with torch.no_grad():
-        same(loaded(**batch()).logits, model(**batch()).logits)
-    loss = model.train()(**batch(), labels=torch.zeros(3)).loss
-    loss.backward()
-    gradients = [parameter.grad for name, parameter in model.named_parameters() if "lora_A" in name]
-    assert gradients and all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
-
-
-@pytest.mark.parametrize("name", sorted(LANGUAGE_MODELS))
-def test_padding_on_either_side_changes_nothing(tmp_path, name):
-    language_model = load_language_model(*reference(tmp_path, name)).eval()
-    model = SemanticMACForAffect(
-        SemanticMACForAffect.config_class(
-            text_config=language_model.config.to_dict(), label_range=(-3, 3), vision_width=4, audio_width=4, **SIZES
-        ),
-        language_model,
-    ).eval()
-    torch.manual_seed(3)
-    ids = torch.randint(5, 60, (1, 5))
-    alone = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    pad, none = torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long)
-    with torch.no_grad():
-        expected = model(**alone).logits
-        for sides in ((ids, pad), (pad, ids)):
-            masks = [torch.ones_like(ids) if part is ids else none for part in sides]
-            found = model(input_ids=torch.cat(sides, 1), attention_mask=torch.cat(masks, 1)).logits
-            if name in ABSOLUTE and sides[0] is pad:
-                continue  # encoders with learned positions pad on the right, which their tokenizers do
-            torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
-
-
-ABSOLUTE = ("roberta",)
-
-
-def reference(tmp_path, name):
-    from modeling_semanticmac.text_encoding import language_model_config
-
-    folder = str(save_language_model(name, tmp_path / "base"))
-    return folder, language_model_config(folder)
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])

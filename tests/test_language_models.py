@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel
-from modeling_semanticmac.text_encoding import max_text_tokens
+from modeling_semanticmac.language_models import max_text_tokens
 from tests.helpers.tiny import random_batch, tiny_config, word_tokenizer
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 

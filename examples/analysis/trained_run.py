@@ -146,7 +146,7 @@ class TrainedRun:
     def _tower_store(self, used: list[str]) -> EmbeddingStore:
         """Return the embeddings of these towers."""
         folder, clips = Path(self.data.embeddings_dir), self._split_clips
-        if read_fingerprint(folder):
+        if read_fingerprint(folder) and not set(used) & set(self.model.adapted_modalities):
             store = EmbeddingStore.open(folder)
             if all(clip in store for clip in clips["id"]):
                 return store  # without loading the towers

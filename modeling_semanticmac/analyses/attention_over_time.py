@@ -95,6 +95,8 @@ def _token_mask(batch: Mapping[str, torch.Tensor], modality: str, num_latents: i
     given = next(batch[key] for key in MODALITY_INPUTS[modality] if batch.get(key) is not None)
     mask = batch.get("attention_mask" if modality == "text" else f"{modality}_mask")
     mask = torch.ones(given.shape[:2], device=given.device).bool() if mask is None else mask.bool()
+    if modality == "text" and batch.get("utterance_mask") is not None:
+        mask = mask & batch["utterance_mask"].bool()
     return mask if modality == "text" else mask.any(dim=1, keepdim=True).expand(-1, num_latents)
 
 

@@ -23,7 +23,7 @@ from ..training.semantic_labels import label_vectors
 # Sets of modalities as bits: text 1, audio 2, vision 4. Set 0 is empty, set 7 everything.
 SUBSETS = tuple(tuple(bool(number >> m & 1) for m in range(3)) for number in range(8))
 MODALITY_INPUTS = {  # of the forward pass; inputs of shape (B, L, ...) precede their masks
-    "text": ("input_ids", "inputs_embeds", "attention_mask", "token_type_ids"),
+    "text": ("input_ids", "inputs_embeds", "attention_mask", "token_type_ids", "utterance_mask"),
     "audio": ("audio_embeds", "input_features", "audio_mask"),
     "vision": ("vision_embeds", "pixel_values", "vision_mask"),
 }

@@ -118,8 +118,9 @@ def _key(model, clips, collator: SemanticMACCollator) -> str:
     used = {
         "weights": weights_hash(model),
         "config": model.config.to_json_string(use_diff=False),
-        "clips": [clips[name][:] for name in ("id", "text", "context", "label")],
+        "clips": [clips[name][:] for name in ("id", "text", "context", "label", *collator.speaker_columns)],
         "collator": [collator.modalities, collator.use_context, collator.max_length],
+        **collator.text_options,
         "media": [store, [_content(collator.store, clip) for clip in clips["id"]]],
     }
     return hashlib.sha256(json.dumps(used, sort_keys=True, default=str).encode()).hexdigest()

@@ -69,7 +69,7 @@ class FusionForAffect(AffectPreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self._set_language_model(language_model)
-        self._encoders = SharedEncoders()
+        self._encoders, self.adapted_encoders = SharedEncoders(), torch.nn.ModuleDict()
         widths = {
             "text": config.get_text_config().hidden_size,
             "audio": config.audio_width,
@@ -182,6 +182,7 @@ class FusionForAffect(AffectPreTrainedModel):
     def encode(
         self, input_ids=None, attention_mask=None, token_type_ids=None, audio_embeds=None, audio_mask=None,
         vision_embeds=None, vision_mask=None, input_features=None, pixel_values=None, inputs_embeds=None,
+        utterance_mask=None,
     ) -> Streams:  # fmt: skip
         """Return the streams of a batch; arguments as in `forward`.
 
@@ -224,8 +225,12 @@ class FusionForAffect(AffectPreTrainedModel):
             self.fusion.before_text(streams)
             without_gradient = self.is_frozen and not self.fusion.inside_language_model
             with torch.no_grad() if without_gradient else nullcontext():
-                output, _ = self._read_text(input_ids, attention_mask, token_type_ids, inputs_embeds, {})
+                output, text_mask = self._read_text(
+                    input_ids, attention_mask, token_type_ids, inputs_embeds, {}, utterance_mask
+                )
             hidden = output.last_hidden_state.to(self.dtype)
+            streams.text_mask, streams.content_mask = text_mask, streams.content_mask & text_mask
+            streams.modality_mask[:, 0] = text_mask.any(dim=1)
             streams.text = hidden.masked_fill(~text_mask[..., None], 0)
         return streams
 
@@ -270,6 +275,7 @@ class FusionForAffect(AffectPreTrainedModel):
         speaker: torch.LongTensor | None = None,
         modality_mask: torch.Tensor | None = None,
         text_embeds: torch.FloatTensor | None = None,
+        utterance_mask: torch.Tensor | None = None,
         **kwargs,
     ) -> FusionOutput | tuple:
         """Predict a batch; inputs as in `SemanticMACModel.forward`, or for a system that reads dialogues those of
@@ -281,7 +287,8 @@ class FusionForAffect(AffectPreTrainedModel):
             targets: what the `TrainingState` of the system returned for the batch.
             counts: which clips count in the losses of the system (B,), see [`Streams`].
             dialogue_mask, speaker, modality_mask, text_embeds: of dialogues, see `encode_dialogues`.
-            kwargs: as in `SemanticMACModel.forward`.
+            utterance_mask: as in `SemanticMACModel.forward`.
+            kwargs: as there.
 
         Raises:
             ValueError: labels that do not fit the task; a sample without any modality.
@@ -298,7 +305,7 @@ class FusionForAffect(AffectPreTrainedModel):
             )  # fmt: skip
         streams = self.encode(
             input_ids, attention_mask, token_type_ids, audio_embeds, audio_mask, vision_embeds, vision_mask,
-            input_features, pixel_values, inputs_embeds,
+            input_features, pixel_values, inputs_embeds, utterance_mask,
         )  # fmt: skip
         output = self._predict(streams, labels, targets, counts)
         return output if return_dict is not False else output.to_tuple()

@@ -50,18 +50,28 @@ class PooledFeatures:
     def _text(self, run: Run, clips) -> list[np.ndarray | None]:
         """Return the vector of each clip's text, as the model of the run reads it; None where it has none."""
         data, model = run.data_args, run.model_args
-        columns = ("id", "label", "text", "context")
+        collate = run.collator(["text"])
+        columns = ("id", "label", "text", "context", *collate.speaker_columns)
         rows = [dict(zip(columns, values)) for values in zip(*(clips[name][:] for name in columns))]
-        origin = (model.language_model, model.language_model_revision, model.model_name_or_path, data.max_length)
+        origin = (
+            model.language_model, model.language_model_revision, model.model_name_or_path, data.max_length,
+            str(collate.text_options),
+        )  # fmt: skip
         # Token ids of a feature file belong to a clip, others to what is said.
         by_clip = data.text != "raw"
         keys = [
-            (*origin, row["id"] if by_clip else "", row["text"], *(row["context"] if data.use_context else ()))
+            (
+                *origin,
+                row["id"] if by_clip else "",
+                *(str(row[name]) for name in collate.speaker_columns),
+                row["text"],
+                *(row["context"] if data.use_context else ()),
+            )
             for row in rows
         ]
         told = {key: row for key, row in zip(keys, rows) if key not in self._texts}
-        new = sorted(told, key=lambda key: sum(map(len, key[5:])))  # of similar length together
-        collate, language_model = run.collator(["text"]), run.model.base_model.language_model.eval()
+        new = sorted(told, key=lambda key: sum(map(len, key[6:])))  # of similar length together
+        language_model = run.model.base_model.language_model.eval()
         for start in range(0, len(new), TEXTS_AT_ONCE):
             chunk = new[start : start + TEXTS_AT_ONCE]
             batch = collate([told[key] for key in chunk])
@@ -74,6 +84,7 @@ class PooledFeatures:
 def _mean_over_tokens(language_model, batch: dict[str, torch.Tensor]) -> list[np.ndarray]:
     """Return the mean of the last hidden states over the tokens of each text; empty for a text without tokens."""
     mask = batch["attention_mask"].bool()  # (B, L)
+    mask = mask & batch.pop("utterance_mask", mask).bool()
     states = language_model(**batch).last_hidden_state.double()  # (B, L, D)
     means = states.masked_fill(~mask[..., None], 0).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, D)
     return [mean if has_text else mean[:0] for mean, has_text in zip(means.numpy(), mask.any(dim=1).tolist())]

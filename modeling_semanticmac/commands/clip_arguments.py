@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..clip_input import is_address, media_files
 
-OF_ONE_CLIP = ("text", "context", "audio", "start", "end", "crop", "audio_stream")
+OF_ONE_CLIP = ("text", "context", "speaker", "context_speakers", "audio", "start", "end", "crop", "audio_stream")
 TABLE_SUFFIXES = (".csv", ".jsonl")
 
 
@@ -29,6 +29,8 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     clip = parser.add_argument_group("of one clip")
     clip.add_argument("--text", help="what is said")
     clip.add_argument("--context", nargs="+", metavar="UTTERANCE", help="what was said before, oldest first")
+    clip.add_argument("--speaker", metavar="NAME", help="who speaks, for a model that reads it")
+    clip.add_argument("--context_speakers", nargs="+", metavar="NAME", help="who spoke each utterance of the context")
     clip.add_argument("--audio", metavar="FILE", help="file whose sound is used instead of the video's")
     clip.add_argument("--start", type=seconds, metavar="TIME", help="start of the clip in the file: 63.5 or 00:01:03.5")
     clip.add_argument("--end", type=seconds, metavar="TIME", help="end of the clip in the file")
@@ -186,6 +188,8 @@ def table_clips(table: Path, folder: Path, skip: bool) -> list[dict]:
             "video": path and str(path),
             "text": row.word("text"),
             "context": row.several("context"),
+            "speaker": row.word("speaker"),
+            "context_speakers": row.several("context_speakers"),
             **cut_of(row),
         }
         clips.append({name: value for name, value in fields.items() if value})

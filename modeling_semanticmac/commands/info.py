@@ -39,6 +39,11 @@ SAMPLING = (
     "vision_crop",
     "face_choice",
 )
+# How texts become tokens: what is shown where it has another value.
+TEXT = {
+    "use_speakers": False, "context_utterances": None, "text_tokens": "all", "text_prefix": "",
+    "chat_instruction": None,
+}  # fmt: skip
 PART_FIELDS = ("role", "name", "revision", "license", "note")
 CARD_FIELDS = ("license", "base_model", "datasets", "language")
 
@@ -111,12 +116,13 @@ def model_info(model: str) -> dict:
 
 
 def _sampling(model: str) -> dict | None:
-    """Return how the processor samples clips; None without a processor."""
+    """Return how the processor samples clips, and how it writes texts where not as they are; None without one."""
     try:
         processor = AutoProcessor.from_pretrained(model)
     except (OSError, ValueError):
         return None
-    return {name: getattr(processor, name) for name in SAMPLING}
+    text = {name: getattr(processor, name) for name, value in TEXT.items() if getattr(processor, name) != value}
+    return {name: getattr(processor, name) for name in SAMPLING} | text
 
 
 def _training(model: str) -> dict | None:
@@ -180,6 +186,8 @@ def _pairs(values: dict | None) -> str:
 
 
 def _cell(value) -> str:
+    if isinstance(value, str) and value != " ".join(value.split()):
+        return repr(value)  # a prefix ends in a blank, or holds a new line
     return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

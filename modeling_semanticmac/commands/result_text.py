@@ -39,7 +39,8 @@ def result_text(result: Mapping) -> str:
         rows += [(VIEWS[name], "", result_words(view)) for name, view in result["subtasks"].items()]
     width = max(len(name) for name, _, _ in rows)
     lines += [f"    {name:<{width}}  {number:>5}  {bar}".rstrip() for name, number, bar in rows]
-    return "\n".join(lines + _remarks(result["media"]))
+    notes = [f"  note: {note}" for note in result.get("notes", ())]
+    return "\n".join(lines + _remarks(result["media"]) + notes)
 
 
 def seconds_text(seconds: float) -> str:

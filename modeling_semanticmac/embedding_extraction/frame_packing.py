@@ -96,7 +96,7 @@ class FramePacker:
             inputs.append(rows)
             owners.append((clip, len(rows)))
             count -= len(rows)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             embeds = embed_batch(self.encoder, self._batch(inputs))
         self._in_flight.append((embeds.to(torch.float16), owners))
         self.rows += len(embeds)

@@ -4,7 +4,7 @@ A run's card adds what was trained and measured (`model_card.py` of the package)
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from huggingface_hub import ModelCardData, model_info
 from transformers import PreTrainedConfig
@@ -173,7 +173,9 @@ def tower_parts(config: AffectConfig, home: str | None = None) -> list[Part]:
     for modality in ("vision", "audio"):
         reference = getattr(config, f"{modality}_encoder")
         if reference is not None:
-            parts.append(_tower(f"{modality} tower", reference, home))
+            part = _tower(f"{modality} tower", reference, home)
+            adapted = "with a low-rank adapter, which is part of the model"
+            parts.append(replace(part, note=f"{part.note}, {adapted}") if reference.get("adapter") else part)
         features = getattr(config, f"{modality}_features")
         if features is not None:
             parts.append(features_part(modality, features))

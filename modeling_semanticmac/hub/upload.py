@@ -38,8 +38,11 @@ TOKENIZER = (
     "spiece.*",
     "chat_template.*",
 )
-# Parts that a model names and that may lie beside it; and the adapter of its language model.
-PARTS = ("vision_encoder", "audio_encoder", "language_model", "language_model_adapter")
+# Parts that a model names and that may lie beside it, and their adapters.
+PARTS = (
+    "vision_encoder", "audio_encoder", "language_model", "language_model_adapter", "vision_encoder_adapter",
+    "audio_encoder_adapter",
+)  # fmt: skip
 TOWERS = tuple(f"{part}/*{ending}" for part in PARTS for ending in (".json", ".safetensors"))
 RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report/*.png", "report/*.svg")
 UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "README.md", *RECORD)

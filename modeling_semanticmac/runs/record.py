@@ -113,15 +113,18 @@ def save_costs(output_dir: str | Path, model, encoders: dict) -> None:
         encoders: modality -> frozen tower, of those in use; they are not part of the model.
     """
     language_model = sum(p.numel() for p in model.base_model.language_model.parameters())
+    towers = getattr(model.base_model, "adapted_encoders", {})
+    adapted = {name: sum(p.numel() for p in tower.parameters()) for name, tower in towers.items()}
     parameters = list(model.parameters())
     total, trained = (sum(p.numel() for p in parameters if p.requires_grad or everyone) for everyone in (True, False))
     costs = {
         "parameters": {
             "language_model": language_model,
-            "new_modules": total - language_model,
+            "new_modules": total - language_model - sum(adapted.values()),
             "trained": trained,
             "frozen_in_model": total - trained,
             **{f"{name}_tower": sum(p.numel() for p in tower.parameters()) for name, tower in encoders.items()},
+            **{f"{name}_tower": count for name, count in adapted.items()},
         },
         "peak_memory_bytes": peak_memory(),
         "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,

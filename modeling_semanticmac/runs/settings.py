@@ -61,14 +61,15 @@ def effective_arguments(model_args, data_args, training_args) -> dict:
     return {**kept, "processes": training_args.world_size}
 
 
-def clip_digests(clips) -> list[list[str]]:
+def clip_digests(clips, more: Sequence[str] = ()) -> list[list[str]]:
     """Return id, digest of the label, and digest of text and context of each clip, in order.
 
     Args:
         clips: a `datasets.Dataset` with `id`, `label`, `text`, `context`.
+        more: further columns that are read with the text, such as those of speakers.
     """
-    columns = (clips[name][:] for name in ("id", "label", "text", "context"))
-    return [[clip, digest(label), digest([text, context])] for clip, label, text, context in zip(*columns)]
+    columns = (clips[name][:] for name in ("id", "label", "text", "context", *more))
+    return [[clip, digest(label), digest(words)] for clip, label, *words in zip(*columns)]
 
 
 def digest(value) -> str:

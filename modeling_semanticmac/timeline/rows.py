@@ -62,7 +62,8 @@ def table_row(row: Mapping, task: TaskSpecification) -> list:
         cells.update({f"probability_{name}": value for name, value in row.get("probabilities", {}).items()})
         cells.update({f"{kind}_{name}": result_cell(view) for name, view in row["subtasks"].items()})
         missing = [f"no {name}: {reason}" for name, reason in row["media"]["missing"].items()]
-        cells["modalities"], cells["notes"] = "|".join(row["modalities"]), "; ".join([*row["media"]["notes"], *missing])
+        notes = [*row["media"]["notes"], *missing, *row.get("notes", ())]
+        cells["modalities"], cells["notes"] = "|".join(row["modalities"]), "; ".join(notes)
         cells["contradictions"] = contradiction_text(row)
     return [cells.get(name) for name in table_columns(task)]
 

@@ -31,11 +31,13 @@ from .scaling_statistics import fit_input_scaling
 from .trainer_inputs import (
     check_clips,
     check_model,
+    check_raw_inputs,
     default_processor,
     encode_media,
     number_clips,
     refuse_unsupported_parallelism,
     resolve_arguments,
+    trained_encoders,
     used_modalities,
 )
 from .training_args import SemanticMACTrainingArguments
@@ -106,9 +108,11 @@ class AffectTrainer(ClipOrderTrainer):
         self._embeddings_dir: Path | None = None  # of the default collator
         if data_collator is None:
             processing_class = processing_class or default_processor(model)
-            modalities = used_modalities(model.config)
-            self._embeddings_dir = Path(str(args.output_dir)) / "embeddings" if len(modalities) > 1 else None
-            data_collator = SemanticMACCollator(processing_class, self.task, {}, modalities)
+            modalities, raw = used_modalities(model.config), trained_encoders(model)
+            stored = set(modalities) - {"text", *raw}
+            self._embeddings_dir = Path(str(args.output_dir)) / "embeddings" if stored else None
+            data_collator = SemanticMACCollator(processing_class, self.task, {}, modalities, raw_modalities=raw)
+        check_raw_inputs(model, data_collator)
         kwargs.setdefault("compute_metrics", self._compute_metrics)
         super().__init__(
             model=model, args=args, train_dataset=number_clips(train_dataset), eval_dataset=eval_dataset,

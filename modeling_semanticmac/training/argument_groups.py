@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, fields
 import torch
 
 from ..baselines.model_classes import SEMANTICMAC, classes_of
-from ..configuration_semanticmac import DTYPES, MODALITIES, AffectConfig, SemanticMACConfig
+from ..configuration_semanticmac import DTYPES, MEDIA_MODALITIES, MODALITIES, AffectConfig, SemanticMACConfig
 from ..feature_files.normalization import NORMALIZE
 from ..feature_files.sources import named_stream
 from ..files.secrets import hide_secrets
 from ..language_model_adapter import AdapterOptions
+from ..text_encoding import TextFormat
+
+# Arguments that say how texts become tokens, fields of the processor.
+TEXT_FIELDS = ("use_speakers", "context_utterances", "text_tokens", "text_prefix", "chat_instruction")
 
 TEXTS = ("raw", "bert_ids", "features")  # where the text of a clip comes from
 
@@ -45,10 +49,28 @@ class ModelArguments:
     lora_alpha: int | None = _option("Scale of the adapter (default: twice the rank).")
     lora_dropout: float | None = _option("Dropout before the adapter (default 0.05).")
     lora_targets: list[str] | None = _option("Linear layers that get an adapter (default: all-linear).")
+    use_speakers: bool | None = _option("Write the speaker before each utterance, `Name: utterance` (default: no).")
+    context_utterances: int | None = _option("Earlier utterances that are used, the latest ones (default: all).")
+    text_tokens: str | None = _option(
+        "Tokens that are read after the language model: all (default), or utterance, which leaves out the context's."
+    )
+    text_prefix: str | None = _option(
+        'Instruction before each text, e.g. "query: " for E5 (how_to/language_models.md).'
+    )
+    chat_instruction: str | None = _option(
+        "System turn of the chat template, with which texts are then written, for instruction-tuned models."
+    )
+    text_summary: str | None = _option("Linear view of the text: mean (default), first or last token.")
     vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")
     audio_encoder_revision: str | None = _option("Revision of the audio tower on the Hub.")
+    trainable_encoders: list[str] | None = _option(
+        "Towers, vision audio, that are trained end to end by low-rank adapters (--encoder_lora_r)."
+    )
+    encoder_lora_r: int | None = _option("Rank of the adapters of towers (default 8).")
+    encoder_lora_alpha: int | None = _option("Scale of these adapters (default: twice the rank).")
+    encoder_lora_dropout: float | None = _option("Dropout before these adapters (default 0.05).")
     audio_layers: str | None = _option(
         "Hidden layers of the audio tower whose mean is used: last (default), last4, 6-12 or all."
     )
@@ -94,6 +116,8 @@ class ModelArguments:
     face_detector_revision: str | None = _option("Revision of the face detector on the Hub.")
 
     def __post_init__(self):
+        form = {name.removeprefix("text_"): getattr(self, name) for name in TEXT_FIELDS}
+        TextFormat(**{name: value for name, value in form.items() if value is not None})  # refuses wrong values
         if self.architecture is not None:
             classes_of(self.architecture)  # refuses an unknown one
         self.system_options = _mapping("architecture_options", self.architecture_options, '{"hidden_size": 64}')
@@ -139,6 +163,21 @@ class ModelArguments:
         options |= {"adapter": AdapterOptions(self.lora_r, **given), "dtype": dtype}
         return options | {"quantization": self.language_model_quantization}
 
+    def encoder_adapter(self) -> AdapterOptions | None:
+        """Return the adapters of the towers that are trained; None where all are frozen.
+
+        Raises:
+            ValueError: a tower that is not one, or options of adapters without a tower.
+        """
+        given = {name: getattr(self, f"encoder_lora_{name}") for name in ("r", "alpha", "dropout")}
+        given = {name: value for name, value in given.items() if value is not None}
+        unknown = sorted(set(self.trainable_encoders or ()) - set(MEDIA_MODALITIES))
+        if unknown:
+            raise ValueError(f"trainable_encoders has {unknown[0]!r}; expected some of {', '.join(MEDIA_MODALITIES)}.")
+        if given and not self.trainable_encoders:
+            raise ValueError(f"--encoder_lora_{next(iter(given))} has no effect without --trainable_encoders.")
+        return AdapterOptions(**{"r": 8, **given}) if self.trainable_encoders else None
+
     @classmethod
     def config_names(cls) -> set[str]:
         """Return the names of the arguments that are fields of `SemanticMACConfig`."""
@@ -150,10 +189,10 @@ class ModelArguments:
         return {name: getattr(self, name) for name in sorted(self.config_names()) if getattr(self, name) is not None}
 
     def sampling_fields(self) -> dict:
-        """Return the given sampling fields of the processor."""
+        """Return the given fields of the processor: how clips are sampled and texts written."""
         names = (
             "frames_per_second", "num_frames", "vision_window", "audio_window", "audio_stream", "vision_crop",
-            "face_choice",
+            "face_choice", *TEXT_FIELDS,
         )  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 

@@ -53,10 +53,12 @@ class CheckpointingTrainer(SavingTrainer):
         self._load_adapter(str(self.state.best_model_checkpoint))
 
     def _load_adapter(self, checkpoint: str) -> None:
-        """Load what of a language model by reference is in a checkpoint, which the library does not know."""
-        load = getattr(self.accelerator.unwrap_model(self.model), "load_adapter_of", None)
-        if load is not None:
-            load(checkpoint)
+        """Load the adapters of a language model and of towers from a checkpoint, which the library does not know."""
+        model = self.accelerator.unwrap_model(self.model)
+        for name in ("load_adapter_of", "load_encoder_adapters_of"):
+            load = getattr(model, name, None)
+            if load is not None:
+                load(checkpoint)
 
     def _get_output_dir(self, trial) -> str:
         return str(self._unfinished) if self._unfinished is not None else super()._get_output_dir(trial)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..encoder_adapter import ENCODER_ADAPTERS
+from ..language_model_adapter import ADAPTER_FILES, ADAPTER_FOLDER
+
 logger = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
@@ -52,17 +55,24 @@ def checkpoint_faults(checkpoint: Path) -> list[str]:
     if not saved_processes(checkpoint):
         absent.append("no rng_state.pth")
     config = checkpoint / "config.json"
-    if config.is_file() and _can_read(_read_json, config) and _read_json(config).get("language_model_reference"):
-        adapter = [f"language_model_adapter/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")]
-        absent += [f"no {name}" for name in adapter if not (checkpoint / name).is_file()]
+    adapters = _adapter_folders(_read_json(config)) if config.is_file() and _can_read(_read_json, config) else []
+    parts = [f"{folder}/{name}" for folder in adapters for name in ADAPTER_FILES]
+    absent += [f"no {name}" for name in parts if not (checkpoint / name).is_file()]
     index = checkpoint / "model.safetensors.index.json"
     if index.is_file() and _can_read(_read_json, index):
         shards = sorted(set(_read_json(index)["weight_map"].values()))
         absent += [f"no {name}" for name in shards if not (checkpoint / name).is_file()]
     readers = {".safetensors": _open_safetensors, ".pt": _open_archive, ".pth": _open_archive, ".json": _read_json}
-    inside = [*checkpoint.iterdir(), *(checkpoint / "language_model_adapter").glob("*")]
+    inside = [*checkpoint.iterdir(), *(path for folder in adapters for path in (checkpoint / folder).glob("*"))]
     files = sorted(path for path in inside if path.is_file() and path.suffix in readers)
     return absent + [f"{path.name} is damaged" for path in files if not _can_read(readers[path.suffix], path)]
+
+
+def _adapter_folders(config: dict) -> list[str]:
+    """Return the folders of the adapters that a checkpoint holds, by its configuration."""
+    found = [ADAPTER_FOLDER] if config.get("language_model_reference") else []
+    named = {folder: config.get(f"{modality}_encoder") or {} for modality, folder in ENCODER_ADAPTERS.items()}
+    return found + [folder for folder, reference in named.items() if reference.get("adapter")]
 
 
 def saved_processes(checkpoint: Path) -> int:

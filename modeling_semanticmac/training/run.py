@@ -24,15 +24,16 @@ from ..encoders import commit_of, embedding_width, encoder_reference, load_tower
 from ..face_crops import crops_per_frame, face_options
 from ..feature_files.importing import FeatureReport
 from ..files.atomic_files import write_json
+from ..language_models import language_model_config
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
-from ..text_encoding import language_model_config
 from ..text_vectors import placeholder_tokenizer
 from .affect_trainer import AffectTrainer
 from .argument_checks import check_architecture_arguments, check_best_metric
 from .class_weights import own_class_weight
 from .collator import SemanticMACCollator
 from .dialogue_trainer import DialogueTrainer
+from .optimizer_groups import language_model_rate
 from .run_features import (
     OF_LANGUAGE_MODELS,
     RunFeatures,
@@ -46,6 +47,8 @@ from .run_features import (
     text_source,
     tower_references,
 )
+from .run_texts import check_texts, note_prefix
+from .run_towers import adapt_towers, has_media
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
@@ -96,12 +99,12 @@ class Run:
         self.validation_outputs: PredictionOutput | None = None  # of the chosen model
         self.has_begun = False
         self.language_model_commit: str | None = None  # of a new model whose language model came from the Hub
-        self.uses_media = set(data_args.modalities) != {"text"}
         self.corpus = load_run_corpus(data_args)
         self._check_splits()
         self._tokens = None  # of the feature file, in place of the tokenizer's
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         model_args.architecture = architecture_of(self.model.config)  # for the record
+        adapt_towers(self)
         check_architecture_arguments(model_args.architecture, training_args)
         if self.trainer_class is DialogueTrainer:  # it sees the earlier utterances themselves
             data_args.use_context = False
@@ -109,6 +112,8 @@ class Run:
             logger.info("--text features: vectors are those of the clip's own words; its context is not used.")
             data_args.use_context = False
         self._limit_length()
+        check_texts(self)
+        training_args.language_model_learning_rate = language_model_rate(training_args, self.model.config)
         if data_args.text == "bert_ids":
             vocabulary = self.model.get_input_embeddings().num_embeddings
             self._tokens = bert_tokens(self.features, self.processor.tokenizer, vocabulary)
@@ -250,6 +255,7 @@ class Run:
         self.language_model_commit = commit_of(args.language_model, args.language_model_revision)
         revision = self.language_model_commit or args.language_model_revision
         language_model_config(args.language_model, revision)  # refuses what is not a language model
+        note_prefix(args)
         tokenizer = AutoTokenizer.from_pretrained(args.language_model, revision=revision)
         self.new_model = partial(
             model_class.from_language_model, args.language_model, revision, tokenizer=tokenizer,
@@ -290,7 +296,8 @@ class Run:
                     f"{model_args.architecture} is to read {', '.join(unused)}, but --modalities is "
                     f"{' '.join(modalities)}. Add it there, or leave it out of --architecture_options."
                 )
-        return {"architecture": model_args.architecture, "options": options, **general}
+        own = {} if model_args.text_tokens is None else {"text_tokens": model_args.text_tokens}
+        return {"architecture": model_args.architecture, "options": options, **general, **own}
 
     def _limit_length(self) -> None:
         """Set max_length, which run.json records, to at most what language model and tokenizer take."""
@@ -354,6 +361,8 @@ class Run:
         for modality in self.data_args.modalities:
             if modality == "text" and not self.reads_vectors:
                 counts[modality] = sum(bool(text.strip()) for text in clips["text"])
+            elif modality in self.raw_modalities:
+                counts[modality] = sum(map(has_media, clips.select_columns("media")))
             elif store is not None:
                 counts[modality] = sum(getattr(store.status(clip), modality) > 0 for clip in clips["id"])
         self.modality_counts[name] = counts
@@ -389,17 +398,22 @@ class Run:
             found.save(folder / f"features_{split}.json")
 
     @property
+    def raw_modalities(self) -> tuple[str, ...]:
+        """The modalities whose towers are trained: their media are read in every step, without a store."""
+        return tuple(self.model_args.trainable_encoders or ())
+
+    @property
     def encoders(self) -> dict:
-        """Return the frozen towers of the modalities in use that no feature file gives."""
+        """Return the towers of the modalities in use that make the embedding store."""
         used = [modality for modality in ("vision", "audio") if modality in self.data_args.modalities]
-        towers = [modality for modality in used if modality not in self.feature_modalities]
+        towers = [modality for modality in used if modality not in (*self.feature_modalities, *self.raw_modalities)]
         return {modality: self.model.get_encoder(modality) for modality in towers}
 
     @property
     def store(self) -> EmbeddingStore | JoinedStore | None:
         """Return the embeddings of the splits that were made so far, and the features; None where only text is used."""
         if self.features is None:
-            return EmbeddingStore.open(self.embeddings_dir) if self.uses_media else None
+            return EmbeddingStore.open(self.embeddings_dir) if self.encoders else None
         stores = dict.fromkeys(self.feature_modalities, self.features.store(self.embeddings_dir))
         if self.encoders:
             stores |= dict.fromkeys(self.encoders, EmbeddingStore.open(self.embeddings_dir))
@@ -415,10 +429,14 @@ class Run:
     def collator(self, modalities: Sequence[str] | None = None) -> SemanticMACCollator:
         """Return the collator of this run's clips; of some of its modalities, where they are named."""
         modalities = self.data_args.modalities if modalities is None else modalities
-        store = self.store if self.reads_vectors or set(modalities) != {"text"} else None
+        store: Any = None
+        if self.reads_vectors or set(modalities) - {"text", *self.raw_modalities}:
+            store = (
+                self.store if self.used or self.reads_vectors else {}
+            )  # before the first split there may be none on disk
         return SemanticMACCollator(
             self.processor, self.task, store, modalities, self.data_args.use_context, self.data_args.max_length,
-            self._tokens,
+            self._tokens, self.raw_modalities, self.data_args.on_error,
         )  # fmt: skip
 
     def trainer(self, train, validation, make: Callable[..., AffectTrainer] | None = None) -> AffectTrainer:

@@ -8,10 +8,9 @@ from transformers import PreTrainedModel
 
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..input_scaling import ColumnMoments, time_summary
+from .collator import RAW_INPUTS
 
-CHUNK = 64  # clips read at once
-
-RAW_INPUTS = {"audio": "input_features", "vision": "pixel_values"}
+CHUNK, RAW_CHUNK = 64, 4  # clips read at once; of raw media, which are large
 
 
 @torch.no_grad()
@@ -38,7 +37,8 @@ def fit_input_scaling(model: PreTrainedModel, clips, collator) -> dict[str, int]
     moments = {modality: [ColumnMoments(len(scaling.mean)) for scaling in scalings[modality]] for modality in needed}
     device = next(base.parameters()).device
     # Not the rows by index: a dataset that was shuffled or filtered is read in its own order too.
-    for batch in DataLoader(clips, batch_size=CHUNK, collate_fn=collator):
+    chunk = RAW_CHUNK if getattr(collator, "raw_modalities", ()) else CHUNK
+    for batch in DataLoader(clips, batch_size=chunk, collate_fn=collator):
         for modality in needed:
             found = _embeds(base, batch, modality, device)
             if found is not None:

@@ -15,6 +15,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from ..configuration_semanticmac import MEDIA_MODALITIES, TaskSpecification
 from ..embedding_extraction import extract_embeddings, usable_clips
 from ..embedding_store import EmbeddingStore
+from ..encoder_outputs import is_trained
 from ..metrics.definitions import selection_metric
 from ..processing_semanticmac import SemanticMACProcessor
 from .training_args import SemanticMACTrainingArguments
@@ -200,12 +201,35 @@ def encode_media(clips, model, processor, folder: Path) -> EmbeddingStore:
         ValueError: a clip could not be encoded.
     """
     encoders: dict[str, torch.nn.Module | None] = {
-        modality: model.get_encoder(modality) for modality in used_modalities(model.config)[1:]
+        modality: model.get_encoder(modality)
+        for modality in used_modalities(model.config)[1:]
+        if modality not in trained_encoders(model)
     }
     extract_embeddings(clips, processor, encoders, folder)
     store = EmbeddingStore.open(folder)
     usable_clips(clips, store, "raise")
     return store
+
+
+def trained_encoders(model) -> tuple[str, ...]:
+    """Return the modalities whose towers have an adapter that is trained."""
+    towers = getattr(model.base_model, "adapted_encoders", {})
+    return tuple(modality for modality, tower in towers.items() if is_trained(tower))
+
+
+def check_raw_inputs(model, collator) -> None:
+    """Refuse embeddings of a frozen tower for a model whose tower is trained.
+
+    Raises:
+        ValueError: the collator does not read the media of such a modality.
+    """
+    used = getattr(collator, "modalities", ())
+    stored = [name for name in trained_encoders(model) if name in used and name not in collator.raw_modalities]
+    if stored:
+        raise ValueError(
+            f"the {stored[0]} tower of the model is trained, so its embeddings change and no store can hold them; give "
+            f"the collator raw_modalities={[*collator.raw_modalities, *stored]!r}, or call model.freeze_encoders()."
+        )
 
 
 def used_modalities(config) -> tuple[str, ...]:

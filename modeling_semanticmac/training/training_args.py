@@ -22,7 +22,12 @@ class SemanticMACTrainingArguments(TrainingArguments):
     """
 
     learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of everything but the language model."})
-    language_model_learning_rate: float = field(default=4e-5, metadata={"help": "Learning rate of the language model."})
+    language_model_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the language model (default: 4e-5; of an adapter 2e-4)."}
+    )
+    encoder_learning_rate: float = field(
+        default=1e-4, metadata={"help": "Learning rate of the adapters of towers (--trainable_encoders)."}
+    )
     rate_multiplier: str | None = field(
         default=None,
         metadata={

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from modeling_semanticmac import FusionConfig, FusionForAffect
 from modeling_semanticmac.baselines.mag import AdaptationGate, AdaptationGateFusion
-from modeling_semanticmac.text_encoding import new_language_model
+from modeling_semanticmac.language_models import new_language_model
 from tests.helpers.clip_streams import WIDTHS, clip_streams
 from tests.helpers.tiny import SENTIMENT, random_batch, text_config
 

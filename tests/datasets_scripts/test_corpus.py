@@ -13,7 +13,8 @@ from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 from tests.helpers.meld_folder import ROWS, add_clip, make_meld
 
 COLUMNS = {
-    "id", "video_id", "speaker", "media", "text", "context", "label", "label_text", "label_audio", "label_vision",
+    "id", "video_id", "speaker", "media", "text", "context", "context_speakers", "label", "label_text", "label_audio",
+    "label_vision",
 }  # fmt: skip
 
 

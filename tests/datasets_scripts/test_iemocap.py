@@ -63,6 +63,7 @@ def test_texts_keep_tags_colons_and_letters(clips):
 def test_context_is_in_the_order_of_time_and_has_the_other_emotions_too(clips, tmp_path, load):
     assert clips["Ses01F_impro01_F000"]["context"] == []
     assert clips["Ses01F_impro01_M000"]["context"] == ["Excuse me.", "I mean -"]
+    assert clips["Ses01F_impro01_M000"]["context_speakers"] == ["Ses01F", "Ses01F"]
     assert clips["Ses05M_script03_2_F000"]["context"] == ["Oh!"]
     assert not any(load(tmp_path / "iemocap", context=False)["test"]["context"])
 

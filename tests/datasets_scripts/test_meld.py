@@ -26,6 +26,7 @@ def test_rows_of_a_small_release(tmp_path, load):
     assert train["id"] == ["train_dia0_utt0", "train_dia0_utt1", "train_dia0_utt3", "train_dia2_utt0"]
     assert train["text"] == TRAIN_TEXTS
     assert train["context"] == [[], TRAIN_TEXTS[:1], TRAIN_TEXTS[:2], []]
+    assert train["context_speakers"] == [[], ["Joey"], ["Joey", "The Interviewer"], []]
     assert train["video_id"] == ["train_dia0"] * 3 + ["train_dia2"]
     assert train["speaker"] == ["Joey", "The Interviewer", "Chandler", "Joey"]
     # The official ids: neutral 0, surprise 1, fear 2, sadness 3, joy 4, disgust 5, anger 6.

@@ -72,7 +72,9 @@ def test_texts_are_repaired_and_have_context(corpus, entries):
     assert set(filter(lambda character: not character.isascii(), everything)) == {"\u2019", "\u2026"}
     assert all(len(clip["context"]) == len(entries[key]["context"]) for key, clip in clips.items())
     assert clips["1_60"]["context"][1] == "My apologies. What's your plan?" and clips["1_60"]["speaker"] == "SHELDON"
-    assert not any(corpus(context=False)["test"]["context"])
+    assert all(clip["context_speakers"] == entries[key]["context_speakers"] for key, clip in clips.items())
+    without = corpus(context=False)["test"]
+    assert not any(without["context"]) and not any(without["context_speakers"])
 
 
 def test_repair():

@@ -10,6 +10,7 @@ from modeling_semanticmac.commands import merge, train
 from modeling_semanticmac.language_model_adapter import AdapterOptions
 from modeling_semanticmac.training.checkpoints import checkpoint_faults
 from modeling_semanticmac.training.collator import SemanticMACCollator
+from modeling_semanticmac.training.optimizer_groups import language_model_rate
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
 from tests.helpers.project import RECIPE
 from tests.helpers.tiny import SENTIMENT, tiny_config, word_corpus, word_tokenizer
@@ -36,6 +37,14 @@ def adapter_trainer(base, folder, **changes):
         model, arguments(folder, **options | changes), word_corpus(CLIPS),
         data_collator=SemanticMACCollator(WordProcessor(), SENTIMENT, modalities=["text"]),
     )  # fmt: skip
+
+
+def without_dropout(trainer):
+    """Return the trainer with a model that drops nothing, which does not depend on who draws."""
+    for module in trainer.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return trainer
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,20 @@ def test_a_run_with_an_adapter_is_complete_and_can_be_merged(world, tmp_path):
         torch.testing.assert_close(merged(**inputs).logits, expected, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="has no adapter"):
         merge.main([str(tmp_path / "merged"), str(tmp_path / "again")])
+
+
+def test_an_adapter_learns_faster_than_a_language_model_that_is_tuned_whole(base, tmp_path):
+    """By default 2e-4 against 4e-5; a rate that is given counts for both."""
+    rates = {}
+    for given in (None, 1e-3):
+        trainer = adapter_trainer(base, tmp_path, language_model_learning_rate=given)
+        assert language_model_rate(trainer.args, tiny_config()) == (given or 4e-5)
+        groups = trainer.create_optimizer().param_groups
+        names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+        rates[given] = {
+            "lora_" in names[id(parameter)]: group["lr"] for group in groups for parameter in group["params"]
+        }
+    assert rates == {None: {True: 2e-4, False: 1e-4}, 1e-3: {True: 1e-3, False: 1e-4}}
 
 
 def test_options_of_an_adapter_without_a_rank_are_refused(world, tmp_path):

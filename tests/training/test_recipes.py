@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import torch
 import yaml
 
 from datasets_scripts import task_specification
 from modeling_semanticmac import FusionConfig
 from modeling_semanticmac.commands import train as train_command
+from modeling_semanticmac.language_model_adapter import AdapterOptions
 from modeling_semanticmac.training.argument_checks import check_architecture_arguments
 from modeling_semanticmac.training.run import Run
 from modeling_semanticmac.training.run_arguments import parse_arguments
@@ -43,7 +45,10 @@ TABLE_II = {
 NAMES = {BERT: "bert", CHINESE: "bert", XLNET: "xlnet", ROBERTA: "roberta", SBERT: "sbert"}
 PAPER = {f"{column}_{NAMES[model]}": (column, model) for column, row in TABLE_II.items() for model in row[0]}
 ACTED = {"ravdess_emotion_minilm", "crema_d_emotion_minilm"}
-OTHERS = ACTED | {"synthetic_sentiment", "meld_emotion_text", "mosi_sentiment_text", "mustard_sarcasm_text"}
+ENGLISH = ("mosi_sentiment", "mosei_sentiment", "meld_emotion", "mustard_sarcasm")
+LATER = {f"{name}_modernbert" for name in ENGLISH} | {f"{name}_qwen3_lora" for name in (*ENGLISH, "ch_sims_sentiment")}
+TEXT = {"synthetic_sentiment", "meld_emotion_text", "mosi_sentiment_text", "mustard_sarcasm_text"}
+OTHERS = ACTED | LATER | TEXT
 WRITERS = {
     "mosi": write_mosi, "mosei": lambda f, with_media: write_mosei(f, "mmsa+csd", with_media),
     "ch_sims": write_ch_sims, "ch_sims_v2": write_ch_sims_v2,
@@ -97,7 +102,31 @@ def test_it_says_what_the_paper_says(name, tmp_path):
     assert data_args.use_context == ("conversation" in name or data_args.task in ("humor", "sarcasm"))
 
 
-@pytest.mark.parametrize("name", sorted(PAPER | dict.fromkeys(ACTED)))
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_recipes_of_later_language_models(name, tmp_path):
+    """An adapter of a frozen base, or a model that is tuned whole; dialogues with their speakers."""
+    model_args, data_args, args = parse_arguments([name, "--data_dir", "x", "--output_dir", str(tmp_path)])
+    options = model_args.language_model_options()
+    if name.endswith("qwen3_lora"):
+        assert options["adapter"] == AdapterOptions(16, 32, 0.05) and options["dtype"] == torch.bfloat16
+        found = (model_args.language_model, args.language_model_learning_rate, model_args.text_summary)
+        assert found == ("Qwen/Qwen3-0.6B", 2e-4, "last")
+    else:
+        assert options == {"attention": None} and model_args.text_summary is None
+        assert (model_args.language_model, args.language_model_learning_rate) == ("answerdotai/ModernBERT-base", 4e-5)
+    task = task_specification(data_args.corpus, data_args.task, data_dir="x", **data_args.options)
+    spoken = data_args.corpus in ("meld", "mustard")
+    assert name.startswith(f"{data_args.corpus}_{task.name}") and args.seed == 1111
+    assert (data_args.use_context, model_args.use_speakers, model_args.text_tokens) == (
+        (True, True, "utterance") if spoken else (False, None, None)
+    )
+    assert args.per_device_train_batch_size * args.gradient_accumulation_steps == 32
+    text = (FOLDER / f"{name}.yaml").read_text()
+    memory = ("1.7 GiB", "1.1 GiB", "9.4 GiB") if name.endswith("qwen3_lora") else ("2.5 GiB", "0.6 GiB")
+    assert all(figure in text for figure in memory)
+
+
+@pytest.mark.parametrize("name", sorted([*PAPER, *ACTED, "meld_emotion_qwen3_lora", "mosi_sentiment_modernbert"]))
 def test_a_step_on_a_small_corpus(tmp_path, models, name):
     """The recipe with tiny models in the place of its own; everything else as it stands."""
     recipe = FOLDER / f"{name}.yaml"
