@@ -317,9 +317,13 @@ class EncodersByReference:
             # Distributed training waits for a gradient of every weight, also where a batch has nothing for it.
             return embeds + 0.0 * embed_batch(adapted[modality], inputs[0, :1].nan_to_num()).sum()
         if valid.any():
-            self.get_encoder(modality)  # loads it
+            encoder = self.get_encoder(modality)  # loads it
             chunks = inputs[valid].split(ENCODER_BATCH)  # (n, ...) each
-            found = torch.cat([self.base_model._encoders.embed(modality, chunk) for chunk in chunks])  # (sum T, D)
+            if modality in adapted:  # in float32, or the autocast of the training
+                parts = [embed_batch(encoder.to(inputs.device), chunk).float() for chunk in chunks]
+            else:
+                parts = [self.base_model._encoders.embed(modality, chunk) for chunk in chunks]
+            found = torch.cat(parts)  # (sum T, D)
             if found.shape[-1] != width:
                 raise ValueError(
                     f"The {modality} encoder returns embeddings of width {found.shape[-1]}; config.{modality}_width is "
