@@ -14,7 +14,7 @@ from datasets_scripts import task_specification
 
 from ..baselines.configuration_fusion import GENERAL_OPTIONS
 from ..baselines.model_classes import SEMANTICMAC, architecture_of, classes_of, saved_classes
-from ..baselines.registry import find_system
+from ..baselines.registry import load_system
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
@@ -279,7 +279,7 @@ class Run:
 
         Args:
             model_args: the arguments.
-            modalities: that the run uses; a system that reads dialogues concatenates these.
+            modalities: that the run uses; a system that concatenates those of an utterance reads these.
 
         Raises:
             ValueError: such a system is to read a modality that the run does not use.
@@ -288,7 +288,7 @@ class Run:
             return model_args.config_fields()
         general = {name: value for name, value in model_args.system_options.items() if name in GENERAL_OPTIONS}
         options = {name: value for name, value in model_args.system_options.items() if name not in GENERAL_OPTIONS}
-        if find_system(model_args.architecture).level == "dialogue":
+        if hasattr(load_system(model_args.architecture).Options, "modalities"):
             options.setdefault("modalities", [name for name in MODALITIES if name in modalities])
             unused = [name for name in options["modalities"] if name not in modalities]
             if unused:
