@@ -41,6 +41,24 @@ def make_clip(id: str, label, text: str = "", media: Path | None = None, **colum
     return clip | columns
 
 
+def context_of(said: list[str], place: int, earlier: bool = True, later: int = 0) -> list[str]:
+    """Return the context of an utterance: the utterances of its dialogue before it, then those after it.
+
+    Args:
+        said: all utterances of the dialogue in order, or who said them.
+        place: of the utterance.
+        earlier: whether those before it are in the context.
+        later: number of those after it; -1: all.
+
+    Raises:
+        ValueError: `later` is below -1.
+    """
+    if later < -1:
+        raise ValueError(f"later_context is {later}; expected a number of utterances, or -1 for all.")
+    end = len(said) if later == -1 else place + 1 + later
+    return (said[:place] if earlier else []) + said[place + 1 : end]
+
+
 def limited(media: dict, max_seconds: float) -> dict:
     """Return the media of a clip with a cut of at most `max_seconds`.
 
@@ -50,4 +68,4 @@ def limited(media: dict, max_seconds: float) -> dict:
     return media | {"end": end if media["end"] is None else min(media["end"], end)}
 
 
-__all__ = ["clip_features", "limited", "make_clip"]
+__all__ = ["clip_features", "context_of", "limited", "make_clip"]

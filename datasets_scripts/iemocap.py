@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
+from .clip_schema import context_of
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one
 
@@ -53,10 +54,13 @@ class IemocapConfig(CorpusConfig):
     Args:
         split_seed: seed that draws a tenth of the dialogues of Sessions 1 to 4 for validation.
         context: add the earlier utterances of the dialogue, including those whose emotion is not a class of the task.
+        later_context: number of later utterances of the dialogue that follow them in the context; -1: all. Systems that
+            read whole dialogues see them, one that predicts while people speak does not.
     """
 
     split_seed: int = 0
     context: bool = True
+    later_context: int = 0
 
 
 class Iemocap(CorpusBuilder):
@@ -163,21 +167,19 @@ class Iemocap(CorpusBuilder):
 
     def clips(self, split) -> Iterator[dict]:
         for dialogue, utterances in self._dialogues[split].items():
-            context: list[str] = []
-            names: list[str] = []
-            kept = slice(None) if self.config.context else slice(0)
-            for turn in utterances:
-                speaker = f"{dialogue[:5]}{turn.actor}"
+            said = [turn.text for turn in utterances]
+            speakers = [f"{dialogue[:5]}{turn.actor}" for turn in utterances]
+            options = (self.config.context, self.config.later_context)
+            for place, turn in enumerate(utterances):
                 if turn.code in self._classes:
                     clip = make_clip(
                         turn.id, self._classes[turn.code], turn.text, self.files.media.get(turn.id), video_id=dialogue,
-                        speaker=speaker, context=context[kept], context_speakers=names[kept],
+                        speaker=speakers[place], context=context_of(said, place, *options),
+                        context_speakers=context_of(speakers, place, *options),
                     )  # fmt: skip
                     side = "left" if turn.actor == dialogue[5] else "right"
                     clip["media"] |= {"start": turn.start, "end": turn.end, "crop": side}
                     yield clip
-                context.append(turn.text)
-                names.append(speaker)
 
     def dropped_clips(self, split) -> dict[str, str]:
         """Return the utterances whose emotion is not a class of the task, and lines without an evaluation."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
 
+from .clip_schema import context_of
 from .corpus import CorpusBuilder, CorpusConfig, make_clip
 from .corpus_files import CorpusFiles, find_one, media_in
 
@@ -52,10 +53,13 @@ class MeldConfig(CorpusConfig):
 
     Args:
         context: add the earlier utterances of the dialogue.
+        later_context: number of later utterances of the dialogue that follow them in the context; -1: all. Systems that
+            read whole dialogues see them, one that predicts while people speak does not.
         corrected: use the corrected clip where the release has one (132 test utterances).
     """
 
     context: bool = True
+    later_context: int = 0
     corrected: bool = True
 
 
@@ -120,9 +124,14 @@ class Meld(CorpusBuilder):
 
     def clips(self, split) -> Iterator[dict]:
         name = RELEASE_SPLITS[split]
-        earlier: dict[str, tuple[list[str], list[str]]] = {}
+        rows = read_utterances(self.files.annotations[name])
+        dialogues: dict[str, list[dict[str, str]]] = {}  # the rows of each, in order
+        for row in rows:
+            dialogues.setdefault(f"{name}_dia{row['Dialogue_ID']}", []).append(row)
+        places: dict[str, int] = {}
+        options = (self.config.context, self.config.later_context)
         column = self.config.name.capitalize()
-        for row in read_utterances(self.files.annotations[name]):
+        for row in rows:
             dialogue = f"{name}_dia{row['Dialogue_ID']}"
             clip = f"{dialogue}_utt{row['Utterance_ID']}"
             label = row[column].strip().lower()
@@ -132,14 +141,12 @@ class Meld(CorpusBuilder):
                     f"{row[column]!r}; expected one of "
                     f"{', '.join(self.config.task.label_names)}."
                 )
-            context, names = earlier.setdefault(dialogue, ([], []))
-            kept = slice(None) if self.config.context else slice(0)
+            place = places[dialogue] = places.get(dialogue, -1) + 1
+            said, names = ([each[key] for each in dialogues[dialogue]] for key in ("Utterance", "Speaker"))
             yield make_clip(
                 clip, label, row["Utterance"], self.files.media.get(clip), video_id=dialogue, speaker=row["Speaker"],
-                context=context[kept], context_speakers=names[kept],
+                context=context_of(said, place, *options), context_speakers=context_of(names, place, *options),
             )  # fmt: skip
-            context.append(row["Utterance"])
-            names.append(row["Speaker"])
 
 
 def _clip_folders(root: Path, split: str) -> list[Path]:

@@ -66,6 +66,13 @@ def test_context_is_in_the_order_of_time_and_has_the_other_emotions_too(clips, t
     assert clips["Ses01F_impro01_M000"]["context_speakers"] == ["Ses01F", "Ses01F"]
     assert clips["Ses05M_script03_2_F000"]["context"] == ["Oh!"]
     assert not any(load(tmp_path / "iemocap", context=False)["test"]["context"])
+    whole = load(tmp_path / "iemocap", later_context=-1)
+    for clip in (clip for split in whole.values() for clip in split):
+        before = clips[clip["id"]]["context"]
+        assert clip["context"][: len(before)] == before
+    (first,) = [clip for split in whole.values() for clip in split if clip["id"] == "Ses01F_impro01_F000"]
+    assert first["text"] == "Excuse me."
+    assert first["context"][:2] == ["I mean -", clips["Ses01F_impro01_M000"]["text"]]
 
 
 def test_the_half_of_the_picture_is_the_speakers(clips):

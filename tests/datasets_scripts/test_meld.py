@@ -34,6 +34,17 @@ def test_rows_of_a_small_release(tmp_path, load):
     assert corpus["validation"]["text"][0] == "caf\u00e9"
 
 
+def test_later_utterances_follow_the_earlier_ones_in_the_context(tmp_path, load):
+    folder = make_meld(tmp_path / "meld")
+    first, second, third, _ = TRAIN_TEXTS
+    found = load(folder, later_context=1)["train"]["context"]
+    assert found == [[second], [first, third], [first, second], []]
+    assert load(folder, later_context=-1)["train"]["context"][0] == [second, third]
+    assert load(folder, later_context=-1, context=False)["train"]["context"][1] == [third]
+    with pytest.raises(ValueError, match="later_context is -2; expected a number of utterances"):
+        load(folder, later_context=-2)
+
+
 def test_sentiment_has_its_own_ids(tmp_path, load):
     corpus = load(make_meld(tmp_path / "meld"), "sentiment")
     assert corpus["train"]["label"] == [1, 0, 2, 1]
