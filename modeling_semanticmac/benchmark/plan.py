@@ -13,7 +13,7 @@ from ..runs.folder import SEMANTICMAC
 from ..training.argument_checks import SEMANTICMAC_ONLY
 from ..training.run_arguments import ModelArguments, as_arguments, find_recipe, given_arguments
 
-SIMPLE_SYSTEMS = ("majority", "linear_probe")
+SIMPLE_SYSTEMS = ("majority", "linear_probe", "svm")
 OWN = ("seed", "seeds", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")  # set by the benchmark
 RUNS = "runs"  # folder of the runs, in the benchmark's output folder
 
@@ -27,8 +27,8 @@ class Row:
         recipe: file, or name of a recipe of the package; None: the plan's.
         arguments: of `semanticmac train`, by name; they win over those of the setting, the plan and the recipe. `null`
             takes an argument back.
-        simple: `majority` or `linear_probe`, computed with scikit-learn; None: the recipe is trained.
-        options: of the simple system (`simple_systems.PROBE_OPTIONS`).
+        simple: `majority`, `linear_probe` or `svm`, fitted with scikit-learn; None: the recipe is trained.
+        options: of the simple system (`ProbeOptions`, `SupportVectorOptions`).
         settings: names of the plan's settings that the row has; None: all.
         seeds: of the row; None: those of the plan. A simple system has one.
         published: name of a model in the paper's tables, or a mapping with `metrics`, `source` and `note`.

@@ -16,7 +16,8 @@ from ..training.run import Run
 from ..training.run_arguments import parse_arguments
 from .plan import PlannedRun
 from .pooled_features import PooledFeatures
-from .simple_systems import Majority, ProbeOptions, fit_probe, refitted
+from .simple_systems import LinearProbe, Majority, ProbeOptions, fit_probe, refitted
+from .support_vectors import SupportVectorOptions, SupportVectors, fit_support_vectors
 
 
 def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
@@ -33,7 +34,8 @@ def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
     """
     if planned.row.simple == "majority" and planned.row.options:
         raise ValueError(f"majority takes no options; found {', '.join(planned.row.options)}.")
-    options = ProbeOptions.read(planned.row.options)
+    options_class = SupportVectorOptions if planned.row.simple == "svm" else ProbeOptions
+    options = options_class.read(planned.row.options)
     model_args, data_args, training_args = parse_arguments(planned.argv)
     if data_args.train_on_validation:
         raise ValueError(
@@ -64,13 +66,17 @@ def run_simple(planned: PlannedRun, features: PooledFeatures) -> None:
             return system.logits(features.streams(run, clips, options.pooling))
 
         _write_results(run, splits["validation"], logits, seconds)
+        if isinstance(systems["test"], SupportVectors):
+            systems["test"].save(folder.path)
         trained = getattr(systems["test"], "num_parameters", 0)
         costs = {"parameters": {"trained": trained}, "peak_memory_bytes": peak_memory()}
         write_json(folder.path / "costs.json", costs)
         finish_run_record(folder.path)
 
 
-def _fit(name: str, options: ProbeOptions, run: Run, splits: dict, features: PooledFeatures) -> tuple[dict, str]:
+def _fit(
+    name: str, options: ProbeOptions | SupportVectorOptions, run: Run, splits: dict, features: PooledFeatures
+) -> tuple[dict, str]:
     """Return the system that predicts each split, and how it was chosen.
 
     Args:
@@ -83,9 +89,13 @@ def _fit(name: str, options: ProbeOptions, run: Run, splits: dict, features: Poo
     parts = [
         (features.streams(run, clips, options.pooling), labels[split]) for split, clips in splits.items()
     ]  # train, validation
-    probe = fit_probe(run.task, options, *parts)
+    probe: LinearProbe | SupportVectors
+    if isinstance(options, SupportVectorOptions):
+        probe = fit_support_vectors(run.task, options, *parts)
+    else:
+        probe = fit_probe(run.task, options, *parts)
     choice = f"C = {probe.C:g}, {'given' if options.C is not None else 'chosen on validation'}"
-    if not options.refit:
+    if isinstance(probe, SupportVectors) or not options.refit:
         return {"validation": probe, "test": probe}, choice
     return {"validation": probe, "test": refitted(probe, *parts)}, f"{choice}, fitted anew on train and validation"
 

@@ -99,7 +99,7 @@ def test_rows_and_settings_can_be_chosen(tmp_path):
     ("rows: [{name: a}, {name: a}]", "row 'a' has no name of its own"),
     ("rows: [{name: a b}, {name: a_b}]", "row 'a b' has no name of its own"),
     ("rows: [{name: '?'}]", "no name of its own"),
-    ("rows: [{name: a, simple: svm}]", "simple is 'svm'; expected majority or linear_probe"),
+    ("rows: [{name: a, simple: forest}]", "simple is 'forest'; expected majority or linear_probe or svm"),
     ("rows: [{name: a, options: {C: 1}}]", "options are those of a simple system"),
     ("rows: [{name: a, settings: [x]}]", "unknown settings x"),
     ("rows: [{name: a, arguments: {seed: 3}}]", "sets seed itself"),
