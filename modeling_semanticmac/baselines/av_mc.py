@@ -7,6 +7,7 @@ from torch import nn
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..task_specification import TaskSpecification
+from .annotated_labels import AnnotatedLabels
 from .clip_networks import MediaNetwork
 from .fusion import Fused, Fusion, Streams
 from .fusion_losses import label_loss
@@ -61,12 +62,15 @@ class AVMC(Fusion):
     has  l L(y) + (1 - l) L(y_p)  for the clip and the mixed modality, and L for the two others; the modalities have
     weights.
 
-    Our readings: the label of the clip serves for each modality (the publication has labels for each); a clip is mixed
-    only where both clips have the modality; a ReLU lies between the layers of the fusion; no sigmoid over the range of
-    scores (`bounded` adds it); the model is chosen by its prediction from all modalities, not by a sum of four losses.
+    The labels of the modalities are the annotated ones where a clip has them (CH-SIMS), else that of the clip.
+
+    Our readings: a clip is mixed only where both clips have the modality; a ReLU lies between the layers of the fusion;
+    no sigmoid over the range of scores; the model is chosen by its prediction from all modalities, not by a sum of four
+    losses.
     """
 
     Options = AVMCOptions
+    state = AnnotatedLabels
     can_be_bounded = False
 
     def __init__(self, options: AVMCOptions, widths: dict[str, int], task: TaskSpecification):
@@ -109,27 +113,30 @@ class AVMC(Fusion):
 
     def _losses(self, streams: Streams, vectors: dict, plain: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the losses of the modalities, and those of the mixed passes, weighted."""
-        labels, task = streams.labels, self.task
+        task, truth = self.task, streams.labels
+        own = {name: truth if streams.targets is None else streams.targets[name] for name in MODALITIES}
         has = {name: streams.modality_mask[:, place] for place, name in enumerate(MODALITIES)}
         weights = {name: getattr(self.options, f"{name}_weight") for name in MODALITIES}
         losses = {
-            name: weights[name] * streams.mean(label_loss(plain[name], labels, task), has[name]) for name in MODALITIES
+            name: weights[name] * streams.mean(label_loss(plain[name], own[name], task), has[name])
+            for name in MODALITIES
         }
         for name in MEDIA_MODALITIES:
-            partner, share = self.draw(len(labels))
+            partner, share = self.draw(len(truth))
             mixes = (has[name] & has[name][partner]).to(vectors[name].dtype)  # (B,)
             share = 1 - mixes * (1 - share)  # (B,), 1 where nothing is mixed
             mixed = share[:, None] * vectors[name] + (1 - share)[:, None] * vectors[name][partner]
-            logits, own = self.fuse({**vectors, name: mixed}, streams)
+            logits, alone = self.fuse({**vectors, name: mixed}, streams)
 
-            def between(found: torch.Tensor, share=share, partner=partner) -> torch.Tensor:
+            def between(found: torch.Tensor, labels: torch.Tensor, share=share, partner=partner) -> torch.Tensor:
                 first, second = label_loss(found, labels, task), label_loss(found, labels[partner], task)
                 return share * first + (1 - share) * second
 
-            losses[f"mixed_{name}"] = streams.mean(between(logits)) + sum(
-                weights[m] * streams.mean(between(own[m]) if m == name else label_loss(own[m], labels, task), has[m])
-                for m in MODALITIES
-            )
+            total = streams.mean(between(logits, truth))
+            for m in MODALITIES:
+                each = between(alone[m], own[m]) if m == name else label_loss(alone[m], own[m], task)
+                total = total + weights[m] * streams.mean(each, has[m])
+            losses[f"mixed_{name}"] = total
         return losses
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -55,7 +55,8 @@ class TrainingState(Protocol):
     """The state of a method in one training; the trainer makes it from the training labels and saves it in checkpoints.
 
     A class that follows it is made as `State(labels, task, options, device=...)`: labels of the whole training set on
-    the scale of the loss (`modeling_fusion.learnt_labels`), the [`TaskSpecification`], the options of the system. In a
+    the scale of the loss (`modeling_fusion.learnt_labels`), the [`TaskSpecification`], the options of the system.
+    With an attribute `reads_clips` that is true it gets the training set too, as `clips`. In a
     step the trainer calls `begin_epoch`, `targets`, forward and backward pass, `observe`, and after the optimizer
     `after_step`.
     """

@@ -175,7 +175,8 @@ class AffectTrainer(ClipOrderTrainer):
         if fusion.state is None:
             return None
         labels = learnt_labels(labels.float() if self.task.is_regression else labels, self.task)
-        return fusion.state(labels, self.task, fusion.options, device=self.args.device)
+        own = {"clips": self.train_dataset} if getattr(fusion.state, "reads_clips", False) else {}
+        return fusion.state(labels, self.task, fusion.options, device=self.args.device, **own)
 
     def _inner_training_loop(self, *args, **kwargs):
         self._fit_input_scaling()

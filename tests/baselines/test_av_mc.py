@@ -6,6 +6,7 @@ import torch
 from modeling_semanticmac.baselines.av_mc import AVMC, AVMCOptions
 from modeling_semanticmac.baselines.fusion_losses import label_loss
 from tests.helpers.clip_streams import WIDTHS, clip_streams
+from tests.helpers.systems import system_trainer
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT
 
 NO_DROPOUT = {"dropout": 0.0, "media_dropout": 0.0}
@@ -54,6 +55,30 @@ def test_a_mixed_pass_by_hand():
     expected = mixed(logits).mean() + 0.8 * mixed(own["audio"])[:2].mean()
     expected = expected + 0.2 * absolute(own["text"], y).mean() + 0.4 * absolute(own["vision"], y).mean()
     torch.testing.assert_close(found.losses["mixed_audio"], expected)
+
+
+def test_annotated_labels_of_the_modalities_are_used():
+    module, streams = small(partner=(1, 0, 2), share=0.3)
+    other = torch.tensor([2.0, 3.0, -1.0])
+    streams.targets = {"text": streams.labels, "audio": other, "vision": streams.labels}
+    found, rows = module(streams), [0, 1]  # the third clip has no audio
+    expected = 0.8 * absolute(found.modality_logits[:, 1], other)[rows].mean()
+    torch.testing.assert_close(found.losses["audio"], expected)
+    plain = small(partner=(1, 0, 2), share=0.3)[0](streams)
+    torch.testing.assert_close(plain.losses["mixed_audio"], found.losses["mixed_audio"])
+    streams.targets = None
+    assert not torch.allclose(module(streams).losses["mixed_audio"], found.losses["mixed_audio"])
+
+
+def test_the_trainer_reads_the_annotations_of_its_clips(tmp_path):
+    trainer = system_trainer(tmp_path, "av_mc")
+    clips = trainer.train_dataset.remove_columns(["label_audio"])
+    scores = [None, -1.5, *[0.5] * (len(clips) - 2)]
+    trainer.train_dataset = clips.add_column("label_audio", scores)
+    state = trainer.make_state(trainer.training_labels())
+    own = clips["label"][:]
+    assert state.targets(torch.tensor([0, 1, 3]))["audio"].tolist() == [own[0], -1.5, 0.5]
+    assert state.targets(torch.tensor([0, 1]))["text"].tolist() == own[:2] and state.state_dict() == {}
 
 
 def test_the_draws_follow_the_seed_and_the_range():

@@ -1,7 +1,9 @@
 """EmoEmbs, FE2E and MESM: scores by hand, label names, the choice of frames, public numbers of weights."""
 
 import torch
+from transformers import AutoTokenizer
 
+from modeling_semanticmac import FusionForAffect
 from modeling_semanticmac.baselines.emoembs import EmotionEmbeddings, EmotionEmbeddingsOptions
 from modeling_semanticmac.baselines.end_to_end import (
     EndToEnd,
@@ -49,6 +51,18 @@ def test_labels_are_read_from_the_language_model_and_saved():
     good, very, bad = (table[tokenizer.convert_tokens_to_ids(word)] for word in ("good", "very", "bad"))
     torch.testing.assert_close(model.fusion.labels, torch.stack([good, (very + bad) / 2]))
     assert "fusion.labels" in model.state_dict() and not model.fusion.labels.requires_grad
+
+
+def test_a_new_model_reads_its_labels_and_a_saved_one_keeps_them(models, tmp_path):
+    options = {"text_hidden": 8, "audio_hidden": 6, "vision_hidden": 6, "num_layers": 1}
+    sizes = {"audio_width": 12, "vision_width": 20, **EMOTIONS.config_fields()}
+    model = FusionForAffect.from_language_model(models[1], architecture="emoembs", options=options, **sizes)
+    tokenizer, embed = AutoTokenizer.from_pretrained(models[1]), model.get_input_embeddings()
+    expected = [embed(torch.tensor(tokenizer(name, add_special_tokens=False)["input_ids"])).mean(dim=0)
+                for name in EMOTIONS.label_names]  # fmt: skip
+    torch.testing.assert_close(model.fusion.labels, torch.stack(expected))
+    model.save_pretrained(tmp_path)
+    assert FusionForAffect.from_pretrained(tmp_path).fusion.labels.equal(model.fusion.labels)
 
 
 def test_the_smallest_set_of_frames_that_reaches_the_share():
