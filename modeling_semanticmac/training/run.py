@@ -288,7 +288,8 @@ class Run:
             return model_args.config_fields()
         general = {name: value for name, value in model_args.system_options.items() if name in GENERAL_OPTIONS}
         options = {name: value for name, value in model_args.system_options.items() if name not in GENERAL_OPTIONS}
-        if hasattr(load_system(model_args.architecture).Options, "modalities"):
+        system: Any = load_system(model_args.architecture)
+        if hasattr(system.Options, "modalities"):
             options.setdefault("modalities", [name for name in MODALITIES if name in modalities])
             unused = [name for name in options["modalities"] if name not in modalities]
             if unused:
