@@ -22,9 +22,10 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
+# About ten minutes on two cores. Writes the tables and pictures of docs/performance.md.
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e .[bench]
-	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py'
+	WRITE_DOCS=1 $(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py'
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -23,7 +23,7 @@ MEAN, STD = -4.268, 9.138
 SIZES = {"360p": (360, 640), "720p": (720, 1280), "upright": (640, 360)}
 
 
-def compare(capsys, title: str, one, two, count: int) -> float:
+def compare(record, title: str, one, two, count: int) -> float:
     """How much faster the first way is than the second: the median of the ratios of neighbouring measurements."""
     seconds = []
     for _ in range(ROUNDS):
@@ -35,12 +35,12 @@ def compare(capsys, title: str, one, two, count: int) -> float:
         seconds.append(pair)
     ratio = statistics.median(other / own for own, other in seconds)
     own, other = (1000 * min(column) for column in zip(*seconds))
-    with capsys.disabled():
-        print(f"\n  {title:<52}{own:>8.2f} ms{other:>8.2f} ms{ratio:>8.1f} x")
+    record.row("front_ends", what=title, this_package=f"{own:.2f} ms", other=f"{other:.2f} ms", ratio=f"{ratio:.1f} x")
+    record.ratio(title, f"{own:.2f} ms", f"{other:.2f} ms", ratio)
     return ratio
 
 
-def test_log_mel_against_audio_utils(capsys):
+def test_log_mel_against_audio_utils(record):
     """64 windows of two seconds; the same values (float64 there) at least eight times as fast."""
     windows = torch.randn(64, 32000, generator=torch.Generator().manual_seed(0)) * 0.1
     extractor = ImageBindFeatureExtractor()
@@ -62,12 +62,12 @@ def test_log_mel_against_audio_utils(capsys):
         return extractor(windows, 16000)["input_features"]
 
     assert (own() - library()).abs().max() < 1e-3
-    title = "log-mel of a window: own, transformers' audio_utils"
-    assert compare(capsys, title, own, library, len(windows)) >= 8
+    title = "log-mel of a 2 s window, compared with transformers' `audio_utils`"
+    assert compare(record, title, own, library, len(windows)) >= 8
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_frames_against_pillow(capsys, kind):
+def test_frames_against_pillow(record, kind):
     """16 frames; the same values but for single ones that are one grey level off, at least three times as fast."""
     height, width = SIZES[kind]
     rows, columns = np.mgrid[0:height, 0:width]
@@ -94,4 +94,9 @@ def test_frames_against_pillow(capsys, kind):
 
     difference = (own() - pillow()).abs()
     assert difference.max() < 2 / 255 / std.min() and (difference > 1e-4).float().mean() < 0.01
-    assert compare(capsys, f"frame of {kind}: own, Pillow", own, pillow, len(frames)) >= 3
+    assert (
+        compare(
+            record, f"frame of {width} x {height} to `pixel_values`, compared with Pillow", own, pillow, len(frames)
+        )
+        >= 3
+    )

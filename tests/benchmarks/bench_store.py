@@ -26,7 +26,7 @@ from modeling_semanticmac.processing_semanticmac import SemanticMACProcessor
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from tests.helpers.tiny import SENTIMENT, word_tokenizer
 
-CLIPS, WIDTH, ROUNDS = 3000, 1024, 20
+CLIPS, WIDTH, ROUNDS = 3000, 1024, 7
 LENGTHS = torch.randint(2, 29, (CLIPS,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
@@ -107,7 +107,7 @@ def rate(read, source, names) -> float:
     return len(names) / (time.perf_counter() - start)
 
 
-def compare(capsys, ways: dict, names, rounds: int = ROUNDS) -> float:
+def compare(record, ways: dict, names, rounds: int = ROUNDS) -> float:
     """How much faster the first way is than the second: the median of the ratios of neighbouring measurements, since
     others use the machine too.
     """
@@ -117,11 +117,10 @@ def compare(capsys, ways: dict, names, rounds: int = ROUNDS) -> float:
             rates[label].append(rate(read, source, names))
     first, second = rates.values()
     ratio = statistics.median(one / two for one, two in zip(first, second))
-    with capsys.disabled():
-        print()
-        for label, found in rates.items():
-            print(f"  {label:<44}{max(found):>12,.0f} clips/s")
-        print(f"  {'ratio':<44}{ratio:>12.2f}")
+    own, other = (f"{max(found):,.0f} clips/s" for found in rates.values())
+    what = " compared with ".join(ways)
+    record.row("store", what=what, store=own, other=other, ratio=f"{ratio:.2f} x")
+    record.ratio(what, own, other, ratio)
     return ratio
 
 
@@ -134,18 +133,18 @@ def test_all_ways_give_the_same(arrays, store, transaction, column):
     assert torch.equal(row["audio"], arrays[names[0]][0])
 
 
-def test_against_lmdb(arrays, store, transaction, capsys):
+def test_against_lmdb(arrays, store, transaction, record):
     """Two arrays a clip: at least as fast with a copy, and faster without one."""
-    ways = {"store, copied": (read_store, store), "LMDB, one transaction, buffers, copied": (read_lmdb, transaction)}
-    assert compare(capsys, ways, list(arrays)) >= 1
-    ways = {"store, lazily": (view_store, store), "LMDB, one transaction, buffers, lazily": (view_lmdb, transaction)}
-    assert compare(capsys, ways, list(arrays)) >= 1
+    ways = {"read with a copy": (read_store, store), "LMDB (one transaction, buffers)": (read_lmdb, transaction)}
+    assert compare(record, ways, list(arrays)) >= 1
+    ways = {"read without a copy": (view_store, store), "LMDB (one transaction, buffers)": (view_lmdb, transaction)}
+    assert compare(record, ways, list(arrays)) >= 1
 
 
-def test_against_a_column_of_arrays(arrays, store, column, capsys):
+def test_against_a_column_of_arrays(arrays, store, column, record):
     """At least ten times as fast."""
-    ways = {"store, copied": (read_store, store), "datasets, Array2D float16, torch": (read_column, column)}
-    assert compare(capsys, ways, list(arrays)[:100], rounds=5) >= 10
+    ways = {"read with a copy": (read_store, store), "a `datasets` column (Array2D, float16)": (read_column, column)}
+    assert compare(record, ways, list(arrays)[:100], rounds=5) >= 10
 
 
 def read_epoch(folder, rows, processor) -> float:
@@ -157,7 +156,7 @@ def read_epoch(folder, rows, processor) -> float:
     return time.perf_counter() - start
 
 
-def test_what_checksums_cost(arrays, store, capsys, monkeypatch):
+def test_what_checksums_cost(arrays, store, record, monkeypatch):
     """Every clip is compared with its checksum in the first epoch only; that adds at most a tenth to the reading of
     this epoch.
     """
@@ -178,46 +177,5 @@ def test_what_checksums_cost(arrays, store, capsys, monkeypatch):
         epochs.append(read_epoch(store.folder, rows, processor))
         checksums.append(spent[0])
     cost = statistics.median(own / (whole - own) for own, whole in zip(checksums, epochs))
-    with capsys.disabled():
-        print(f"\n  {CLIPS} clips of {sum(a.nbytes + v.nbytes for a, v in arrays.values()) / CLIPS / 1024:.0f} KiB")
-        print(f"  first epoch                    {1e6 * min(epochs) / CLIPS:>8.1f} us a clip")
-        print(
-            f"  of it checksums                {1e6 * min(checksums) / CLIPS:>8.1f} us a clip, {cost:.1%} of the rest"
-        )
+    record.row("checksums", first_epoch=f"{1e6 * min(epochs) / CLIPS:.1f} us a clip", of_it_checksums=f"{cost:.1%}")
     assert cost <= 0.1
-
-
-def test_opening(store, capsys):
-    """What a training process pays at the start."""
-    start = time.perf_counter()
-    EmbeddingStore(store.folder)
-    opening = time.perf_counter() - start
-    with capsys.disabled():
-        print(f"\n  opening {CLIPS} clips {1000 * opening:.0f} ms")
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_through_a_data_loader(arrays, store, capsys, num_workers):
-    """Batches of 32, padded."""
-
-    class Rows(torch.utils.data.Dataset):
-        names = list(arrays)
-
-        def __len__(self):
-            return len(self.names)
-
-        def __getitem__(self, index):
-            return store[self.names[index]]
-
-    def pad(rows):
-        return [torch.nn.utils.rnn.pad_sequence(streams, batch_first=True) for streams in zip(*rows)]
-
-    loader = DataLoader(
-        Rows(), batch_size=32, num_workers=num_workers, collate_fn=pad, persistent_workers=num_workers > 0
-    )
-    sum(1 for _ in loader)  # starts the workers and maps the shards
-    start = time.perf_counter()
-    for _ in loader:
-        pass
-    with capsys.disabled():
-        print(f"\n  {CLIPS / (time.perf_counter() - start):,.0f} clips/s with {num_workers} workers")

@@ -225,15 +225,21 @@ def test_optuna_is_asked_for_where_it_is_absent(world, tmp_path, monkeypatch):
         train.main(words(world, tmp_path / "search", 1))
 
 
-def test_two_trials_with_ray(world, tmp_path):
-    command = [
-        sys.executable,
-        str(PROJECT / "run_mac.py"),
-        *words(world, tmp_path / "search", 2, "--search_backend", "ray"),
-    ]
-    subprocess.run(command, env=environment(), cwd=PROJECT, check=True, capture_output=True, text=True)
+def test_trials_with_ray(world, tmp_path):
+    """Trials in processes of a Ray cluster; one that is refused does not stop the others; a plain run with the best
+    arguments reaches the same figure.
+    """
+    space = SPACE.replace("hidden_size: [16, 32]", "hidden_size: [16, 15]")  # four heads cannot share a width of 15
+    command = words(world, tmp_path / "search", 3, "--search_backend", "ray", space=space)
+    command = [sys.executable, str(PROJECT / "run_mac.py"), *command]
+    done = subprocess.run(command, env=environment(), cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     found = result(tmp_path / "search")
-    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 2
+    widths = [trial["parameters"]["hidden_size"] for trial in found["trials"]]
+    states = {16: "complete", 15: "failed"}
+    assert set(widths) == {15, 16} and [trial["state"] for trial in found["trials"]] == [states[w] for w in widths]
+    assert all("15" in trial["failure"] for trial in found["trials"] if trial["state"] == "failed")
+    assert (tmp_path / "search/ray").is_dir() and not list((tmp_path / "search").glob("checkpoint-*"))
     best = str(tmp_path / "search/best.yaml")
     train.main([best, "--data_dir", str(world["folder"] / "corpus"), "--output_dir", str(tmp_path / "run")])
     assert plain_loss(tmp_path / "run") == pytest.approx(found["best"]["score"], abs=1e-6)
