@@ -4,6 +4,7 @@ import importlib
 import logging
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from typing import Any
 
 from ..files.near_names import did_you_mean
 
@@ -114,7 +115,7 @@ def find_system(name: str) -> System:
     return SYSTEMS[name]
 
 
-def load_system(name: str) -> type:
+def load_system(name: str) -> Any:
     """Import and return the class of a system, a `Fusion`; raises as `find_system`."""
     module, class_name = find_system(name).place.split(":")
     return getattr(importlib.import_module(module if "." in module else f"{__package__}.{module}"), class_name)
