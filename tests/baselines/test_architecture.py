@@ -78,9 +78,13 @@ def test_a_run_resumes_and_a_changed_architecture_is_refused(folder, world, tmp_
         assert trainer.model.state_dict()[name].equal(value), name
 
 
-def test_a_system_that_reads_dialogues_predicts_every_clip(world, tmp_path):
+SMALL_CORECT = {"width": 8, "text_width": 8, "text_heads": 2, "feed_forward": 16, "graph_heads": 1, "num_layers": 1}
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("bc_lstm", {"hidden": 8}), ("corect", SMALL_CORECT)])
+def test_a_system_that_reads_dialogues_predicts_every_clip(name, sizes, world, tmp_path):
     """Clips of a video are a dialogue; the rows of the test split keep their order."""
-    options = ["--architecture", "bc_lstm", "--architecture_options", '{"hidden": 8}', "--output_dir", str(tmp_path)]
+    options = ["--architecture", name, "--architecture_options", json.dumps(sizes), "--output_dir", str(tmp_path)]
     train.main([*PLAIN, *world["common"], *world["models"], *options])
     clips = world["clips"]["test"]
     assert [row["id"] for row in rows(tmp_path / "predictions_test.csv")] == clips["id"][:]
