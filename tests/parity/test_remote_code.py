@@ -146,6 +146,6 @@ def third_party(start: str) -> set[str]:
 
 def test_the_code_asks_for_no_package_that_its_users_may_lack():
     """A model on embeddings and words needs what transformers needs; the package's requirements cover the rest."""
-    needed = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL"}
+    needed = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", "PIL"}
     assert third_party("affect_heads") <= needed
     assert third_party("processing_semanticmac") <= needed
