@@ -15,12 +15,13 @@ from examples.ablations import ablation_runs as runs
 from examples.ablations import components, cross_corpus, frame_counts, linear_probe, missing_modalities, simple_features
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect
+from modeling_semanticmac.benchmark.plan import read_plan
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.runs.comparison import compare_runs
 from modeling_semanticmac.runs.record import read_predictions
 from modeling_semanticmac.training import main as training_main
 from modeling_semanticmac.training import seed_runs
-from modeling_semanticmac.training.run_arguments import parse_arguments
+from modeling_semanticmac.training.run_arguments import as_arguments, given_arguments, parse_arguments
 from tests.helpers.project import PROJECT
 
 RECIPES = PROJECT / "modeling_semanticmac/training/recipes"
@@ -295,3 +296,14 @@ def test_linear_probe(study, tmp_path):
     for column, name in enumerate(("audio", "vision")):
         np.testing.assert_allclose(tokens[name], expected[name], atol=1e-5)
         np.testing.assert_allclose(embeds[name][3], store[clips[3]][column].float().numpy().mean(axis=0), atol=1e-5)
+
+
+def test_the_plan_for_folds_has_the_same_rows():
+    plan = read_plan(PROJECT / "examples/ablations/parts_ravdess.yaml")
+    full, *rows = plan.rows
+    blocks = [*components.BLOCKS.values(), components.BEGINNING]
+    assert (full.name, dict(full.arguments)) == (runs.FULL, {})
+    expected = {name: words for block in blocks for name, words in block.items()}
+    assert {row.name: given_arguments(as_arguments(dict(row.arguments))) for row in rows} == {
+        name: given_arguments(words) for name, words in expected.items()
+    }
