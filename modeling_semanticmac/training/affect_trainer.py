@@ -14,6 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..affect_heads import task_loss
 from ..baselines.modeling_fusion import learnt_labels
 from ..baselines.training_state import Observed, TrainingState
+from ..configuration_semanticmac import MODALITIES
 from ..files.atomic_files import write_json, write_whole
 from ..metrics import compute_metrics
 from ..runs.settings import MADE_WITH
@@ -28,6 +29,7 @@ from .objectives import LossParts, weighted_sum
 from .optimizer_groups import parameter_groups, warmup_steps
 from .resumed_options import keep_optimizer_options
 from .scaling_statistics import fit_input_scaling
+from .sharding import layers_to_shard, with_every_modality
 from .trainer_inputs import (
     check_clips,
     check_model,
@@ -118,12 +120,26 @@ class AffectTrainer(ClipOrderTrainer):
             model=model, args=args, train_dataset=number_clips(train_dataset), eval_dataset=eval_dataset,
             data_collator=data_collator, processing_class=processing_class, **kwargs,
         )  # fmt: skip
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is not None and self.model_type != "semanticmac":
+            raise ValueError("FSDP is supported for SemanticMAC only; train comparison systems without it.")
+        if plugin is not None and (model.config.language_model_reference or trained_encoders(model)):
+            raise ValueError("FSDP is not supported with adapters, which fit on one GPU; train them without it.")
+        if plugin is not None and not plugin.transformer_cls_names_to_wrap:
+            plugin.transformer_cls_names_to_wrap = layers_to_shard(model)
         for dataset in (train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])):
             self._encode_media(dataset)
         if self.args.world_size > 1 and hasattr(model, "gather_rows"):
             model.gather_rows = gather_rows  # losses between samples see the batch of all processes
         self.add_callback(_AfterStep(self))
         self._reset_training_state()
+
+    def _prepare_inputs(self, inputs):
+        """Move a batch to the device; with FSDP every process runs every layer."""
+        found = super()._prepare_inputs(inputs)
+        if not self.is_fsdp_enabled:
+            return found
+        return with_every_modality(found, self.model.config, getattr(self.data_collator, "modalities", MODALITIES))
 
     def _encode_media(self, clips) -> None:
         """Encode the media of clips for the default collator."""

@@ -8,7 +8,14 @@ from transformers.trainer import SCALER_NAME, TRAINER_STATE_NAME
 
 from ..files.atomic_files import write_json
 from ..hub.saving_trainer import SavingTrainer
-from .checkpoints import UNFINISHED, check_checkpoint, move_into_place, requested_checkpoint, rotate_checkpoints
+from .checkpoints import (
+    UNFINISHED,
+    check_checkpoint,
+    check_parallelism,
+    move_into_place,
+    requested_checkpoint,
+    rotate_checkpoints,
+)
 
 
 class CheckpointingTrainer(SavingTrainer):
@@ -31,11 +38,13 @@ class CheckpointingTrainer(SavingTrainer):
 
         Raises:
             FileNotFoundError: the checkpoint, or a part of it, is absent.
-            ValueError: the checkpoint is damaged, or was saved by another number of processes.
+            ValueError: the checkpoint is damaged, or was saved by another number of processes or another kind of
+                parallelism.
         """
         checkpoint = requested_checkpoint(resume_from_checkpoint, str(self.args.output_dir))
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.args.world_size)
+            check_parallelism(checkpoint, bool(self.is_fsdp_enabled))
             if getattr(self.accelerator, "scaler", None) is not None and not Path(checkpoint, SCALER_NAME).is_file():
                 raise FileNotFoundError(
                     f"{checkpoint} cannot be resumed exactly: no {SCALER_NAME}, which a run with --fp16 needs. Resume "

@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 UNFINISHED = ".unfinished"
 LABEL_STATE = "label_state.safetensors"
 # Everything but the weights and the random states, whose names depend on the model and on the number of processes.
-REQUIRED = ("trainer_state.json", "optimizer.pt", "scheduler.pt", LABEL_STATE)
+REQUIRED = ("trainer_state.json", "scheduler.pt", LABEL_STATE)
+# Of the optimizer: by itself, of FSDP in one file, of DeepSpeed (a folder, named in `latest`).
+OPTIMIZERS = ("optimizer.pt", "optimizer.bin", "latest")
+FSDP_WEIGHTS = "pytorch_model_fsdp.bin"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 _NAME = re.compile(r"checkpoint-(\d+)")
 _RANDOM_STATE = re.compile(r"rng_state(?:_(\d+))?\.pth")
@@ -50,6 +53,10 @@ def checkpoint_faults(checkpoint: Path) -> list[str]:
     Empty: it is whole.
     """
     absent = [f"no {name}" for name in REQUIRED if not (checkpoint / name).is_file()]
+    if not any((checkpoint / name).is_file() for name in OPTIMIZERS):
+        absent.insert(min(1, len(absent)), f"no {OPTIMIZERS[0]}")
+    if (checkpoint / "optimizer.bin").is_file() and not (checkpoint / FSDP_WEIGHTS).is_file():
+        absent.append(f"no {FSDP_WEIGHTS}")
     if not any((checkpoint / name).is_file() for name in WEIGHTS):
         absent.insert(0, f"no {WEIGHTS[0]}")
     if not saved_processes(checkpoint):
@@ -62,7 +69,8 @@ def checkpoint_faults(checkpoint: Path) -> list[str]:
     if index.is_file() and _can_read(_read_json, index):
         shards = sorted(set(_read_json(index)["weight_map"].values()))
         absent += [f"no {name}" for name in shards if not (checkpoint / name).is_file()]
-    readers = {".safetensors": _open_safetensors, ".pt": _open_archive, ".pth": _open_archive, ".json": _read_json}
+    readers = {".safetensors": _open_safetensors, ".pt": _open_archive, ".json": _read_json}
+    readers |= {".pth": _open_archive, ".bin": _open_archive}
     inside = [*checkpoint.iterdir(), *(path for folder in adapters for path in (checkpoint / folder).glob("*"))]
     files = sorted(path for path in inside if path.is_file() and path.suffix in readers)
     return absent + [f"{path.name} is damaged" for path in files if not _can_read(readers[path.suffix], path)]
@@ -150,6 +158,21 @@ def check_checkpoint(checkpoint: str | Path, processes: int) -> None:
         )
 
 
+def check_parallelism(checkpoint: str | Path, is_fsdp: bool) -> None:
+    """Refuse a checkpoint whose weights and optimizer are divided among the processes in another way than the run's.
+
+    Raises:
+        ValueError: FSDP saved it and this run has none, or the other way round.
+    """
+    saved = (Path(checkpoint) / FSDP_WEIGHTS).is_file()
+    if saved != is_fsdp:
+        ways = {True: "with FSDP", False: "without FSDP"}
+        raise ValueError(
+            f"{checkpoint} was saved {ways[saved]}, this run is {ways[is_fsdp]}. Resume {ways[saved]}, or start a new "
+            "run from its weights with --model_name_or_path."
+        )
+
+
 def rotate_checkpoints(run_folder: Path, step: int, best: str | None, limit: int | None) -> None:
     """Delete checkpoints beyond the limit, by step and not by modification time, which follows a clock that may be set
     back.
@@ -213,6 +236,6 @@ def _open_archive(path: Path) -> None:
 
 
 __all__ = [
-    "LABEL_STATE", "UNFINISHED", "check_checkpoint", "checkpoint_faults", "checkpoint_step", "list_checkpoints",
-    "move_into_place", "newest_whole_checkpoint", "rotate_checkpoints", "saved_processes",
+    "LABEL_STATE", "UNFINISHED", "check_checkpoint", "check_parallelism", "checkpoint_faults", "checkpoint_step",
+    "list_checkpoints", "move_into_place", "newest_whole_checkpoint", "rotate_checkpoints", "saved_processes",
 ]  # fmt: skip

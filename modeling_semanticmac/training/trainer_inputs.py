@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..embedding_store import EmbeddingStore
 from ..encoder_outputs import is_trained
 from ..metrics.definitions import selection_metric
 from ..processing_semanticmac import SemanticMACProcessor
+from .sharding import check_fsdp, is_set, zero_stage
 from .training_args import SemanticMACTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def refuse_unsupported_parallelism(args: TrainingArguments) -> None:
     """Refuse ways of training on several devices that this Trainer does not support, and warn where one has no effect.
 
     Raises:
-        ValueError: DataParallel, FSDP or DeepSpeed.
+        ValueError: DataParallel, ZeRO-3, or FSDP in another form than the one that is supported.
     """
     if args.n_gpu > 1:
         raise ValueError(
@@ -106,22 +106,15 @@ def refuse_unsupported_parallelism(args: TrainingArguments) -> None:
             f"(torchrun --nproc_per_node {args.n_gpu} ..., or accelerate launch), or let it see one "
             "(CUDA_VISIBLE_DEVICES=0)."
         )
-    if args.deepspeed or _is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError(
-            "DeepSpeed is not supported: exact resume and pseudo labels are not tested with it. Start several "
-            "processes without it (torchrun)."
-        )
-    if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
-        if args.device.type != "cpu":
+    if args.deepspeed or is_set("ACCELERATE_USE_DEEPSPEED"):
+        if zero_stage(args) == 3:
             raise ValueError(
-                "FSDP is not supported: exact resume and pseudo labels are not tested with it. Start several processes "
-                "without it (torchrun)."
+                "ZeRO-3 of DeepSpeed is not supported: it divides parameters that are used outside their module's "
+                "forward pass. Use ZeRO-2 (examples/launch/zero2.json), or FSDP."
             )
-        logger.warning("FSDP has no effect on CPUs: every process holds the whole model (DistributedDataParallel).")
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "false").lower() in ("1", "true", "yes", "on")
+        logger.warning("DeepSpeed: no machine was at hand to test resuming and pseudo labels with it.")
+    if args.fsdp or is_set("ACCELERATE_USE_FSDP"):
+        check_fsdp(args)
 
 
 def check_clips(clips, name: str) -> None:

@@ -3,15 +3,18 @@
 import datasets
 import pytest
 import torch
+import yaml
 from transformers import TrainingArguments
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel, SemanticMACProcessor
 from modeling_semanticmac.embedding_store import EmbeddingStore
 from modeling_semanticmac.training.collator import SemanticMACCollator
 from modeling_semanticmac.training.global_batch import SeenClips
+from modeling_semanticmac.training.sharding import with_every_modality
 from modeling_semanticmac.training.trainer import SemanticMACTrainer
-from modeling_semanticmac.training.trainer_inputs import resolve_arguments
+from modeling_semanticmac.training.trainer_inputs import refuse_unsupported_parallelism, resolve_arguments
 from modeling_semanticmac.training.training_args import SemanticMACTrainingArguments
+from tests.helpers.project import PROJECT
 from tests.helpers.tiny import SENTIMENT, tiny_config, word_corpus
 from tests.helpers.trainers import WordProcessor, arguments, new_trainer
 
@@ -143,15 +146,46 @@ def test_fsdp_on_cpus_is_said_to_have_no_effect(tmp_path, monkeypatch, caplog):
     assert "FSDP has no effect on CPUs: every process holds the whole model" in caplog.text
 
 
-def test_fsdp_on_gpus_and_deepspeed_are_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"FSDP_VERSION": "1"}, "FSDP version 1 is not supported; set version: 2"),
+        ({"FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}, "set state_dict_type: FULL_STATE_DICT"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "ZeRO-3 of DeepSpeed is not"),
+    ],
+)
+def test_forms_of_sharding_that_cannot_resume_are_refused(tmp_path, monkeypatch, variables, message):
     args = plain_arguments(tmp_path)
     monkeypatch.setattr(type(args), "device", torch.device("cuda:0"))
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ValueError, match="FSDP is not supported"):
-        SemanticMACTrainer(tiny_model(), args, word_corpus(3))
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ValueError, match="DeepSpeed is not supported"):
-        SemanticMACTrainer(tiny_model(), args, word_corpus(3))
+    for name, value in {"ACCELERATE_USE_FSDP": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        refuse_unsupported_parallelism(args)
+
+
+def test_absent_modalities_are_masked_where_processes_share_layers():
+    """The outputs are those of the batch without them; what is there stays as it is."""
+    model = tiny_model().eval()
+    torch.manual_seed(1)
+    batch = {"vision_embeds": torch.randn(2, 3, model.config.vision_width), "vision_mask": torch.ones(2, 3)}
+    filled = with_every_modality(batch, model.config, ("text", "audio", "vision"))
+    assert {"input_ids", "attention_mask", "audio_embeds", "audio_mask"} == filled.keys() - batch.keys()
+    assert not filled["attention_mask"].any() and not filled["audio_mask"].any()
+    assert with_every_modality(batch, model.config, ["vision"]) == batch
+    with torch.no_grad():
+        torch.testing.assert_close(model(**filled).logits, model(**batch).logits)
+
+
+def test_sharding_that_is_supported(tmp_path, monkeypatch):
+    """The configurations beside the examples."""
+    args = plain_arguments(tmp_path)
+    monkeypatch.setattr(type(args), "device", torch.device("cuda:0"))
+    launch = PROJECT / "examples/launch"
+    fsdp = yaml.safe_load((launch / "fsdp2.yaml").read_text())
+    args.fsdp, args.fsdp_config = True, {n.removeprefix("fsdp_"): v for n, v in fsdp["fsdp_config"].items()}
+    refuse_unsupported_parallelism(args)
+    args.fsdp, args.deepspeed = False, str(launch / "zero2.json")
+    refuse_unsupported_parallelism(args)
 
 
 def test_clips_that_fill_up_a_batch_are_not_seen_for_the_first_time():
