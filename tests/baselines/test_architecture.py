@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -155,6 +156,7 @@ def test_rates_have_factors_by_the_beginning_of_a_name(tmp_path):
                                        "output": torch.nn.Linear(2, 1)}),
         "language_model": torch.nn.Linear(3, 3),
     })  # fmt: skip
+    model.config = SimpleNamespace(language_model_reference=None)  # it is tuned whole
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, set(), args)
     rates = {names[p].rpartition(".")[0]: group["lr"] for group in groups for p in group["params"]}
