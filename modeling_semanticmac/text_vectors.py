@@ -6,8 +6,7 @@ its output is its input. What the vectors mean is learnt by the projection after
 
 import torch
 from huggingface_hub.dataclasses import strict
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 TEXT_VECTORS = "text_vectors"  # the model_type
@@ -62,15 +61,8 @@ class TextVectors(PreTrainedModel):
         return BaseModelOutput(states, hidden_states=(states,) if output_hidden_states else None)
 
 
-def placeholder_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer without words, for the processor of a model on vectors of text, which reads no tokens."""
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
-
-
 # A checkpoint's code may be loaded beside the package.
 AutoConfig.register(TEXT_VECTORS, TextVectorsConfig, exist_ok=True)
 AutoModel.register(TextVectorsConfig, TextVectors, exist_ok=True)
 
-__all__ = ["TEXT_VECTORS", "TextVectors", "TextVectorsConfig", "placeholder_tokenizer"]
+__all__ = ["TEXT_VECTORS", "TextVectors", "TextVectorsConfig"]

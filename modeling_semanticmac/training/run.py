@@ -27,7 +27,6 @@ from ..files.atomic_files import write_json
 from ..language_models import language_model_config
 from ..processing_semanticmac import SemanticMACProcessor
 from ..runs.folder import ENOUGH
-from ..text_vectors import placeholder_tokenizer
 from .affect_trainer import AffectTrainer
 from .argument_checks import check_architecture_arguments, check_best_metric
 from .class_weights import own_class_weight
@@ -41,6 +40,7 @@ from .run_features import (
     check_model_source,
     load_run_corpus,
     open_features,
+    placeholder_tokenizer,
     refuse_missing,
     require_features,
     require_trained,

@@ -7,6 +7,8 @@ from pathlib import Path
 import datasets
 import numpy as np
 from accelerate import PartialState
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from datasets_scripts import load_corpus
 from datasets_scripts.loading import corpus_builder
@@ -245,6 +247,13 @@ def require_features(config: SemanticMACConfig, modalities: Sequence[str], given
             raise ValueError(f"{note}; give --features {modality}=FILE{rest}.")
 
 
+def placeholder_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer without words, for the processor of a model on vectors of text, which reads no tokens."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
+
+
 def require_trained(config: SemanticMACConfig, modalities: Sequence[str], do_train: bool) -> None:
     """Refuse modalities that a trained model was trained without; in training they are added to those of the model.
 
@@ -306,5 +315,6 @@ def bert_tokens(features: RunFeatures | None, tokenizer, vocab_size: int) -> dic
 
 __all__ = [
     "OF_LANGUAGE_MODELS", "RunFeatures", "bert_tokens", "check_model_source", "load_clips", "load_run_corpus",
-    "open_features", "refuse_missing", "require_features", "require_trained", "text_source", "tower_references",
+    "open_features", "placeholder_tokenizer", "refuse_missing", "require_features", "require_trained", "text_source",
+    "tower_references",
 ]  # fmt: skip
