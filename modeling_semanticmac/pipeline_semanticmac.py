@@ -280,7 +280,10 @@ class SemanticMACPipeline(Pipeline):
             output = self.model(**{name: value.to(self.device) for name, value in inputs.items()})
         kept = {name: output[name].cpu() for name in ("logits", "modality_mask")}
         views = {name: logits.cpu() for name, logits in _views(output).items()}
-        return self.postprocess({**kept, "views": views, "clips": [{"report": report}]})[0]
+        clip = {"text": text, "context": context, "speaker": None, "context_speakers": []}
+        return self.postprocess({**kept, "views": views, "notes": [self._notes(clip)], "clips": [{"report": report}]})[
+            0
+        ]
 
     def _clock(self) -> float:
         """Return the time when the device has finished its work."""

@@ -14,6 +14,7 @@ from .clip_decoding import ClipTask
 from .clip_encoder import ClipEncoder, EncodedClip, encoded_rows
 from .content_identity import holds_embeddings
 from .local_engine import Engine
+from .termination import kept_handler
 
 BATCH = 16  # clips that an actor takes at once
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -81,10 +82,11 @@ class RayEngine(Engine):
         if not ray.is_initialized():
             paths = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]  # of a package that is not installed
             variables = {"PYTHONPATH": os.pathsep.join(paths)}
-            ray.init(
-                self.address, ignore_reinit_error=True, runtime_env={"env_vars": variables}, log_to_driver=False,
-                include_dashboard=False if self.address is None and "RAY_ADDRESS" not in os.environ else None,
-            )  # fmt: skip
+            with kept_handler():
+                ray.init(
+                    self.address, ignore_reinit_error=True, runtime_env={"env_vars": variables}, log_to_driver=False,
+                    include_dashboard=False if self.address is None and "RAY_ADDRESS" not in os.environ else None,
+                )  # fmt: skip
         return state
 
     def device(self, state: PartialState, device: torch.device | str | None) -> torch.device:

@@ -1,9 +1,22 @@
 """SIGTERM, by which schedulers of clusters end a job: what is pending is written before the process ends."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 EXIT_CODE = 128 + signal.SIGTERM
+
+
+@contextlib.contextmanager
+def kept_handler() -> Iterator[None]:
+    """Put the handler of SIGTERM back at the end: libraries that start processes, such as Ray, set their own."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class Termination:
@@ -43,4 +56,4 @@ class Termination:
             raise SystemExit(EXIT_CODE)
 
 
-__all__ = ["EXIT_CODE", "Termination"]
+__all__ = ["EXIT_CODE", "Termination", "kept_handler"]

@@ -9,6 +9,7 @@ processes changes what random search tries.
 
 import warnings
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ STUDY, DRAW, FAILURE = "search", "draw", "failure"
 TRIAL_ERRORS = (ValueError, torch.OutOfMemoryError)
 # Below this many trials the importance of a parameter is noise.
 TRIALS_FOR_IMPORTANCE = 10
+UNBORN_SECONDS = 10.0  # after which a trial that never showed a sign of life counts as killed
 LOCK_SECONDS = 600  # how long a process waits for another one that writes into the same SQLite file
 
 
@@ -86,6 +88,7 @@ class TrialQueue:
         with self.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
+            self._fail_unborn_trials()
             attempts = {trial.user_attrs[DRAW]: trial for trial in self._trials()}  # the last attempt of each draw
             failures = [trial.user_attrs[FAILURE] for trial in attempts.values() if FAILURE in trial.user_attrs]
             if len(failures) > self.wanted:
@@ -101,6 +104,20 @@ class TrialQueue:
                         self.study.enqueue_trial(last.params if last else {}, user_attrs={DRAW: draw})
                 draw += 1
         return [_trial_record(trial) for trial in self._trials()]
+
+    def _fail_unborn_trials(self) -> None:
+        """Fail running trials whose process was killed before its first heartbeat, which Optuna waits for for ever."""
+        import optuna
+        import sqlalchemy
+
+        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        with self.study_options["storage"].engine.connect() as connection:
+            rows = connection.execute(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats"))
+            alive = {row[0] for row in rows}
+        limit = datetime.now() - timedelta(seconds=max(UNBORN_SECONDS, 2 * self.heartbeat))
+        for trial in running:
+            if trial._trial_id not in alive and trial.datetime_start < limit:
+                self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
     def run_one(self, trainer) -> None:
         """Run the next trial of the queue through the library."""

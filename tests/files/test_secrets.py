@@ -101,6 +101,7 @@ def test_every_argument_of_the_command_with_such_a_name():
     assert {name for name in argument_readers() if "token" in name and not is_secret_name(name)} == {
         "num_bridge_tokens",
         "use_bridge_tokens",
+        "text_tokens",
         "average_tokens_across_devices",
         "include_num_input_tokens_seen",
     }

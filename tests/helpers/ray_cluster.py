@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from modeling_semanticmac.embedding_extraction.termination import kept_handler
 from tests.helpers.project import PROJECT
 
 
@@ -15,7 +16,8 @@ def ray_cluster():
 
     before = dict(os.environ)
     os.environ.update(PYTHONPATH=str(PROJECT), OMP_NUM_THREADS="1", RAY_CHDIR_TO_TRIAL_DIR="0")  # of all its processes
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
+    with kept_handler():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
     os.environ.clear()
     os.environ.update(before)
     yield ray

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import time
 
 import optuna
 import pytest
@@ -170,3 +171,16 @@ def test_importance(twelve, tmp_path):
     few = queue(tmp_path, 2)
     run(few)
     assert few.importance() == {}
+
+
+def test_a_trial_killed_before_its_first_sign_of_life_is_run_again(tmp_path, monkeypatch):
+    """A process that dies between taking a trial and its first heartbeat leaves no heartbeat at all."""
+    trials = queue(tmp_path, 2)
+    trials.fill()
+    taken = trials.study.ask()  # as the process did that was killed
+    assert [trial.state for trial in trials.fill()] == ["running", "waiting"]  # it may still begin
+    monkeypatch.setattr("modeling_semanticmac.search.trial_queue.UNBORN_SECONDS", 0.0)
+    time.sleep(2.1)  # twice the heartbeat
+    found = run(trials)
+    assert [trial.state for trial in found].count("complete") == 2
+    assert found[taken.number].state == "stopped"
