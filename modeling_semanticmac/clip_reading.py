@@ -172,12 +172,12 @@ def _picture_inputs(source: Frames, start: float, end: float, crop: str | None, 
     if is_pairs:
         times = [time + offset for time in times for offset in (-0.25, 0.25)]
     shown = source.at([min(max(start + time, start), end - 1e-3) for time in times])
-    frames = torch.stack([_picture(frame) for frame in shown])  # (n, 3, H, W)
+    frames = torch.stack([as_frame(frame) for frame in shown])  # (n, 3, H, W)
     frames = cut_side(frames, crop)
     return _one(processor(text=".", frames=frames.unflatten(0, (-1, 2)) if is_pairs else frames), "pixel_values")
 
 
-def _picture(frame) -> torch.Tensor:
+def as_frame(frame) -> torch.Tensor:
     """A PIL image or an array as uint8 (3, H, W)."""
     if hasattr(frame, "convert"):
         frame = np.array(frame.convert("RGB"))
@@ -213,4 +213,4 @@ def _joined(picture: dict, sound: dict) -> dict:
     return {**sound, "pixel_values": picture["pixel_values"], "report": {**video, **both, "audio": audio["path"]}}
 
 
-__all__ = ["MAX_SECONDS", "read_clip"]
+__all__ = ["MAX_SECONDS", "as_frame", "read_clip"]

@@ -43,8 +43,6 @@ _TASK_FIELDS = (
     "task_name", "problem_type", "num_labels", "id2label", "label2id", "label_range", "metrics",
     "scale_scores", "label_thresholds", "calibration",
 )  # fmt: skip
-# Fields of SemanticMAC that came later, with the values that describe a checkpoint whose config.json lacks them.
-_BEFORE = {"input_scaling": "unit", "linear_start": False}
 # Written into a config.json by transformers itself, or passed by its loaders. Any other unknown name is a typing error.
 _LIBRARY_KEYS = {
     "name_or_path", "_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "model_type", "num_labels",
@@ -89,6 +87,8 @@ class AffectConfig(PreTrainedConfig):
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
     """
 
+    # Fields that came later, with the values that describe a checkpoint whose config.json lacks them.
+    fields_before = {}  # type: ignore[var-annotated]  # an annotation would make it a field
     sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")}
 
     text_config: PreTrainedConfig | dict | None = None
@@ -136,11 +136,14 @@ class AffectConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs):
-        """Build a configuration from its dict; keyword arguments replace fields.
+        """Build a configuration from its dict; keyword arguments replace fields. One that an earlier version saved
+        keeps the meaning that it had (`fields_before`).
 
         A new task (`**task.config_fields()`, or `num_labels` as for every model of transformers) replaces the saved one
         as a whole: label names, range, metrics and thresholds of another task are not kept.
         """
+        if "transformers_version" in config_dict:  # it was written by `save_pretrained`
+            config_dict = {**cls.fields_before, **config_dict}
         changes = {name: kwargs.pop(name) for name in _TASK_FIELDS if name in kwargs}
         if changes:
             config_dict = {**cls._without_old_task(config_dict, changes), **changes}
@@ -318,6 +321,7 @@ class SemanticMACConfig(AffectConfig):
     """
 
     model_type = "semanticmac"
+    fields_before = {"input_scaling": "unit", "linear_start": False}
     keys_to_ignore_at_inference = [
         "multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask", "hidden_states", "attentions",
     ]  # fmt: skip
@@ -341,15 +345,6 @@ class SemanticMACConfig(AffectConfig):
     input_scaling: str = "standardize"
     linear_start: bool = True
     initializer_range: float | int = 0.02
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs):
-        """Build a configuration from its dict, as `AffectConfig.from_dict` does; one that an earlier version saved
-        keeps the meaning that it had.
-        """
-        if "transformers_version" in config_dict:  # it was written by `save_pretrained`
-            config_dict = {**_BEFORE, **config_dict}
-        return super().from_dict(config_dict, **kwargs)
 
     def _check(self):
         super()._check()

@@ -14,8 +14,6 @@ TEXT_SUMMARIES = ("first", "mean", "last")
 SCALINGS = ("standardize", "none")
 # Fields of the configuration that `--architecture_options` can set beside the options of the system.
 GENERAL_OPTIONS = ("language_model", "text_summary", "bounded", "input_scaling")
-# Fields that came later, with the values that describe a checkpoint whose config.json lacks them.
-_BEFORE = {"input_scaling": "none"}
 
 
 @strict
@@ -41,6 +39,7 @@ class FusionConfig(AffectConfig):
     """
 
     model_type = "affect_fusion"
+    fields_before = {"input_scaling": "none"}
     keys_to_ignore_at_inference = ["losses", "embeds", "modality_mask"]
 
     architecture: str = "mean_pooling"
@@ -50,15 +49,6 @@ class FusionConfig(AffectConfig):
     special_tokens: list | tuple | None = None
     bounded: bool = False
     input_scaling: str = "standardize"
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs):
-        """Build a configuration from its dict, as `AffectConfig.from_dict` does; one that an earlier version saved
-        keeps the meaning that it had.
-        """
-        if "transformers_version" in config_dict:  # it was written by `save_pretrained`
-            config_dict = {**_BEFORE, **config_dict}
-        return super().from_dict(config_dict, **kwargs)
 
     def _check(self):
         super()._check()

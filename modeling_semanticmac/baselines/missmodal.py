@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from torch import nn
 
-from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
+from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
-from .fusion import Fused, Fusion, Streams
-from .fusion_layers import PackedLSTM
+from .fusion import Fused, Streams
 from .fusion_losses import label_loss, paired_contrast
+from .modality_vectors import ModalityVectors
 from .self_mm import Branch
 
 # Positions of the modalities of each subset that lacks at least one.
@@ -44,7 +43,7 @@ class MissModalOptions:
     temperature: float = 0.07
 
 
-class MissModal(Fusion):
+class MissModal(ModalityVectors):
     """MissModal, "MissModal: Increasing Robustness to Missing Modality in Multimodal Sentiment Analysis" (Lin, Hu 2023,
     TACL).
 
@@ -64,19 +63,12 @@ class MissModal(Fusion):
 
     def __init__(self, options: MissModalOptions, widths: dict[str, int], task: TaskSpecification):
         super().__init__(options, widths, task)
-        hidden = {"audio": options.audio_lstm, "vision": options.vision_lstm}
-        outputs = {"text": widths["text"], "audio": options.audio_output, "vision": options.vision_output}
-        self.recurrences = nn.ModuleDict({name: PackedLSTM(widths[name], hidden[name]) for name in MEDIA_MODALITIES})
-        self.reductions = nn.ModuleDict({name: nn.Linear(hidden[name], outputs[name]) for name in MEDIA_MODALITIES})
+        outputs = self.make_vectors(widths)
         self.fusion = Branch(sum(outputs.values()), options.width, options.dropout, task.num_labels)
 
     def encode(self, streams: Streams) -> list[torch.Tensor]:
         """Return one vector a modality, text, audio and vision (B, d_m), 0 where it is missing."""
-        vectors = [streams.text_vector * streams.has("text")]
-        for name in MEDIA_MODALITIES:
-            state = self.recurrences[name](getattr(streams, name), getattr(streams, f"{name}_mask"))
-            vectors.append(self.reductions[name](state) * streams.has(name))
-        return vectors
+        return list(self.modality_vectors(streams).values())
 
     def forward(self, streams: Streams) -> Fused:
         """Return the logits (B, C), z, and in training the losses of the subsets."""

@@ -4,6 +4,7 @@ import torch
 
 from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
+from .training_state import check_num_clips
 
 
 class MomentumModel:
@@ -65,11 +66,7 @@ class MomentumModel:
         Raises:
             ValueError: the state is that of another training set.
         """
-        if int(state["num_clips"]) != self.num_clips:
-            raise ValueError(
-                f"training state: it was saved with {int(state['num_clips'])} training clips, this run has "
-                f"{self.num_clips}; resume with the same clips."
-            )
+        check_num_clips(state, self.num_clips)
         self.weights.copy_(state["weights"])
 
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..task_specification import LEARNT_RANGE, TaskSpecification
-from .fusion import Fused, Fusion, Streams
-from .fusion_layers import PackedLSTM
+from .fusion import Fused, Streams
+from .modality_vectors import ModalityVectors
 from .momentum import MomentumModel
 from .self_mm import Branch
 from .unimodal_labels import BRANCHES
@@ -59,7 +59,7 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, centres: torch.Te
     return (student - teacher).abs().squeeze(1) + divergence
 
 
-class MTMD(Fusion):
+class MTMD(ModalityVectors):
     """MTMD, our reading of "Multi-task Momentum Distillation for Multimodal Sentiment Analysis" (Lin, Hu 2023, IEEE
     Transactions on Affective Computing). No public code.
 
@@ -86,11 +86,8 @@ class MTMD(Fusion):
                 f"MTMD is defined for scores; task {task.name!r} has {task.num_labels} classes. Use another system."
             )
         o = options
-        hidden = {"audio": o.audio_lstm, "vision": o.vision_lstm}
-        outputs = {"text": widths["text"], "audio": o.audio_output, "vision": o.vision_output}
+        outputs = self.make_vectors(widths)
         outputs["multimodal"] = sum(outputs.values())
-        self.recurrences = nn.ModuleDict({name: PackedLSTM(widths[name], hidden[name]) for name in MEDIA_MODALITIES})
-        self.reductions = nn.ModuleDict({name: nn.Linear(hidden[name], outputs[name]) for name in MEDIA_MODALITIES})
         self.branches = nn.ModuleDict(
             {name: Branch(outputs[name], getattr(o, f"{name}_width"), o.dropout) for name in BRANCHES}
         )
@@ -103,10 +100,7 @@ class MTMD(Fusion):
 
     def forward(self, streams: Streams) -> Fused:
         """Return logits (B, 1), those of the modalities (B, 3, 1), and in training the further losses."""
-        vectors = {"text": streams.text_vector * streams.has("text")}
-        for name in MEDIA_MODALITIES:
-            state = self.recurrences[name](getattr(streams, name), getattr(streams, f"{name}_mask"))
-            vectors[name] = self.reductions[name](state) * streams.has(name)
+        vectors = self.modality_vectors(streams)
         weights = len(MODALITIES) * self.weights.to(vectors["text"].dtype)
         joined = torch.cat([weight * vectors[name] for weight, name in zip(weights, MODALITIES)], dim=1)
         logits = self.branches["multimodal"](joined)[0]

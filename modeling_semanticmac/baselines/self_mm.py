@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
+from ..configuration_semanticmac import MODALITIES
 from ..task_specification import TaskSpecification
-from .fusion import Fused, Fusion, Streams
-from .fusion_layers import PackedLSTM
+from .fusion import Fused, Streams
+from .modality_vectors import ModalityVectors
 from .unimodal_labels import BRANCHES, UnimodalLabels, unimodal_losses
 
 
@@ -57,7 +57,7 @@ class Branch(nn.Module):
         return self.output(torch.relu(self.hidden(feature))), feature
 
 
-class SelfMM(Fusion):
+class SelfMM(ModalityVectors):
     """Self-MM, "Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for Multimodal
     Sentiment Analysis" (Yu et al. 2021, AAAI).
 
@@ -83,11 +83,8 @@ class SelfMM(Fusion):
             raise ValueError(
                 f"Self-MM is defined for scores; task {task.name!r} has {task.num_labels} classes. Use another system."
             )
-        hidden = {"audio": options.audio_lstm, "vision": options.vision_lstm}
-        outputs = {"text": widths["text"], "audio": options.audio_output, "vision": options.vision_output}
+        outputs = self.make_vectors(widths)
         outputs["multimodal"] = sum(outputs.values())
-        self.recurrences = nn.ModuleDict({name: PackedLSTM(widths[name], hidden[name]) for name in MEDIA_MODALITIES})
-        self.reductions = nn.ModuleDict({name: nn.Linear(hidden[name], outputs[name]) for name in MEDIA_MODALITIES})
         self.branches = nn.ModuleDict(
             {
                 name: Branch(outputs[name], getattr(options, f"{name}_width"), getattr(options, f"{name}_dropout"))
@@ -97,10 +94,7 @@ class SelfMM(Fusion):
 
     def forward(self, streams: Streams) -> Fused:
         """Return logits (B, 1), those of the modalities (B, 3, 1), features f, and in training the further losses."""
-        vectors = {"text": streams.text_vector * streams.has("text")}
-        for name in MEDIA_MODALITIES:
-            state = self.recurrences[name](getattr(streams, name), getattr(streams, f"{name}_mask"))
-            vectors[name] = self.reductions[name](state) * streams.has(name)
+        vectors = self.modality_vectors(streams)
         vectors["multimodal"] = torch.cat([vectors[name] for name in MODALITIES], dim=1)
         logits, features = {}, {}
         for name in BRANCHES:

@@ -4,6 +4,7 @@ import torch
 
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..task_specification import TaskSpecification
+from .training_state import check_num_clips
 
 
 def label_signs(labels: torch.Tensor, task: TaskSpecification) -> torch.Tensor:
@@ -78,11 +79,7 @@ class SignMemory:
         Raises:
             ValueError: the state is that of another training set.
         """
-        if int(state["num_clips"]) != self.num_clips:
-            raise ValueError(
-                f"training state: it was saved with {int(state['num_clips'])} training clips, this run has "
-                f"{self.num_clips}; resume with the same clips."
-            )
+        check_num_clips(state, self.num_clips)
         batches: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in state.items():
             number, _, name = key.partition(".")

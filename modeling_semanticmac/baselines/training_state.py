@@ -51,6 +51,20 @@ class Observed:
         return Observed(**values)
 
 
+def check_num_clips(state: dict[str, torch.Tensor], num_clips: int) -> None:
+    """Refuse a saved state with another number of training clips, `num_clips`, than this run has.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    saved = int(state["num_clips"])
+    if saved != num_clips:
+        raise ValueError(
+            f"training state: it was saved with {saved} training clips, this run has {num_clips}; resume with the same "
+            "clips."
+        )
+
+
 class TrainingState(Protocol):
     """The state of a method in one training; the trainer makes it from the training labels and saves it in checkpoints.
 
@@ -96,4 +110,4 @@ class TrainingState(Protocol):
         """
 
 
-__all__ = ["Observed", "TrainingState"]
+__all__ = ["Observed", "TrainingState", "check_num_clips"]

@@ -1,14 +1,46 @@
 """One vector a clip: stored embeddings pooled over time, and text pooled over the tokens of a frozen language model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
 
+from ..files.near_names import did_you_mean
 from ..training.run import Run
 
 TEXTS_AT_ONCE = 64
 POOLINGS = ("mean", "mean_deviation")
+
+
+class SimpleOptions:
+    """Base of the options of a simple system, which are a dataclass with the fields `C` and `pooling` among others."""
+
+    system = ""  # name in plans
+    C: Any
+    pooling: Any
+
+    def __post_init__(self):
+        if self.C is not None and not self.C > 0:
+            raise ValueError(f"C is {self.C}; expected more than 0.")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling is {self.pooling!r}; expected {' or '.join(POOLINGS)}.")
+
+    @classmethod
+    def read(cls, options: Mapping):
+        """Return the options of a plan.
+
+        Raises:
+            ValueError: an unknown name, with the nearest known one.
+        """
+        known = [entry.name for entry in fields(cls)]  # type: ignore[arg-type]  # a subclass is a dataclass
+        for name in options:
+            if name not in known:
+                raise ValueError(
+                    f"{cls.system} has no option {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}."
+                )
+        return cls(**options)
 
 
 class PooledFeatures:

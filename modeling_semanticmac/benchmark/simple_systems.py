@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -10,9 +10,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
 from ..configuration_semanticmac import MODALITIES, TaskSpecification
-from ..files.near_names import did_you_mean
 from ..metrics import compute_metrics
-from .pooled_features import POOLINGS
+from .pooled_features import SimpleOptions
 
 GRID = tuple(10.0**power for power in np.arange(-5, 0.5, 0.5))
 LOWEST = -1e3  # logit of a class that the training split lacks
@@ -21,7 +20,7 @@ Streams = dict[str, np.ndarray]  # modality -> (n, D); rows of NaN where a clip 
 
 
 @dataclass(frozen=True)
-class ProbeOptions:
+class ProbeOptions(SimpleOptions):
     """Options of the linear probe.
 
     Args:
@@ -35,6 +34,8 @@ class ProbeOptions:
             `refit` has more training clips than it. The validation figures stay those of the training clips alone.
     """
 
+    system = "linear_probe"
+
     C: float | None = None
     weights: Mapping[str, float] | None = None
     pooling: str = "mean_deviation"
@@ -42,29 +43,11 @@ class ProbeOptions:
     refit: bool = False
 
     def __post_init__(self):
-        if self.C is not None and not self.C > 0:
-            raise ValueError(f"C is {self.C}; expected more than 0.")
+        super().__post_init__()
         if unknown := sorted(set(self.weights or {}) - set(MODALITIES)):
             raise ValueError(f"weights names {', '.join(unknown)}; expected {', '.join(MODALITIES)}.")
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}; expected {' or '.join(POOLINGS)}.")
         if self.class_weight not in (None, "balanced"):
             raise ValueError(f"class_weight is {self.class_weight!r}; expected balanced or nothing.")
-
-    @classmethod
-    def read(cls, options: Mapping) -> "ProbeOptions":
-        """Return the options of a plan.
-
-        Raises:
-            ValueError: an unknown name, with the nearest known one.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise ValueError(
-                    f"linear_probe has no option {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}."
-                )
-        return cls(**options)
 
 
 class Majority:

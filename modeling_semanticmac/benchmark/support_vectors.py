@@ -3,8 +3,7 @@
 Castro et al. 2019, "Towards Multimodal Sarcasm Detection (An _Obviously_ Perfect Paper)", ACL.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +13,15 @@ from sklearn.svm import SVC
 
 from ..configuration_semanticmac import TaskSpecification
 from ..files.atomic_files import write_whole
-from ..files.near_names import did_you_mean
 from ..metrics import compute_metrics
-from .pooled_features import POOLINGS
+from .pooled_features import SimpleOptions
 
 GRID = (1.0, 10.0, 30.0, 500.0, 1000.0)  # values of C that public code has for one set of modalities or another
 FILE = "support_vectors.safetensors"
 
 
 @dataclass(frozen=True)
-class SupportVectorOptions:
+class SupportVectorOptions(SimpleOptions):
     """Options of the support vector machine.
 
     Args:
@@ -33,28 +31,11 @@ class SupportVectorOptions:
         pooling: of audio and vision over time: `mean` or `mean_deviation`.
     """
 
+    system = "svm"
+
     C: float | None = None
     standardize: bool = True
     pooling: str = "mean"
-
-    def __post_init__(self):
-        if self.C is not None and not self.C > 0:
-            raise ValueError(f"C is {self.C}; expected more than 0.")
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}; expected {' or '.join(POOLINGS)}.")
-
-    @classmethod
-    def read(cls, options: Mapping) -> "SupportVectorOptions":
-        """Return the options of a plan.
-
-        Raises:
-            ValueError: an unknown name, with the nearest known one.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise ValueError(f"svm has no option {name!r}.{did_you_mean(name, known)} It has {', '.join(known)}.")
-        return cls(**options)
 
 
 class SupportVectors:

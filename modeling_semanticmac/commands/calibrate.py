@@ -1,7 +1,6 @@
 """`semanticmac calibrate`: find on validation how sure the predictions of a run are."""
 
 import argparse
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +56,7 @@ def calibrate_run(run: RunFolder, level: float) -> dict:
             f"{run.path} has {len(rows)} validation clips, too few for a level of {level:g}, which "
             "needs 1 / (clips + 1) of the clips to lie outside."
         )
-    write_json(run.path / "config.json", json.loads(json.dumps({**config, "calibration": found})))
+    write_json(run.path / "config.json", {**config, "calibration": found})
     return found
 
 

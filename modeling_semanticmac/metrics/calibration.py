@@ -81,6 +81,11 @@ def fit_calibration(
     return found if math.isfinite(found["threshold"]) else None
 
 
+def confidence_bins(confidences: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return the number of the bin of equal width that each confidence (n,) in [0, 1] lies in; 1 is in the last."""
+    return np.minimum((np.asarray(confidences) * bins).astype(int), bins - 1)
+
+
 def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
     """Return the mean distance between confidence and accuracy over bins of equal width:
 
@@ -90,7 +95,7 @@ def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bin
         confidences: (n,) in [0, 1], of the predicted classes.
         correct: (n,) whether they are the true ones.
     """
-    numbers = np.minimum((np.asarray(confidences) * bins).astype(int), bins - 1)
+    numbers = confidence_bins(confidences, bins)
     gap = np.asarray(correct, dtype=np.float64) - confidences
     return float(sum(abs(gap[numbers == number].sum()) for number in np.unique(numbers)) / len(gap))
 
@@ -107,6 +112,7 @@ def risk_coverage(confidences: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
 
 __all__ = [
     "LEVEL",
+    "confidence_bins",
     "conformal_quantile",
     "expected_calibration_error",
     "fit_calibration",

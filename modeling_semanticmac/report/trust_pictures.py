@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files.picture_style import CYCLE, new_figure, picture_style, save_picture
-from ..metrics.calibration import BINS
+from ..metrics.calibration import confidence_bins
 
 
 def reliability_picture(
@@ -19,7 +19,7 @@ def reliability_picture(
         confidences, correct: (n,), of the predicted classes.
         coverages, risks: (n,), of `risk_coverage`.
     """
-    numbers = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    numbers = confidence_bins(confidences)
     found = [
         (confidences[numbers == b].mean(), correct[numbers == b].mean(), (numbers == b).sum()) for b in set(numbers)
     ]

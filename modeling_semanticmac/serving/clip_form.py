@@ -68,13 +68,11 @@ class ClipForm:
         clip: as the pipeline takes it.
         options: arguments of the pipeline.
         data: bytes of the upload; None without one.
-        name: of the uploaded file.
     """
 
     clip: dict
     options: dict
     data: bytes | None
-    name: str
 
 
 async def clip_form(
@@ -99,17 +97,17 @@ async def clip_form(
         message = f"the body is {kind or 'of no stated type'}; send a form, e.g. curl -F file=@clip.mp4 -F text='Well.'"
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
     clip: dict = {"text": text, "context": context or [], "start": start, "end": end}
-    data, name = None, "upload"
+    data = None
     if file is not None:
-        data, name = await file.read(), Path(file.filename or "upload").name
+        data = await file.read()
         await file.close()
-        clip["video"] = {"path": name, "bytes": data}
+        clip["video"] = {"path": Path(file.filename or "upload").name, "bytes": data}
     elif url is not None:
         if not options.allow_download or not url.startswith(("http://", "https://")):
             allowed = "only http:// and https:// addresses are downloaded"
             message = f"url: {allowed if options.allow_download else 'this server downloads nothing; upload the file'}."
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, message)
-        clip["video"], name = url, url
+        clip["video"] = url
     asked = tuple(part.strip() for part in modalities.split(",")) if modalities else options.modalities
     if unknown := sorted(set(asked) - set(options.modalities)):
         message = f"modalities has {unknown[0]!r}; expected some of {', '.join(options.modalities)}."
@@ -117,7 +115,7 @@ async def clip_form(
     if not (text or "video" in clip):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "there is neither a file nor text; send file, text or both.")
     arguments = {"modalities": asked, "allow_download": options.allow_download, "abstain": abstain}
-    return ClipForm(clip, arguments, data, name)
+    return ClipForm(clip, arguments, data)
 
 
 __all__ = ["ClipForm", "Refused", "ServerOptions", "clip_form", "is_authorized"]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..affect_results import value_result
+from ..clip_reading import as_frame
 from ..feature_extraction_imagebind import is_silent, mix_channels
 from ..image_processing_imagebind import is_one_colour
 from ..media_pyav import resample
@@ -96,7 +97,7 @@ class LiveClip:
         number = int(np.floor(time / self.hop - 0.5 + 1e-9))
         if "vision" not in self.pipe.readable or number < self._next_frame:
             return False
-        frame = _as_frame(picture)
+        frame = as_frame(picture)
         processor = self.pipe.processor
         pixels = processor.pixel_values_of(frame[None], None, processor.face_cropper(None, 1))
         self._frames.append((number, self.pipe.embed("vision", pixels), is_one_colour(frame[None])))
@@ -179,17 +180,6 @@ class LiveClip:
             values = weight * mean + (1 - weight) * values
         self._smoothed = (now, values)
         return value_result(task, values.tolist(), self.pipe.model.config.label_thresholds)
-
-
-def _as_frame(picture) -> torch.Tensor:
-    """Return a picture as uint8 (3, H, W)."""
-    frame = np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
-    if frame.dtype != np.uint8 or frame.ndim != 3 or 3 not in (frame.shape[0], frame.shape[-1]):
-        raise ValueError(
-            f"the picture is {frame.dtype} {frame.shape}; expected uint8 (H, W, 3) or (3, H, W), or a PIL image."
-        )
-    frame = torch.from_numpy(frame.copy())
-    return frame if frame.shape[0] == 3 else frame.permute(2, 0, 1)
 
 
 __all__ = ["LiveClip"]
