@@ -109,7 +109,7 @@ def table_rows(inputs) -> Iterable[Mapping] | None:
     unread = [str(name) for name in names if name not in fields and name not in ROW_FIELDS]
     if unread:
         logger.warning(f"Columns that are not read: {', '.join(unread)}; read are {', '.join(fields)}.")
-    return ({name: None if _is_nan(row[name]) else row[name] for name in fields} for row in rows)
+    return ({name: None if is_nan(row[name]) else row[name] for name in fields} for row in rows)
 
 
 def as_clip(given) -> dict:
@@ -128,7 +128,7 @@ def as_clip(given) -> dict:
     """
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(given, pandas.Series):
-        given = {name: None if _is_nan(value) else value for name, value in given.items()}
+        given = {name: None if is_nan(value) else value for name, value in given.items()}
     if not isinstance(given, Mapping) or is_media_value(given):
         given = {"video": given}
     if "media" in given:
@@ -145,11 +145,11 @@ def as_clip(given) -> dict:
         if clip[name] is not None and not (isinstance(clip[name], numbers.Real) and math.isfinite(clip[name])):
             raise ValueError(f"{name} is {clip[name]!r}; expected a number of seconds, or None.")
     for name, meaning in (("text", "words"), ("speaker", "a name")):
-        clip[name] = None if _is_nan(clip[name]) else clip[name]
+        clip[name] = None if is_nan(clip[name]) else clip[name]
         if not isinstance(clip[name], str | None):
             raise ValueError(f"{name} is {clip[name]!r}; expected {meaning} in a string, or None.")
     for name, meaning in (("context", "the earlier utterances"), ("context_speakers", "the names of their speakers")):
-        value = None if _is_nan(clip[name]) else clip[name]
+        value = None if is_nan(clip[name]) else clip[name]
         clip[name] = value if isinstance(value, str) else list(_or_empty(value))
         if not isinstance(clip[name], list) or not all(isinstance(earlier, str) for earlier in clip[name]):
             raise ValueError(f"{name} is {value!r}; expected a list of {meaning}, oldest first.")
@@ -178,7 +178,7 @@ def _from_row(row: Mapping) -> dict:
     return {"video": media.get("path"), **cut, **{name: value for name, value in row.items() if name != "media"}}
 
 
-def _is_nan(value) -> bool:
+def is_nan(value) -> bool:
     """Whether this is what pandas has for nothing: NaN, NaT or NA."""
     if isinstance(value, float):
         return math.isnan(value)
@@ -203,7 +203,7 @@ def media_source(value, name: str = "video"):
         MediaError: a string that is not a file, or an empty file.
         ValueError: anything else, with its type.
     """
-    if value is None or _is_nan(value) or (isinstance(value, str) and not value):
+    if value is None or is_nan(value) or (isinstance(value, str) and not value):
         return None
     if isinstance(value, Media):
         return value
@@ -288,7 +288,7 @@ def source_name(given) -> str:
     if isinstance(given, Mapping) and not is_media_value(given):
         media = given.get("media")
         named = [given.get("video"), given.get("audio"), media.get("path") if isinstance(media, Mapping) else media]
-        present = [value for value in (*named, given.get("text")) if value is not None and not _is_nan(value)]
+        present = [value for value in (*named, given.get("text")) if value is not None and not is_nan(value)]
         given = present[0] if present else dict(given)
     if isinstance(given, Mapping) and given.get("path"):
         given = given["path"]

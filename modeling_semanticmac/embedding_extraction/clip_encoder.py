@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
+from ..clip_input import is_nan
 from ..configuration_semanticmac import MEDIA_MODALITIES
 from ..embedding_store import ClipRecord
 from ..image_processing_imagebind import picture_inputs
@@ -269,13 +270,8 @@ def media_fields(media) -> dict:
     if isinstance(media, Mapping):
         fields = {name: media.get(name) for name in ("path", "start", "end", "crop", "audio_stream")}
         fields["path"] = media.get("bytes") or fields["path"]
-        return {name: value for name, value in fields.items() if name == "path" or not _is_nan(value)}
+        return {name: value for name, value in fields.items() if name == "path" or not is_nan(value)}
     return {"path": media}
-
-
-def _is_nan(value) -> bool:
-    """Whether this is a number that a table has for nothing."""
-    return isinstance(value, float) and value != value
 
 
 def _known(clip: str, content: str | None) -> ClipRecord | None:
