@@ -269,7 +269,7 @@ def media_fields(media) -> dict:
     """Return the fields of a clip's media, with its bytes, where they are given, in place of a path."""
     if isinstance(media, Mapping):
         fields = {name: media.get(name) for name in ("path", "start", "end", "crop", "audio_stream")}
-        fields["path"] = media.get("bytes") or fields["path"]
+        fields["path"] = fields["path"] if media.get("bytes") is None else media["bytes"]
         return {name: value for name, value in fields.items() if name == "path" or not is_nan(value)}
     return {"path": media}
 

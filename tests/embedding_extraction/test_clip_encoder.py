@@ -10,6 +10,7 @@ import torch
 from modeling_semanticmac import SemanticMACForAffect
 from modeling_semanticmac.configuration_imagebind import ImageBindAudioConfig
 from modeling_semanticmac.embedding_extraction import ClipEncoder, TowerChoice, store_batches
+from modeling_semanticmac.embedding_extraction.clip_encoder import media_fields
 from modeling_semanticmac.embedding_store import EmbeddingStore, FingerprintError
 from modeling_semanticmac.embedding_store.fingerprint import fingerprint_digest
 from modeling_semanticmac.modeling_imagebind import ImageBindAudioModel
@@ -81,6 +82,12 @@ def test_clips_that_fail_or_lack_a_modality_say_why(saved, clips, odd):
     known = {"known_hash": [found["content_hash"][0], "", "", ""]}
     again = encode({**columns(rows), **known})
     assert again["status"] == ["known", "failed", "partial", "failed"] and len(again["audio"][0]) == 0
+
+
+def test_an_empty_file_is_not_the_file_of_its_name(clips):
+    """As in every other input: bytes stand for the file, and those of an empty one hold no clip."""
+    assert media_fields({"bytes": b"", "path": clips[0]["media"]["path"]})["path"] == b""
+    assert media_fields({"bytes": None, "path": "a.mp4"})["path"] == "a.mp4"
 
 
 def test_one_modality(saved, clips, alone):
