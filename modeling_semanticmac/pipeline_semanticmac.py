@@ -7,6 +7,7 @@ import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .clip_input import media_files, source_name, table_rows
 from .clip_reading import read_clip
 from .configuration_semanticmac import MODALITIES, SUBTASK_NAMES
 from .encoder_outputs import join_inputs
+from .neighbor_bank import NeighborBank
 from .processing_semanticmac import pad_streams
 from .text_encoding import is_missing
 
@@ -28,7 +30,8 @@ ON_ERROR = ("raise", "skip")
 HEADS = {"semanticmac": "predictors", "affect_fusion": "fusion"}  # model_type -> the attribute that predicts
 # Arguments by the step that takes them.
 READING = ("modalities", "allow_download", "max_seconds", "audio_stream")
-RESULTS = ("on_error", "timings", "abstain")
+RESULTS = ("on_error", "timings", "abstain", "neighbors")
+KEPT = ("logits", "modality_mask", "specific_embeds")  # outputs of the model that results are made of
 # How a checkpoint's config.json names the pipeline, for `trust_remote_code=True`.
 CUSTOM_PIPELINES = {
     TASK: {
@@ -60,6 +63,8 @@ class SemanticMACPipeline(Pipeline):
         timings: add to each result what its stages took.
         abstain: leave out the decision (`polarity` or `label` is None, `abstained` True) where the interval or the
             label set of a calibrated model allows more than one.
+        neighbors: name so many training clips that are nearest in each modality (default 0); of a model trained with
+            `keep_bank`.
         dtype: of `pipeline(...)`: below float32 the towers run in autocast.
     """
 
@@ -102,13 +107,15 @@ class SemanticMACPipeline(Pipeline):
             for each of "text", "audio", "vision" that was there, as far as the model predicts them; `modalities`, those
             used; `media`: `path`, `start`, `end`, `duration` (seconds), `missing` (reasons by modality), `notes`, and
             `audio`, the path of a separate sound file; None without media; and `notes`, where there is something to say
-            about the words, such as a speaker that was not given. With `timings=True` also `timings`: seconds
-            of "decode" (the clip's own), "encode" (towers; the first time with loading them) and "model", these two an
-            equal share of its batch's.
+            about the words, such as a speaker that was not given. With `neighbors` also `neighbors`: for each modality
+            used, `id`, `label` and `distance` of training clips, nearest first. With `timings=True` also `timings`:
+            seconds of "decode" (the clip's own), "encode" (towers; the first time with loading them) and "model", these
+            two an equal share of its batch's.
 
         Raises:
             MediaError: a file that cannot be used.
-            ValueError: an input that cannot be understood, or that has nothing that the model reads.
+            ValueError: an input that cannot be understood, or that has nothing that the model reads; `neighbors` of a
+                model without a bank.
         """
         if isinstance(inputs, str | os.PathLike) and os.path.isdir(inputs):
             inputs = media_files(inputs)
@@ -137,6 +144,23 @@ class SemanticMACPipeline(Pipeline):
         """The modalities of a clip that the model makes something of."""
         return (*(() if "text" in self.model.config.unread_notes else ("text",)), *self.readable)
 
+    @cached_property
+    def neighbor_bank(self) -> NeighborBank:
+        """The training clips among which `neighbors` are found.
+
+        Raises:
+            ValueError: the model has none; the message says what to do.
+        """
+        return NeighborBank.of_model(self.model)
+
+    @property
+    def has_neighbors(self) -> bool:
+        """Whether the model can name nearest training clips."""
+        try:
+            return bool(self.neighbor_bank.ids)
+        except ValueError:
+            return False
+
     def save_pretrained(self, save_directory: str | os.PathLike, include_encoders: bool | None = None, **kwargs):
         """Write the model, with the code and the name of this pipeline, and the processor.
 
@@ -158,6 +182,11 @@ class SemanticMACPipeline(Pipeline):
             raise ValueError(f"modalities has {unknown[0]!r}; expected some of {', '.join(MODALITIES)}.")
         if parameters.get("on_error", "raise") not in ON_ERROR:
             raise ValueError(f'on_error is {parameters["on_error"]!r}; expected "raise" or "skip".')
+        neighbors = parameters.get("neighbors", 0)
+        if not isinstance(neighbors, int) or neighbors < 0:
+            raise ValueError(f"neighbors is {neighbors!r}; expected a number of training clips, 0 for none.")
+        if neighbors:
+            self.neighbor_bank  # noqa: B018  (a model without one is refused before any clip is read)
         reading, results = (
             {name: parameters[name] for name in names if name in parameters} for names in (READING, RESULTS)
         )
@@ -196,15 +225,13 @@ class SemanticMACPipeline(Pipeline):
             return {"error": error, "name": source_name(given)}
         return {**clip, "seconds": time.perf_counter() - start}
 
-    def _predict(
-        self, clips: list[dict], on_error: str = "raise", timings: bool = False, abstain: bool = False
-    ) -> Iterator[dict]:
+    def _predict(self, clips: list[dict], on_error: str = "raise", **options) -> Iterator[dict]:
         """Yield the results of B clips that `preprocess` returned, in order."""
         failed = [clip["error"] for clip in clips if "error" in clip]
         if failed and on_error == "raise":
             raise failed[0]
         usable = [clip for clip in clips if "error" not in clip]
-        results = iter(self.postprocess(self.forward(self._collate(usable)), timings, abstain) if usable else ())
+        results = iter(self.postprocess(self.forward(self._collate(usable)), **options) if usable else ())
         for clip in clips:
             yield _error_result(clip) if "error" in clip else next(results)
 
@@ -220,7 +247,8 @@ class SemanticMACPipeline(Pipeline):
         """Run the towers and the model.
 
         Returns:
-            `logits` (B, C), `views` (name -> (B, C)), `modality_mask` (B, 3), notes, the clips and the seconds taken.
+            `logits` (B, C), `views` (name -> (B, C)), `modality_mask` (B, 3), of SemanticMAC `specific_embeds`
+            (B, 3, d), notes, the clips and the seconds taken.
         """
         start = time.perf_counter()
         inputs = batch["tokens"]
@@ -229,7 +257,7 @@ class SemanticMACPipeline(Pipeline):
         encoded = self._clock()
         output = self.model(**inputs)
         seconds = {"encode": encoded - start, "model": self._clock() - encoded}
-        kept = {name: output[name] for name in ("logits", "modality_mask")} | {"views": _views(output)}
+        kept = {name: output[name] for name in KEPT if name in output} | {"views": _views(output)}
         kept["notes"] = list(map(self._notes, batch["clips"]))
         clips = [{name: clip[name] for name in ("report", "seconds")} for clip in batch["clips"]]
         return {**kept, "seconds": seconds, "clips": clips}
@@ -264,7 +292,7 @@ class SemanticMACPipeline(Pipeline):
             return self.model.base_model.encode_media(modality, inputs, mask)[0]
 
     def predict_embeddings(
-        self, text: str | None, context: Sequence[str], embeds: Mapping[str, torch.Tensor], report: Mapping
+        self, text: str | None, context: Sequence[str], embeds: Mapping[str, torch.Tensor], report: Mapping, **options
     ) -> dict:
         """Return the result of one clip whose media are embedded already.
 
@@ -272,18 +300,18 @@ class SemanticMACPipeline(Pipeline):
             text, context: the words, and earlier utterances.
             embeds: modality -> (T, D), of `embed`.
             report: the `media` of the result.
+            options: `abstain` and `neighbors`.
         """
         inputs = {} if is_missing(text) else dict(self.processor.encode_text([text], [list(context)]))
         for modality, stream in embeds.items():
             inputs.update(pad_streams(f"{modality}_embeds", f"{modality}_mask", [stream]))
         with torch.no_grad():
             output = self.model(**{name: value.to(self.device) for name, value in inputs.items()})
-        kept = {name: output[name].cpu() for name in ("logits", "modality_mask")}
+        kept = {name: output[name].cpu() for name in KEPT if name in output}
         views = {name: logits.cpu() for name, logits in _views(output).items()}
         clip = {"text": text, "context": context, "speaker": None, "context_speakers": []}
-        return self.postprocess({**kept, "views": views, "notes": [self._notes(clip)], "clips": [{"report": report}]})[
-            0
-        ]
+        found = {**kept, "views": views, "notes": [self._notes(clip)], "clips": [{"report": report}]}
+        return self.postprocess(found, **options)[0]
 
     def _clock(self) -> float:
         """Return the time when the device has finished its work."""
@@ -292,7 +320,7 @@ class SemanticMACPipeline(Pipeline):
         return time.perf_counter()
 
     def postprocess(  # type: ignore[override]
-        self, output: dict, timings: bool = False, abstain: bool = False
+        self, output: dict, timings: bool = False, abstain: bool = False, neighbors: int = 0
     ) -> list[dict]:
         """Return the results of B clips."""
         config, task, results = self.model.config, self.model.config.task, []
@@ -304,6 +332,9 @@ class SemanticMACPipeline(Pipeline):
             whole = abstained(task, whole) if abstain else whole
             whole = {"task": config.task_name, **whole, "subtasks": subtasks}
             results.append({**whole, "modalities": used, "media": clip["report"]})
+            if neighbors:
+                embeds, there = output["specific_embeds"][index], output["modality_mask"][index]
+                results[-1]["neighbors"] = self.neighbor_bank.neighbors(embeds, there, neighbors)
             if notes := output["notes"][index]:
                 results[-1]["notes"] = notes
             if timings:

@@ -7,7 +7,7 @@
 Clips are found by the largest difference between the pseudo labels of text, audio and vision (split `train`), or
 between the predictions of these three heads (other splits). Writes `cases.html`, which needs no network, `cases.csv`
 with the disagreement of every clip of the split, and in `cases/` for each case a picture (PNG, SVG, its numbers as CSV)
-and a small copy of its clip.
+and a small copy of its clip. Of a run with `--keep_bank` each case names the nearest training clips.
 """
 
 import logging
@@ -29,6 +29,7 @@ from modeling_semanticmac.analyses.case_study import (
 )
 from modeling_semanticmac.analyses.modality_contribution import base_prediction  # noqa: E402
 from modeling_semanticmac.files.atomic_files import write_csv  # noqa: E402
+from modeling_semanticmac.neighbor_bank import BANK, NeighborBank  # noqa: E402
 from modeling_semanticmac.training.label_history import LabelHistory, read_label_history  # noqa: E402
 
 logger = logging.getLogger("case_study")
@@ -91,12 +92,12 @@ def main(argv: list[str] | None = None) -> None:
     ranking = sorted(zip(clips["id"], spread.tolist()), key=lambda row: -row[1])
     write_csv(run.output_dir / "cases.csv", ["id", "disagreement"], ranking)
     train = run.corpus["train"]
-    chosen, pseudo_labels = clips.select(rows), {}
+    chosen, pseudo_labels, texts = clips.select(rows), {}, dict(zip(train["id"], train["text"]))
     if history is not None:
-        texts = dict(zip(train["id"], train["text"]))
         pseudo_labels = pseudo_labels_of(history, epoch, chosen["id"], texts)
     base = base_prediction(train["label"], run.task)
-    cases = collect_cases(run.model, chosen, run.collator, reasons, base, pseudo_labels, epoch)
+    bank = NeighborBank.of_model(run.model) if (Path(run.name) / BANK).is_file() else None
+    cases = collect_cases(run.model, chosen, run.collator, reasons, base, pseudo_labels, epoch, bank, texts)
     how = "chosen by name" if args.clips else f"whose modalities disagree most, by {compared}"
     introduction = (
         f"{len(cases)} of {len(clips)} clips, {how}. Contributions begin at the mean label of the training set."

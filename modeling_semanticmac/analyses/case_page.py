@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..configuration_semanticmac import MODALITIES, SUBTASKS
+from ..configuration_semanticmac import MODALITIES, SPOKEN, SUBTASKS
 from ..files.atomic_files import write_text
+from ..neighbor_bank import label_words
 from .case_media import read_case_media, write_case_copy
 from .case_picture import ANNOTATED, output_name, save_case
 from .case_study import HEAD_NAMES, HEADS, Case, value_text
@@ -31,7 +32,8 @@ nav li { overflow-wrap: anywhere; } .note { color: #555; }
 READING = """<p class="note">Heads: M multimodal, S shared by the modalities, T text, A audio, V vision. Attention shows
 where in time the model looks, through all its layers; it does not show why. A contribution is a Shapley value: what a
 modality adds to the prediction, averaged over the orders in which the three can be added. A neighbour moves a pseudo
-label by exp(&minus;D&sup2;) (its ground truth &minus; the clip's) / K.</p>"""
+label by exp(&minus;D&sup2;) (its ground truth &minus; the clip's) / K. The nearest training clips are those whose
+representation of a modality is most like the clip's, for the finished model.</p>"""
 
 
 def write_case_page(cases: Sequence[Case], folder: Path, sampling, title: str, introduction: str = "") -> Path:
@@ -84,7 +86,8 @@ def _section(case: Case, number: int, stem: str, kind: str | None, missing: Sequ
         f"Frames, sound and attention of {clip['id']}, labels, predictions and contributions, as in the tables below."
     )
     picture = f'<a href="{FILES}/{stem}.svg"><img src="{FILES}/{stem}.png" alt="{escape(described)}"></a>'
-    tables = _values_table(case) + _contribution_table(case) + "".join(_neighbors_table(case, s) for s in SUBTASKS)
+    tables = _values_table(case) + _contribution_table(case) + _nearest_table(case)
+    tables += "".join(_neighbors_table(case, subtask) for subtask in SUBTASKS)
     heading = f"<h2>{number}. {escape(clip['id'])}</h2><p>{escape(case.reason)}</p>"
     return f'<section id="{stem}">{heading}{player}{notes}{context}{words}{picture}{tables}</section>\n'
 
@@ -135,6 +138,17 @@ def _contribution_table(case: Case) -> str:
     ]  # fmt: skip
     unit = output_name(case) if not case.task.is_multi_label else "probability of each label"
     return _table(f"Contributions ({unit})", ["", "base", *MODALITIES, "prediction"], rows)
+
+
+def _nearest_table(case: Case) -> str:
+    """Return the table of the training clips that are nearest in each modality; empty without a bank."""
+    rows = [
+        [SPOKEN[modality], other["id"], other["text"], label_words(other["label"]), f"{other['distance']:.3f}"]
+        for modality, found in case.nearest.items()
+        for other in found
+    ]
+    header = ["nearest in", "training clip", "text", "ground truth", "distance D"]
+    return _table("Nearest training clips", header, rows, words=(0, 1, 2)) if rows else ""
 
 
 def _neighbors_table(case: Case, subtask: str) -> str:

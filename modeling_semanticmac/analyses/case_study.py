@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..affect_results import affect_values, result_words, value_result
 from ..configuration_semanticmac import HEAD_NAMES, SUBTASKS, TaskSpecification
+from ..neighbor_bank import NeighborBank
 from ..training.label_history import LabelHistory
 from ..training.semantic_labels import label_vectors
 from .attention_over_time import attention_over_time
@@ -21,6 +22,7 @@ from .modality_contribution import ModalityContribution, modality_contribution
 HEADS = ("M", *SUBTASKS)
 UNIMODAL = ("T", "A", "V")
 BATCH = 16
+NEAREST = 5  # training clips that a case names for each modality
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Case:
         pseudo_labels: sub-task -> its label; empty for clips that were not trained on.
         epoch: the epoch of these labels.
         thresholds: the probability above which head M predicts each of several labels; None: 0.5.
+        nearest: modality -> training clips whose representation is nearest, as `NeighborBank.nearest`, each with its
+            `text`; empty where the model keeps no bank.
     """
 
     clip: dict
@@ -88,6 +92,7 @@ class Case:
     pseudo_labels: dict[str, PseudoLabel] = field(default_factory=dict)
     epoch: int | None = None
     thresholds: Sequence[float] | None = None
+    nearest: dict[str, list[dict]] = field(default_factory=dict)
 
     @property
     def shown(self) -> int:
@@ -178,6 +183,8 @@ def collect_cases(
     base: np.ndarray,
     pseudo_labels: Mapping[str, Mapping[str, PseudoLabel]] | None = None,
     epoch: int | None = None,
+    bank: NeighborBank | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> list[Case]:
     """Collect the cases of clips, in order.
 
@@ -189,6 +196,8 @@ def collect_cases(
         base: of the contributions, (C,); see `modality_contribution.base_prediction`.
         pseudo_labels: result of `pseudo_labels_of`.
         epoch: the epoch of the pseudo labels.
+        bank: of the model, to name the nearest training clips, without the clip itself.
+        texts: of the training clips by id.
     """
     task, cases = model.config.task, []
     for batch in DataLoader(clips, batch_size=BATCH, collate_fn=collator):
@@ -215,9 +224,16 @@ def collect_cases(
                     labels_of_clip,
                     epoch if labels_of_clip else None,
                     model.config.label_thresholds,
+                    _nearest(bank, output.specific_embeds[row], has[row], clip["id"], texts or {}),
                 )
             )
     return cases
+
+
+def _nearest(bank: NeighborBank | None, embeds, present, clip: str, texts: Mapping[str, str]) -> dict[str, list[dict]]:
+    """Return the nearest training clips of each modality with their texts; empty without a bank."""
+    found = {} if bank is None else bank.neighbors(embeds, present, NEAREST, without=clip)
+    return {name: [{**other, "text": texts.get(other["id"], "")} for other in near] for name, near in found.items()}
 
 
 def _time_steps(model, batch, attention, row: int) -> dict[str, np.ndarray]:

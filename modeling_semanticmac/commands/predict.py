@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--abstain", action="store_true", help="make no decision where a calibrated model is not sure of one"
     )
+    parser.add_argument(
+        "--neighbors", type=int, default=0, metavar="K", help="name the K nearest training clips of each modality"
+    )
     parser.add_argument("--allow_download", action="store_true", help="allow addresses to be downloaded")
     group = add_timeline_arguments(parser)
     group.add_argument("--timeline", metavar="OUT_DIR", help="folder for the timeline; an interrupted run is resumed")
@@ -76,7 +79,8 @@ def predict_clips(args: argparse.Namespace, clips: list[dict]) -> int:
         pipe.load_encoders(args.modalities)
     loading = time.perf_counter() - start
     options = {
-        name: getattr(args, name) for name in ("batch_size", "on_error", "allow_download", "modalities", "abstain")
+        name: getattr(args, name)
+        for name in ("batch_size", "on_error", "allow_download", "modalities", "abstain", "neighbors")
     }
     # The pipeline returns the results of a generator one by one, as soon as each is there.
     answers = pipe((clip for clip in clips), timings=True, **options)

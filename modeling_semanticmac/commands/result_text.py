@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ..affect_results import certainty_words, result_words
 from ..configuration_semanticmac import VIEWS
+from ..neighbor_bank import neighbor_rows
 
 BAR = 30  # characters
 
@@ -40,7 +41,7 @@ def result_text(result: Mapping) -> str:
     width = max(len(name) for name, _, _ in rows)
     lines += [f"    {name:<{width}}  {number:>5}  {bar}".rstrip() for name, number, bar in rows]
     notes = [f"  note: {note}" for note in result.get("notes", ())]
-    return "\n".join(lines + _remarks(result["media"]) + notes)
+    return "\n".join(lines + _neighbors(result) + _remarks(result["media"]) + notes)
 
 
 def seconds_text(seconds: float) -> str:
@@ -61,6 +62,16 @@ def _bar(value: float, low: float = 0.0, high: float = 1.0, start: float = 0.0) 
     left, right = sorted(place)
     cells = " " * left + "#" * (right - left) + " " * (BAR - right)
     return f"|{cells[: place[0]]}:{cells[place[0] :]}|" if start > low else f"|{cells}|"
+
+
+def _neighbors(result: Mapping) -> list[str]:
+    """Return the nearest training clips as lines, one a clip; the modality stands before its first."""
+    rows, lines = neighbor_rows(result), []
+    width = max((len(clip) for _, clip, _, _ in rows), default=0)
+    for number, (modality, clip, label, distance) in enumerate(rows):
+        name = modality if number == 0 or rows[number - 1][0] != modality else ""
+        lines.append(f"    {name:<8}{clip:<{width}}  {label}, distance {distance:.3f}")
+    return ["  nearest training clips:", *lines] if lines else []
 
 
 def _remarks(media: Mapping | None) -> list[str]:

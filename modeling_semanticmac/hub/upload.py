@@ -16,10 +16,11 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..files.local_paths import hide_paths, local_paths, without_local_names, without_local_paths
 from ..files.secrets import hide_secrets
+from ..neighbor_bank import BANK
 from .model_card import write_model_card
 
 # Nothing else is uploaded: no optimizer state, no embeddings (they may be somebody's face and voice), no ids, labels
-# and predictions of single clips.
+# and predictions of single clips. The bank of training clips is uploaded on request.
 CHECKPOINT = (
     "config.json",
     "model*.safetensors",
@@ -47,7 +48,7 @@ TOWERS = tuple(f"{part}/*{ending}" for part in PARTS for ending in (".json", ".s
 RECORD = ("run.json", "all_results.json", "report.md", "report.json", "report/*.png", "report/*.svg")
 UPLOADED = (*CHECKPOINT, *TOKENIZER, *TOWERS, "README.md", *RECORD)
 # Parts of an earlier checkpoint that are deleted where the new one has no such file; they would be loaded otherwise.
-REPLACED = ("model*.safetensors", "model.safetensors.index.json", *(f"{part}/*" for part in PARTS))
+REPLACED = ("model*.safetensors", "model.safetensors.index.json", BANK, *(f"{part}/*" for part in PARTS))
 
 
 def push_run(
@@ -58,6 +59,7 @@ def push_run(
     token: str | None = None,
     revision: str | None = None,
     commit_message: str = "Upload a run of SemanticMAC",
+    include_bank: bool = False,
 ) -> CommitInfo:
     """Write the card of a run and upload the files that others can use; a second push replaces the first.
 
@@ -71,16 +73,17 @@ def push_run(
         token: access token of the Hub; None: the one of `hf auth login`.
         revision: branch, created where it is absent; None: main.
         commit_message: subject line of the commit.
+        include_bank: upload ids, labels and representations of the training clips (`keep_bank`) too.
 
     Raises:
-        FileNotFoundError: the folder holds no model.
+        FileNotFoundError: the folder holds no model, or no bank that is to be uploaded.
         ValueError: a file to upload is a symbolic link, or a tower lies in another folder of this machine, where nobody
             else can load it.
     """
     folder = Path(folder)
     write_model_card(folder, repo_id)
     _require_towers(folder)
-    files = files_to_upload(folder)
+    files = files_to_upload(folder, include_bank)
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     if revision is not None:
@@ -92,19 +95,23 @@ def push_run(
     return api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
 
 
-def files_to_upload(folder: Path) -> dict[str, str | bytes]:
+def files_to_upload(folder: Path, include_bank: bool = False) -> dict[str, str | bytes]:
     """Return the files of a run that are uploaded: those on the list, and the code that the checkpoint names.
 
     Returns:
         Name in the repository -> path, or the bytes of a text file without the folders of this machine.
 
     Raises:
+        FileNotFoundError: there is no bank, and it is to be uploaded.
         ValueError: one of the files is a symbolic link, or lies in a linked folder: its target may be anything.
     """
     below, code = _names_below(folder), checkpoint_code(folder)
+    if include_bank and BANK not in below:
+        raise FileNotFoundError(f"no {BANK} in {folder}; train with --keep_bank, or leave out the bank.")
+    uploaded = (*UPLOADED, BANK) if include_bank else UPLOADED
     # Patterns without a folder match at the top only: a training checkpoint has the same files one level below.
-    names = [name for name in below if name in code or any(_matches(name, pattern) for pattern in UPLOADED)]
-    folders = {pattern.partition("/")[0] for pattern in UPLOADED if "/" in pattern}
+    names = [name for name in below if name in code or any(_matches(name, pattern) for pattern in uploaded)]
+    folders = {pattern.partition("/")[0] for pattern in uploaded if "/" in pattern}
     links = [name for name in below if (name in names or name in folders) and (folder / name).is_symlink()]
     if links:
         raise ValueError(
@@ -201,9 +208,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("repo_id", help="org/name on the Hub")
     parser.add_argument("--private", action="store_true", default=None, help="only you see a repository made now")
     parser.add_argument("--revision", help="branch (default: main)")
+    parser.add_argument("--bank", action="store_true", help="also ids, labels and representations of training clips")
     args = parser.parse_args(argv)
     try:
-        print(push_run(args.run, args.repo_id, private=args.private, revision=args.revision).commit_url)
+        options = {"private": args.private, "revision": args.revision, "include_bank": args.bank}
+        print(push_run(args.run, args.repo_id, **options).commit_url)
     except (OSError, ValueError) as error:  # the Hub's own errors are OSErrors
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import SoftFileLock, Timeout
 
 from ..files.atomic_files import write_json
+from ..neighbor_bank import BANK
 from .record import FINISHED, SEARCH
 
 LOCK, OWNER = ".run.lock", ".run.lock.json"
@@ -23,7 +24,7 @@ RESULTS = (
     "all_results.json", "train_results.json", "eval_results.json", "test_results.json", "trainer_state.json",
     "predictions_test.csv", "predictions_validation.csv", "clips_test.csv", "groups_*.json",
     "report.md", "report.json", "report", "analysis", "README.md", "seeds.json", "seeds.md",
-    "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.json",
+    "config.json", "model*.safetensors", "model.safetensors.index.json", "training_args.json", BANK,
 )  # fmt: skip
 CHECKPOINTS = ("checkpoint-*", "label_history", ".unfinished")
 

@@ -93,9 +93,13 @@ def _add_routes(app: FastAPI) -> None:
     state = app.state
 
     @app.post("/v1/predict")
-    async def predict(form: Annotated[ClipForm, Depends(clip_form)]):
+    async def predict(
+        form: Annotated[ClipForm, Depends(clip_form)],
+        neighbors: Annotated[int, Form(ge=0, le=50, description="nearest training clips to name")] = 0,
+    ):
         """Predict one clip: the result of the pipeline as JSON."""
-        result = await predicted(app, form.clip, {**form.options, "max_seconds": state.options.max_seconds})
+        options = {**form.options, "max_seconds": state.options.max_seconds, "neighbors": neighbors}
+        result = await predicted(app, form.clip, options)
         if "error" in result:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, result["error"])
         return result

@@ -76,7 +76,8 @@ class BodyLimit:
         with contextlib.suppress(BadBody):
             await self.app(scope, counted, watched)
         if refused is not None and not started:
-            await _refuse(refused, scope, receive, send, LINGER * self.most_bytes)
+            # Of a body that has arrived whole there is nothing left to wait for.
+            await _refuse(refused, scope, receive, send, 0 if complete else LINGER * self.most_bytes)
 
     def _too_large(self) -> BadBody:
         text = f"the request is larger than {self.most_bytes / 1e6:g} MB; send a shorter clip, or a smaller picture."

@@ -33,7 +33,7 @@ UNUSED = {
 # Arguments of SemanticMAC's objective: pseudo labels and contrastive losses.
 SEMANTICMAC_ONLY = (
     "pseudo_labels", "num_neighbors", "label_start_epoch", "label_momentum", "label_memory", "intra_weight",
-    "inter_weight", "intra_temperature", "inter_temperature", "sentiment_threshold",
+    "inter_weight", "intra_temperature", "inter_temperature", "sentiment_threshold", "keep_bank",
 )  # fmt: skip
 # Optimizers that want parameters in another form than groups with a rate each.
 OTHER_OPTIMIZERS = ("galore", "apollo", "lomo", "muon", "dion")

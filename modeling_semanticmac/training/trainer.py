@@ -5,9 +5,11 @@ import torch
 from ..affect_heads import SemanticMACForAffect, SemanticMACForAffectOutput, subtask_embeds
 from ..baselines.training_state import Observed
 from ..configuration_semanticmac import SUBTASKS
+from ..neighbor_bank import NeighborBank
 from .affect_trainer import AffectTrainer, Loss
 from .gather_with_gradient import gather_rows
 from .global_batch import GlobalBatch, field, gather_packed
+from .kept_bank import represent_training_clips, save_bank
 from .label_history import LabelHistoryWriter
 from .modality_dropout import drop_modalities
 from .objectives import contrastive_losses, subtask_losses
@@ -26,6 +28,8 @@ class SemanticMACTrainer(AffectTrainer):
     lacks in a step writes no row of the bank. The loss on validation and test is that of sub-task M alone, and every
     clip counts once, also in the last, incomplete batch. The best model is the one with the lowest validation loss
     (scores) or the highest validation weighted F1 (classes), unless `metric_for_best_model` names another figure.
+    With `keep_bank` the chosen model represents the training clips at the end of `train`, and `save_model` writes them
+    beside it.
 
     Args, errors: as in [`AffectTrainer`], for a head of SemanticMAC, e.g. `SemanticMACForAffect`.
     """
@@ -35,13 +39,29 @@ class SemanticMACTrainer(AffectTrainer):
     state_name = "pseudo labels: that run had another --pseudo_labels"
     state_prefix = ""
     training_state: SemanticLabels | None
+    bank: NeighborBank | None  # of a finished training with `keep_bank`
 
     @property
     def label_state(self) -> SemanticLabels | None:
         """The pseudo labels and the bank that they come from; None where `pseudo_labels` is not "generated"."""
         return self.training_state
 
+    def train(self, *args, **kwargs):
+        """Train as `CheckpointingTrainer` does; with `keep_bank` the training clips are represented at the end."""
+        if self.args.keep_bank and self.is_fsdp_enabled:
+            raise ValueError("keep_bank is not supported with FSDP; leave it out, or train without FSDP.")
+        found = super().train(*args, **kwargs)
+        self.bank = represent_training_clips(self) if self.args.keep_bank else None
+        return found
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, and the bank of a finished training beside it; checkpoints have none."""
+        super().save_model(output_dir, _internal_call)
+        if self.bank is not None and not _internal_call and self.args.should_save:
+            save_bank(self.bank, str(self.args.output_dir) if output_dir is None else output_dir)
+
     def _reset_training_state(self) -> None:
+        self.bank = None
         self.label_history: LabelHistoryWriter | None = None
         super()._reset_training_state()
         clips = self.train_dataset

@@ -64,6 +64,13 @@ class SemanticMACTrainingArguments(TrainingArguments):
             "help": "Scores up to this far from the middle of their scale are neutral for the loss between samples."
         },
     )
+    keep_bank: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep ids, labels and representations of the training clips with the model, so that predictions "
+            "can name the nearest ones."
+        },
+    )
     modality_dropout: float = field(
         default=0.0,
         metadata={"help": "Probability that a modality of a training clip is dropped in a step; never all of them."},

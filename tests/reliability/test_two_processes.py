@@ -27,7 +27,7 @@ from tests.helpers.trainers import logged, new_trainer
 folder, batch = sys.argv[1], int(sys.argv[2])
 order = "group_by_length" if batch % 3 == 0 else "random"
 options = {"per_device_train_batch_size": batch, "per_device_eval_batch_size": batch, "train_sampling_strategy": order}
-trainer = new_trainer(folder, **options)
+trainer = new_trainer(folder, keep_bank=True, **options)
 for module in trainer.model.modules():
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
@@ -37,6 +37,7 @@ if trainer.is_world_process_zero():
     from safetensors.torch import save_file
     state = {f"model.{k}": v.contiguous() for k, v in trainer.model.state_dict().items()}
     state |= {f"labels.{k}": v.contiguous() for k, v in trainer.label_state.state_dict().items()}
+    state |= {f"bank.{k}": v for k, v in trainer.bank.tensors.items() if k != "probe"}
     state["predictions"] = torch.as_tensor(predictions.predictions[0])
     save_file(state, folder + "/state.safetensors")
     json.dump(logged(trainer), open(folder + "/log.json", "w"))

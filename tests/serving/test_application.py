@@ -97,16 +97,18 @@ def test_what_cannot_be_used_gets_its_status_and_a_sentence(pipe, clip):
             "not a number": server.post("/v1/predict", data={"text": "Well.", "start": "soon"}),
             "modality": server.post("/v1/predict", data={"text": "Well.", "modalities": "smell"}),
             "address": server.post("/v1/predict", data={"url": "file:///etc/passwd"}),
+            "no bank": server.post("/v1/predict", data={"text": "Well.", "neighbors": "2"}),
             "too long": server.post("/v1/predict", files=upload(clip["media"]["path"])),
         }
     codes = {name: response.status_code for name, response in found.items()}
     assert codes == {
         "no media": 422, "nothing": 422, "JSON": 415, "too large": 413, "not a number": 422, "modality": 422,
-        "address": 422, "too long": 422,
+        "address": 422, "no bank": 422, "too long": 422,
     }  # fmt: skip
     errors = {name: response.json()["error"] for name, response in found.items()}
     assert errors["no media"].startswith("notes.mp4: ") and "curl" in errors["JSON"]
     assert "the limit is 0.2 s" in errors["too long"] and "MB" in errors["too large"]
+    assert "--keep_bank" in errors["no bank"]
     assert errors["not a number"].startswith("start: ") and "smell" in errors["modality"]
 
 
