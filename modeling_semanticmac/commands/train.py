@@ -4,8 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from accelerate import PartialState
-
+from ..runs.process_group import end_process_group
 from ..search.search import search
 from ..training.main import run_once
 from ..training.run import Run
@@ -49,7 +48,7 @@ def run(argv: list[str]) -> int:
         print(f"semanticmac train: error: {error}", file=sys.stderr)
         return 2
     execute(argv, *arguments)
-    PartialState().destroy_process_group()  # its threads can abort a finished run if the interpreter ends first
+    end_process_group()
     return 0
 
 

@@ -3,16 +3,13 @@ resume is exact.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.helpers.fusion_trainers import small_trainer, trained
-from tests.helpers.project import PROJECT
+from tests.helpers.processes import run_script
 from tests.helpers.systems import TRAINED
 
 pytestmark = pytest.mark.slow
@@ -22,32 +19,17 @@ INDEPENDENT = sorted({*TRAINED} - {*SYSTEMS})
 
 SCRIPT = """
 import sys
-import torch
-from accelerate import PartialState
-torch.set_num_threads(1)
 from tests.helpers.fusion_trainers import trained
 for name in sys.argv[3:]:
     system, _, steps = name.partition(":")
     trained(sys.argv[1], system, int(sys.argv[2]), int(steps or -1))
-PartialState().destroy_process_group()
 """
 
 
 def test_two_processes_equal_one(tmp_path):
     """Losses, weights and states after two epochs, with uneven last batches; of other systems after one step."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
     (tmp_path / "two").mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, script, tmp_path / "two", "2", *SYSTEMS, *(f"{name}:1" for name in INDEPENDENT)],
-        env=environment,
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(SCRIPT, tmp_path / "two", 2, *SYSTEMS, *(f"{name}:1" for name in INDEPENDENT))
     for system in (*SYSTEMS, *INDEPENDENT):
         trained(tmp_path, system, 4, -1 if system in SYSTEMS else 1)
         one, two = (load_file(folder / f"{system}.safetensors") for folder in (tmp_path, tmp_path / "two"))

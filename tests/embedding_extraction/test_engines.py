@@ -1,19 +1,17 @@
 """Engines: Ray actors give the store that this process gives; accelerate's processes are those that were started."""
 
-import subprocess
 import sys
 
 import pytest
 
 from modeling_semanticmac.embedding_extraction.command import main
 from modeling_semanticmac.embedding_extraction.engines import make_engine
-from tests.helpers.project import PROJECT
+from tests.helpers.processes import run_python
 
 
 def test_ray():
     """In a process of its own: Ray's threads and signal handlers would reach the tests that fork and kill processes."""
-    command = [sys.executable, "-m", "pytest", "tests/embedding_extraction/ray_cases.py"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=400)
+    done = run_python(["-m", "pytest", "tests/embedding_extraction/ray_cases.py"])
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout[-5000:] + done.stderr[-2000:]
 
 

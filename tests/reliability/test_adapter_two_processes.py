@@ -4,19 +4,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.helpers.processes import run_script
 from tests.helpers.tiny import word_tokenizer
 from tests.helpers.tiny_language_models import save_language_model
-from tests.reliability.test_two_processes import launch
 from tests.training.test_adapter_training import adapter_trainer, without_dropout
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import sys
-import torch
-from accelerate import PartialState
 from safetensors.torch import save_file
-torch.set_num_threads(1)
 from tests.helpers.trainers import assert_same_training
 from tests.training.test_adapter_training import adapter_trainer, without_dropout
 folder = sys.argv[1]
@@ -31,7 +28,6 @@ whole.train()
 resumed = adapter_trainer(base, folder + "/resumed", **options)
 resumed.train(resume_from_checkpoint=folder + "/whole/checkpoint-4")
 assert_same_training(resumed, whole)
-PartialState().destroy_process_group()
 """
 
 
@@ -40,7 +36,8 @@ def test_two_processes_equal_one_and_resume_exactly(tmp_path):
     trainer = without_dropout(adapter_trainer(base, tmp_path / "one"))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
-    launch(tmp_path / "two", SCRIPT, 2, 0)
+    (tmp_path / "two").mkdir()
+    run_script(SCRIPT, tmp_path / "two")
     two, one = load_file(tmp_path / "two/state.safetensors"), trainer.model.state_dict()
     assert one.keys() == two.keys()
     for name, value in one.items():

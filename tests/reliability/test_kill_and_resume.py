@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,7 +20,7 @@ from tqdm.auto import tqdm
 from modeling_semanticmac.embedding_extraction import extract_embeddings
 from modeling_semanticmac.embedding_store import EmbeddingStore, StoreWriter, verify
 from tests.helpers.extraction_cases import clip, tiny_processor, tiny_towers, write_clips
-from tests.helpers.project import PROJECT
+from tests.helpers.processes import run_script
 
 pytestmark = pytest.mark.slow
 
@@ -258,7 +256,6 @@ def test_two_processes_on_one_store_at_once(tmp_path):
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from accelerate import PartialState
 from tests.reliability.test_kill_and_resume import run
 folder = Path(sys.argv[1])
 clips = json.loads((folder / "clips.json").read_text())
@@ -268,7 +265,6 @@ assert report.total == len(clips) == report.done + report.num_failed, report
 sys.stdout.write(f"report {report.total} {report.done} {dict(report.rows)}\\n")
 report = run(clips + json.loads((folder / "more.json").read_text()), folder / "store")
 assert (report.done, report.reused) == (1, len(clips) - 2), report
-PartialState().destroy_process_group()
 """
 
 
@@ -279,20 +275,7 @@ def test_a_distributed_run_shares_the_clips(tmp_path):
     (tmp_path / "clips.json").write_text(json.dumps(clips))
     more = [clip("more", clips[0]["media"]["path"], 0.0, 0.5)]
     (tmp_path / "more.json").write_text(json.dumps(more))
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--standalone",
-        str(script),
-        str(tmp_path),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=180)
-    assert found.returncode == 0, found.stderr[-3000:]
+    found = run_script(SCRIPT, tmp_path)
     lines = [line for line in found.stdout.splitlines() if line.startswith("report")]
     assert len(lines) == 2 and lines[0] == lines[1] and lines[0].startswith("report 21 19")
     run([*clips, *more], tmp_path / "whole")

@@ -1,25 +1,20 @@
 """`run_mac.py` through its launchers: `accelerate launch`, and two processes of torchrun (gloo)."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from modeling_semanticmac.commands import train as train_command
-from tests.helpers.project import PROJECT, RECIPE
+from tests.helpers.processes import TWO, run_python
+from tests.helpers.project import RECIPE
 from tests.helpers.runs import CLIPS, rows
 
 pytestmark = pytest.mark.slow
 
 
 def launch(words: list[str]) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(
-        [sys.executable, "-m", *words], env=environment, capture_output=True, text=True, timeout=240, cwd=PROJECT
-    )
+    found = run_python(words)
     assert found.returncode == 0, found.stderr[-3000:]
     return found.stderr
 
@@ -34,6 +29,7 @@ def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--output_dir", str(tmp_path)]
     launch(
         [
+            "-m",
             "accelerate.commands.launch",
             "--cpu",
             "--num_processes",
@@ -51,7 +47,7 @@ def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
 def test_two_processes_predict_what_one_does(world, tmp_path):
     """Five clips in batches of two per process: the last round is uneven, and every clip counts once."""
     words = ["--model_name_or_path", str(world["run"]), "--do_predict", "--per_device_eval_batch_size", "2"]
-    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py"]
+    script = [*TWO, "run_mac.py"]
     launch([*script, *world["common"], *words, "--output_dir", str(tmp_path)])
     expected = rows(world["run"] / "predictions_test.csv")
     assert len(expected) == CLIPS["test"]
@@ -64,8 +60,9 @@ def test_two_processes_predict_what_one_does(world, tmp_path):
 
 
 def test_two_processes_train_and_write_once(world, tmp_path):
+    """Each process ends without threads that could abort it."""
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "4"]
-    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py", RECIPE]
+    script = [*TWO, "-m", "tests.helpers.worker", "run_mac.py", RECIPE]
     log = launch([*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)])
     assert len(rows(tmp_path / "predictions_test.csv")) == CLIPS["test"] and "labels/weight_S" in log + str(
         json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
@@ -75,7 +72,7 @@ def test_two_processes_train_and_write_once(world, tmp_path):
 def test_two_processes_resume_what_two_processes_made(world, tmp_path):
     """Both compare the settings, one holds the folder; a single process is refused. Resumed equals never stopped."""
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "3"]
-    script = ["torch.distributed.run", "--nproc_per_node=2", "--standalone", "run_mac.py", RECIPE]
+    script = [*TWO, "run_mac.py", RECIPE]
     command = [*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)]
     launch(command)
     expected, predictions = results(tmp_path), rows(tmp_path / "predictions_test.csv")

@@ -3,16 +3,13 @@ on the CPU.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from modeling_semanticmac.metrics import compute_metrics
-from tests.helpers.project import PROJECT
+from tests.helpers.processes import run_script
 from tests.helpers.tiny import SENTIMENT, word_corpus
 from tests.helpers.trainers import evaluated, new_trainer
 
@@ -21,8 +18,6 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import json, sys
 import torch
-from accelerate import PartialState
-torch.set_num_threads(1)
 from tests.helpers.trainers import logged, new_trainer
 folder, batch = sys.argv[1], int(sys.argv[2])
 order = "group_by_length" if batch % 3 == 0 else "random"
@@ -41,15 +36,12 @@ if trainer.is_world_process_zero():
     state["predictions"] = torch.as_tensor(predictions.predictions[0])
     save_file(state, folder + "/state.safetensors")
     json.dump(logged(trainer), open(folder + "/log.json", "w"))
-PartialState().destroy_process_group()
 """
 
 
 EVALUATION = """
 import json, sys
 import torch
-from accelerate import PartialState
-torch.set_num_threads(1)
 from tests.helpers.trainers import evaluated, new_trainer
 from modeling_semanticmac.training.nearest_neighbors import nearest_neighbors
 from modeling_semanticmac.training.shared_neighbors import shared_nearest_neighbors
@@ -60,15 +52,12 @@ for count, among in ((1, None), (2, None), (9, None), (60, None), (60, 20)):
 found = {batch: evaluated(sys.argv[1], batch) for batch in (4, 3)}
 if torch.distributed.get_rank() == 0:
     json.dump(found, open(sys.argv[1] + "/found.json", "w"))
-PartialState().destroy_process_group()
 """
 
 
 RESUME = """
 import sys
 import torch
-from accelerate import PartialState
-torch.set_num_threads(1)
 from tests.helpers.trainers import assert_same_training, new_trainer
 folder = sys.argv[1]
 options = {"per_device_train_batch_size": 2, "save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
@@ -86,28 +75,12 @@ except ValueError as error:
     assert "was saved by 1 process, this run has 2" in str(error), error
 else:
     raise AssertionError("two processes resumed a run of one")
-PartialState().destroy_process_group()
 """
 
 
-def launch(folder, script_text: str, processes: int, batch: int) -> None:
-    folder.mkdir()
-    script = folder / "script.py"
-    script.write_text(script_text)
-    python = (
-        [sys.executable]
-        if processes == 1
-        else [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-    )
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(
-        [*python, str(script), str(folder), str(batch)], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert found.returncode == 0, found.stderr[-3000:]
-
-
 def run(folder, processes: int, batch: int):
-    launch(folder, SCRIPT, processes, batch)
+    folder.mkdir()
+    run_script(SCRIPT, folder, batch, processes=processes)
     return load_file(folder / "state.safetensors"), json.loads((folder / "log.json").read_text())
 
 
@@ -137,7 +110,8 @@ def test_metrics_and_neighbours_are_the_same_to_the_last_digit(tmp_path):
     """10 clips in batches of 4, the last of two, and of 3, the last of one: of a model, one process computes what two
     compute, without tolerance. Of the search for neighbours every process does a half.
     """
-    launch(tmp_path / "two", EVALUATION, 2, 0)
+    (tmp_path / "two").mkdir()
+    run_script(EVALUATION, tmp_path / "two")
     found = json.loads((tmp_path / "two/found.json").read_text())
     labels = word_corpus(10)["label"][:]
     for batch, two in found.items():
@@ -154,7 +128,8 @@ def test_two_processes_resume_exactly_and_only_what_two_processes_saved(tmp_path
     """Stopped and resumed equals never stopped, bit for bit, with dropout; from 1 to 2 and from 2 to 1 is refused."""
     options = {"save_strategy": "steps", "save_steps": 4, "save_total_limit": None}
     new_trainer(tmp_path / "one", max_steps=4, **options).train()
-    launch(tmp_path / "two", RESUME, 2, 0)
+    (tmp_path / "two").mkdir()
+    run_script(RESUME, tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "two/whole/checkpoint-9").glob("rng_state*")) == [
         "rng_state_0.pth", "rng_state_1.pth",
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from modeling_semanticmac.commands import train
 from modeling_semanticmac.search import search as module
 from modeling_semanticmac.search.search import SearchTrainer
 from modeling_semanticmac.training.run import Run
+from tests.helpers.processes import run_python
 from tests.helpers.project import PROJECT, RECIPE
 
 SPACE = """
@@ -159,7 +160,7 @@ def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
             assert time.monotonic() < limit and first.poll() is None and second.poll() is None, logs
             time.sleep(0.05)
         first.send_signal(signal.SIGKILL)
-        assert second.wait(timeout=600) == 0, (tmp_path / "log_1").read_text()
+        assert second.wait(timeout=300) == 0, (tmp_path / "log_1").read_text()
     finally:
         for process, log in zip((first, second), logs):
             process.kill()
@@ -231,8 +232,7 @@ def test_trials_with_ray(world, tmp_path):
     """
     space = SPACE.replace("hidden_size: [16, 32]", "hidden_size: [16, 15]")  # four heads cannot share a width of 15
     command = words(world, tmp_path / "search", 3, "--search_backend", "ray", space=space)
-    command = [sys.executable, str(PROJECT / "run_mac.py"), *command]
-    done = subprocess.run(command, env=environment(), cwd=PROJECT, capture_output=True, text=True)
+    done = run_python([PROJECT / "run_mac.py", *command], environment())
     assert done.returncode == 0, done.stderr[-3000:]
     found = result(tmp_path / "search")
     widths = [trial["parameters"]["hidden_size"] for trial in found["trials"]]
