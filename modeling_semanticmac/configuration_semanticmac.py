@@ -23,6 +23,7 @@ logger = logging.get_logger(__name__)
 MODALITIES = ("text", "audio", "vision")
 MEDIA_MODALITIES = ("audio", "vision")
 SEMANTICMAC = "semanticmac"  # the architecture that is not a comparison system
+LONGEST_USE = 1000  # characters of `intended_use`
 DTYPES = ("float32", "bfloat16", "float16")  # number formats in which models and towers compute
 # The sub-tasks beside the multimodal one, M: semantic-shared, then the semantic-specific of text, audio and vision.
 SUBTASK_NAMES = {"S": "shared", "T": "text", "A": "audio", "V": "vision"}
@@ -82,6 +83,8 @@ class AffectConfig(PreTrainedConfig):
         calibration: how sure predictions are, found on validation: a dict with the `level` (share of clips whose truth
             the interval or set contains), `clips` (how many it was found on), and the `radius` of intervals of scores,
             or the `threshold` of sets of classes and the `temperature` of their probabilities; None: unknown.
+        intended_use: what the model is meant for, in its author's words, e.g. "research on dialogues of actors"; shown
+            on the model card, by the server and by `semanticmac info`. A new task drops it. None: not stated.
 
     Raises:
         ValueError: an unknown field (with the nearest known name), or values that do not fit together.
@@ -111,6 +114,7 @@ class AffectConfig(PreTrainedConfig):
     scale_scores: bool | None = None
     label_thresholds: list | tuple | None = None
     calibration: dict | None = None
+    intended_use: str | None = None
 
     def __post_init__(self, **kwargs):
         if __package__ == "modeling_semanticmac":
@@ -164,6 +168,8 @@ class AffectConfig(PreTrainedConfig):
             dropped |= {"metrics", "scale_scores", "calibration"}
         if changes.get("problem_type", old.problem_type) != old.problem_type:
             dropped |= {"label_range", "metrics", "scale_scores", "label_thresholds", "calibration"}
+        if dropped or changes.get("task_name", old.task_name) != old.task_name:
+            dropped.add("intended_use")
         return {name: value for name, value in config_dict.items() if name not in dropped}
 
     def _check(self):
@@ -202,6 +208,13 @@ class AffectConfig(PreTrainedConfig):
                 "of several labels, or None."
             )
         self._check_calibration()
+        if self.intended_use is not None:
+            self.intended_use = " ".join(self.intended_use.split())
+            if not 0 < len(self.intended_use) <= LONGEST_USE:
+                raise ValueError(
+                    f"intended_use has {len(self.intended_use)} characters; expected a sentence or two, up to "
+                    f"{LONGEST_USE}, or None."
+                )
         if self.text_tokens not in ("all", "utterance"):
             raise ValueError(f"text_tokens is {self.text_tokens!r}; expected all or utterance.")
         if self.text_dtype not in (None, *DTYPES):

@@ -94,3 +94,15 @@ def test_what_a_model_was_trained_without_it_does_not_read():
     for wrong in ([], ["words"]):
         with pytest.raises(ValueError, match="trained_modalities is .*; expected some of text, audio, vision, or None"):
             SemanticMACConfig(trained_modalities=wrong)
+
+
+def test_the_intended_use_is_a_sentence_that_belongs_to_a_task(tmp_path):
+    SemanticMACConfig(intended_use="  Research on\nactors. ").save_pretrained(tmp_path)
+    assert SemanticMACConfig.from_pretrained(tmp_path).intended_use == "Research on actors."
+    assert SemanticMACConfig.from_pretrained(tmp_path, dropout=0.3).intended_use == "Research on actors."
+    for task in ({"label_range": [0.0, 1.0]}, {"num_labels": 3}, {"task_name": "mood"}):
+        assert SemanticMACConfig.from_pretrained(tmp_path, **task).intended_use is None
+    assert SemanticMACConfig.from_pretrained(tmp_path, num_labels=3, intended_use="Play.").intended_use == "Play."
+    for wrong in (" ", "x" * 1001):
+        with pytest.raises(ValueError, match="intended_use has .* expected a sentence or two"):
+            SemanticMACConfig(intended_use=wrong)

@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def model_info(model: str) -> dict:
-    """Return the description of a model: `model`, `architecture`, `task`, `labels`, `modalities`, `parts`, `sizes`,
-    `sampling`, `training` and `card`.
+    """Return the description of a model: `model`, `architecture`, `task`, `intended_use`, `labels`, `modalities`,
+    `parts`, `sizes`, `sampling`, `training` and `card`.
 
     The last three are None where the model does not record them.
 
@@ -102,6 +102,7 @@ def model_info(model: str) -> dict:
             "problem_type": task.problem_type,
             "label_range": task.label_range and list(task.label_range),
         },
+        "intended_use": config.intended_use,
         "labels": list(task.label_names),
         "modalities": [
             *(["text"] if "text" not in config.unread_notes else []),
@@ -159,6 +160,7 @@ def info_text(found: dict) -> str:
     rows = [("model", found["model"]), ("task", f"{task['name']} ({task['problem_type']}{scale})")]
     if task["label_range"] is None:
         rows.append(("labels", ", ".join(found["labels"])))
+    rows.append(("intended use", found["intended_use"] or "not stated"))
     if found["architecture"] != SEMANTICMAC:
         rows.append(("architecture", found["architecture"]))
     rows.append(("reads", ", ".join(found["modalities"])))

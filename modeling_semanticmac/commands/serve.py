@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     import uvicorn
 
-    from ..serving.application import NOTICE, ServerOptions, create_application
+    from ..hub.responsible_use import NOTICE
+    from ..serving.application import ServerOptions, create_application
 
     logging.disable_progress_bar()  # of loading weights
     pipe = load_pipeline(args.model, args.device, args.dtype)

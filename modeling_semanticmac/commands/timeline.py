@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from ..hub.responsible_use import NOTICE
 from ..media_decoding import Media, open_media
 from ..timeline.segments import Segment, fixed_windows
 from .clip_arguments import OF_ONE_CLIP
@@ -138,6 +139,7 @@ def run_timeline(args: argparse.Namespace, video: str, output_dir: str) -> int:
         f"{found['unusable']} without a prediction: {folder / 'timeline.csv'}, also as .jsonl, .srt, .vtt, .png and "
         ".svg"
     )
+    print(NOTICE)
     return int(found["unusable"] == found["segments"])
 
 

@@ -19,11 +19,11 @@ from ..files.markdown_tables import format_number, markdown_table, mean_and_devi
 from ..metrics.definitions import definition
 from ..runs.folder import RunFolder, split_results
 from .model_card_text import (
-    LIMITS,
     Part,
     citation,
     config_card,
     language_model_part,
+    limits_section,
     load_section,
     metadata,
     model_kind,
@@ -116,7 +116,7 @@ class RunCard:
         sections = {
             "Results": self._result_section(),
             "How to load it": load_section(self.config, self.repo_id),
-            "What it is for, and what not": LIMITS,
+            "What it is for, and what not": limits_section(self.config),
             "Data": self._data_section(),
             "Training": self._training_section(),
             "Parts and licences": parts_section(self.parts),

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 from ..configuration_imagebind import ImageBindAudioConfig, ImageBindVisionConfig
 from ..configuration_semanticmac import AffectConfig
 from ..pipeline_semanticmac import TASK
+from .responsible_use import DOCUMENT, LAW, stated_use
 
 PAPER = "https://arxiv.org/abs/2408.07694"
 CODE_LICENSE = "Apache-2.0"
@@ -82,7 +83,8 @@ model = AutoModelForVideoClassification.from_pretrained("{repo_id}")
 model(inputs_embeds=vectors, attention_mask=mask).logits  # (B, L, {width}), (B, L); with audio_embeds and others
 ```
 """
-LIMITS = """\
+LIMITS = (
+    """\
 A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it
 speak. It does not say what somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and
 situations than those of the corpus were not tested, and errors there may be larger for some groups than for others;
@@ -91,10 +93,15 @@ nothing here measures that.
 The model is meant for research, and for looking at your own recordings or those of people who agreed. **Not for
 decisions about people**: not for hiring, teaching, credit, policing, border control, health or insurance, and not for
 watching people who did not agree. Recognising emotions at work and in education is, with few exceptions, prohibited in
-the European Union (Regulation (EU) 2024/1689, article 5(1)(f)). Where a model reads faces or voices, people who are
-exposed to it must be told (article 50(3)); recordings of people are personal data (GDPR). A model that reads text alone
-is another matter. More: `docs/responsible_use.md` of the package.
+the European Union ([Regulation (EU) 2024/1689]("""
+    + LAW
+    + """), article 5(1)(f)). Where a model reads faces or voices,
+people who are exposed to it must be told (article 50(3)); recordings of people are personal data (GDPR). A model that
+reads text alone is another matter. More: `"""
+    + DOCUMENT
+    + """` of the package.
 """
+)
 METHOD = "The method is that of the paper *End-to-end Semantic-centric Video-based Multimodal Affective Computing*:\n\n"
 SYSTEM = (
     "The system is described in a publication of its own, which docs/baselines.md of the package names. It was trained "
@@ -262,6 +269,12 @@ def load_section(config: AffectConfig, repo_id: str) -> str:
     return (LOAD_SYSTEM if system_of(config) else LOAD).format(repo_id=repo_id, answer=answer)
 
 
+def limits_section(config: AffectConfig) -> str:
+    """Return what the model is for, as far as its configuration says, and its limits."""
+    stated = stated_use(config)
+    return (f"{stated}\n\n" if stated else "") + LIMITS
+
+
 def system_of(config: AffectConfig) -> str | None:
     """Return the name of the comparison system that a configuration states; None for SemanticMAC."""
     return getattr(config, "architecture", None)
@@ -305,7 +318,7 @@ def config_card(config: AffectConfig, repo_id: str, home: str | None = None) -> 
         "How to load it": load_section(config, repo_id),
         "Training and results": origin,
         "Parts and licences": parts_section(parts),
-        "What it is for, and what not": LIMITS,
+        "What it is for, and what not": limits_section(config),
         "Citation": citation(config),
     }
     intro = f"# {repo_id.rpartition('/')[2]}\n\n"

@@ -19,8 +19,8 @@ WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
     "max_train_samples", "max_eval_samples", "max_predict_samples", "train_on_validation", "model_name_or_path",
     "language_model", "language_model_revision", "vision_encoder", "vision_encoder_revision", "audio_encoder",
     "audio_encoder_revision", "audio_layers", "face_detector", "face_detector_revision",
-    "include_encoders", "keep_bank", "label_memory", "do_train", "do_eval", "do_predict", "train_batch_size",
-    "eval_batch_size", "per_device_eval_batch_size", "eval_accumulation_steps", "logging_strategy", "logging_steps",
+    "include_encoders", "intended_use", "keep_bank", "label_memory", "do_train", "do_eval", "do_predict",
+    "train_batch_size", "eval_batch_size", "per_device_eval_batch_size", "eval_accumulation_steps", "logging_strategy", "logging_steps",
     "logging_first_step", "log_on_each_node", "logging_nan_inf_filter", "log_level", "log_level_replica",
     "include_num_input_tokens_seen", "report_to", "project", "trackio_space_id", "trackio_bucket_id",
     "trackio_static_space_id", "save_on_each_node", "save_total_limit", "save_only_model", "enable_jit_checkpoint",
@@ -33,7 +33,7 @@ WITHOUT_EFFECT = (INCIDENTAL - {"seed"}) | {
 # Differences after which the best validation figure so far cannot be compared with those to come.
 BEST_PARTS = ("validation", "metric_for_best_model", "greater_is_better", MADE_WITH)
 # What weights and states of a checkpoint depend on: never changed within a training.
-FIXED = {field.name for field in fields(SemanticMACConfig)} - {"dropout"} | {
+FIXED = {field.name for field in fields(SemanticMACConfig)} - {"dropout", "intended_use"} | {
     "pseudo_labels", "tokenizer", "processes", "architecture", "architecture_options",
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from fastapi import Depends, FastAPI, File, Form, Request, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from ..hub.responsible_use import NOTICE, stated_use
 from ..media_decoding import Media, open_media
 from ..timeline.rows import make_row
 from ..timeline.segments import Segment, fixed_windows
@@ -28,11 +29,6 @@ from .clip_form import ClipForm, Refused, ServerOptions, clip_form, is_authorize
 from .server_metrics import ServerMetrics
 from .stream import serve_stream
 
-NOTICE = (
-    "A model's estimate, not a fact about a person. People who are recorded must be told that a model rates them "
-    "(EU AI Act, Article 50(3)); at work and in education it is prohibited (Article 5(1)(f)). See "
-    "docs/responsible_use.md."
-)
 AT_ONCE = 4  # segments of a timeline that wait together
 OPEN = ("/health", "/docs", "/openapi.json")  # paths without a token
 
@@ -52,7 +48,8 @@ def create_application(pipe: Callable, options: ServerOptions | None = None) -> 
         yield
         await asyncio.to_thread(predictor.close)  # what waits is predicted
 
-    app = FastAPI(title="SemanticMAC", description=NOTICE, lifespan=lifespan, redoc_url=None)
+    description = " ".join(filter(None, (stated_use(pipe.model.config), NOTICE)))
+    app = FastAPI(title="SemanticMAC", description=description, lifespan=lifespan, redoc_url=None)
     app.state.pipe, app.state.predictor, app.state.options = pipe, predictor, options
     app.state.metrics, app.state.streams = ServerMetrics(), 0
     _add_middleware(app, options)
@@ -142,7 +139,8 @@ def _add_routes(app: FastAPI) -> None:
         """Say whether the server predicts, with what model, and how many requests wait."""
         config = state.pipe.model.config
         found = {"status": "ok", "task": config.task_name, "labels": list(config.task.label_names)}
-        return {**found, "device": str(state.pipe.device), "waiting": state.predictor.waiting, "notice": NOTICE}
+        found |= {"device": str(state.pipe.device), "waiting": state.predictor.waiting}
+        return {**found, "intended_use": config.intended_use, "notice": NOTICE}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics():
@@ -199,4 +197,4 @@ async def timeline_lines(app: FastAPI, media: Media, segments: list[Segment], op
         media.close()
 
 
-__all__ = ["NOTICE", "Refused", "ServerOptions", "create_application"]
+__all__ = ["Refused", "ServerOptions", "create_application"]

@@ -85,6 +85,8 @@ class ModelArguments:
         "load."
     )
 
+    intended_use: str | None = _option("What the model is meant for, for its card and the server (a sentence or two).")
+
     hidden_size: int | None = _option("Width d.")
     num_attention_heads: int | None = _option("Heads h.")
     num_latents: int | None = _option("Latent tokens N of each Affective Perceiver.")
@@ -182,7 +184,8 @@ class ModelArguments:
     def config_names(cls) -> set[str]:
         """Return the names of the arguments that are fields of `SemanticMACConfig`."""
         names = {f.name for f in fields(SemanticMACConfig)} & {f.name for f in fields(cls)}
-        return names - {"vision_encoder", "audio_encoder"}  # references, made from the names when the towers are loaded
+        # Towers are references, made from the names when they are loaded; the intended use of a saved model may change.
+        return names - {"vision_encoder", "audio_encoder", "intended_use"}
 
     def config_fields(self) -> dict:
         """Return the given fields of `SemanticMACConfig`."""

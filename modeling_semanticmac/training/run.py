@@ -104,6 +104,9 @@ class Run:
         self._tokens = None  # of the feature file, in place of the tokenizer's
         self.model, self.processor = self._load() if model_args.model_name_or_path else self._build()
         model_args.architecture = architecture_of(self.model.config)  # for the record
+        if model_args.intended_use is not None:
+            self.model.config.intended_use = model_args.intended_use
+            self.model.config._check()
         adapt_towers(self)
         check_architecture_arguments(model_args.architecture, training_args)
         if self.trainer_class is DialogueTrainer:  # it sees the earlier utterances themselves

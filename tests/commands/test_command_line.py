@@ -167,12 +167,18 @@ def test_info_says_what_a_model_is(capsys, model, tmp_path):
     found = json.loads(out)
     loaded = pipeline("video-affect", model=str(folder), device="cpu")
     assert code == 0 and found["sizes"]["parameters"] == loaded.model.num_parameters()
+    assert found["intended_use"] is None
     assert found["task"] == {"name": "sentiment", "problem_type": "regression", "label_range": [-3, 3]}
     assert [part["role"] for part in found["parts"]] == ["language model", "vision tower", "audio tower"]
     assert found["sampling"]["max_length"] == loaded.processor.max_length
     assert found["training"]["corpus"] == "synthetic" and found["training"]["seed"] == 7
     assert found["card"] == {"license": "cc-by-4.0", "datasets": ["org/clips"]}
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**config, "intended_use": "Research on drawn faces."})
     code, out, _ = run(capsys, "info", folder)
+    assert [line.split(maxsplit=2)[2] for line in out.splitlines() if line.startswith("intended")] == [
+        "Research on drawn faces."
+    ]
     assert (
         code == 0 and "sentiment (regression from -3 to 3)" in out and "licence unknown" in out and "org/clips" in out
     )

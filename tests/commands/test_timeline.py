@@ -5,6 +5,7 @@ import json
 import pytest
 
 from modeling_semanticmac.commands import timeline as timeline_command
+from modeling_semanticmac.hub.responsible_use import NOTICE
 from semanticmac import main
 from tests.helpers.media_files import babble, write_media
 from tests.helpers.timelines import FILES, Recognizer
@@ -53,6 +54,7 @@ def test_segments_from_each_source(capsys, monkeypatch, model, video, tmp_path, 
     assert code == 0
     rows = [json.loads(line) for line in (tmp_path / "out" / "timeline.jsonl").read_text().splitlines()]
     assert out.startswith(f"{len(rows)} segments, ") and "0 without a prediction" in out and "timeline.csv" in out
+    assert out.endswith(f"{NOTICE}\n")
     assert len(rows) == len(expected) * (2 if source == "asr" else 1)
     for row, (start, end, text) in zip(rows, expected):
         assert (row["start"], row["end"]) == pytest.approx((start, end), abs=0.05) and row["text"] == text

@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig
 from modeling_semanticmac import ImageBindAudioConfig, ImageBindVisionConfig
 from modeling_semanticmac.hub.model_card import RunCard, main, metric_type, write_model_card
 from modeling_semanticmac.hub.model_card_text import config_card
+from modeling_semanticmac.hub.responsible_use import LAW
 from modeling_semanticmac.metrics.definitions import definition
 from tests.helpers.card_metadata import FRONT_MATTER, metadata_errors
 from tests.helpers.tiny import EMOTIONS, SARCASM, SENTIMENT, tiny_config
@@ -87,6 +88,17 @@ def test_metrics_are_the_runs_with_their_definitions(tmp_path, task):
     assert "/home/anna" not in text and "--data_dir mosi" in text
     for label in task.label_names:
         assert label in text
+
+
+def test_the_intended_use_stands_before_the_limits(tmp_path):
+    _, text = read(run_folder(tmp_path / "run", intended_use="Research on  actors'\ndialogues."))
+    limits = text.partition("## What it is for, and what not\n\n")[2]
+    assert limits.startswith("Intended use, as its author states it: Research on actors' dialogues.\n\nA score says")
+    assert f"[Regulation (EU) 2024/1689]({LAW})" in limits and "article 50(3)" in limits
+    stated = config_card(tiny_config(intended_use="Research."), "org/name")
+    assert "author states it: Research.\n" in stated and "author states it" not in config_card(
+        tiny_config(), "org/name"
+    )
 
 
 def test_without_a_test_split_validation_counts(tmp_path):

@@ -12,6 +12,7 @@ from transformers import pipeline
 pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient  # noqa: E402
 
+from modeling_semanticmac.hub.responsible_use import NOTICE  # noqa: E402
 from modeling_semanticmac.serving.application import ServerOptions, create_application  # noqa: E402
 from modeling_semanticmac.serving.batching import BatchPredictor, Busy  # noqa: E402
 
@@ -141,6 +142,17 @@ def test_a_token_opens_everything_but_health(pipe):
         wrong, right = ({"Authorization": f"Bearer {token}"} for token in ("other", "secret"))
         assert server.post("/v1/predict", data={"text": "Well."}, headers=wrong).status_code == 401
         assert server.post("/v1/predict", data={"text": "Well."}, headers=right).status_code == 200
+
+
+def test_it_says_what_the_model_is_for_and_what_the_law_asks(pipe, monkeypatch):
+    with client(pipe) as server:
+        found = server.get("/health").json()
+        assert found["intended_use"] is None and found["notice"] == NOTICE and "50(3)" in NOTICE
+    monkeypatch.setattr(pipe.model.config, "intended_use", "Research on drawn faces.")
+    with client(pipe) as server:
+        assert server.get("/health").json()["intended_use"] == "Research on drawn faces."
+        description = server.get("/openapi.json").json()["info"]["description"]
+        assert "states it: Research on drawn faces. " in description and description.endswith(NOTICE)
 
 
 def test_a_timeline_is_one_line_a_segment(pipe, clip):

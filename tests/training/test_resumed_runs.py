@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from modeling_semanticmac.commands import train as train_command
+from modeling_semanticmac.neighbor_bank import BANK
 from modeling_semanticmac.runs.output_folder import OutputFolderError
 from modeling_semanticmac.runs.settings import ChangedSettingsError
 from modeling_semanticmac.training import run_features
@@ -77,7 +78,9 @@ def refused(command, folder, message: str, *more: str, error=ChangedSettingsErro
 
 def test_the_same_settings_continue_exactly(command, copy, tmp_path):
     train_command.main([*command, "--output_dir", str(tmp_path / "whole")])
-    resume(command, copy, "--logging_steps", "2", "--save_total_limit", "3")  # these change no number
+    more = ["--logging_steps", "2", "--save_total_limit", "3", "--intended_use", "research on drawn faces"]
+    resume(command, copy, *more, "--keep_bank")  # these change no number
+    assert record(copy, "config.json")["intended_use"] == "research on drawn faces" and (copy / BANK).is_file()
     for name in ("predictions_test.csv", "splits.json"):
         assert (copy / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert record(copy)["state"] == "finished" and record(copy)["changed_settings"] == []
