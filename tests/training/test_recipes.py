@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 import yaml
+from tokenizers import processors
+from transformers import AutoModel, AutoTokenizer
 
 from datasets_scripts import task_specification
-from modeling_semanticmac import FusionConfig
+from modeling_semanticmac import FusionConfig, SemanticMACForAffect
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.language_model_adapter import AdapterOptions
 from modeling_semanticmac.training.argument_checks import check_architecture_arguments
@@ -20,6 +22,7 @@ from tests.helpers.meld_folder import write_meld
 from tests.helpers.mustard_folder import write_mustard
 from tests.helpers.project import PROJECT
 from tests.helpers.sims_folder import write_ch_sims, write_ch_sims_v2
+from tests.helpers.tiny_language_models import save_language_model
 from tests.helpers.ur_funny_folder import write_ur_funny
 
 FOLDER = PROJECT / "modeling_semanticmac/training/recipes"
@@ -70,6 +73,15 @@ def test_recipes_of_comparison_systems_say_which_system_on_which_corpus(tmp_path
         check_architecture_arguments(config.architecture, args)
         assert name.startswith(f"{data_args.corpus}_") and config.architecture in name, name
         assert args.do_train and args.do_eval and args.do_predict and args.seed == 1111, name
+
+
+def one_step(name: str, models: list[str], folder) -> list[str]:
+    """Write the corpus of a recipe into a folder; return arguments that train it there for an epoch, of one step."""
+    recipe = FOLDER / f"{name}.yaml"
+    WRITERS[yaml.safe_load(recipe.read_text())["corpus"]](folder / "corpus", with_media=True)
+    quick = ["--num_train_epochs", "1", "--hidden_size", "32", "--extraction_workers", "0", "--disable_tqdm", "true"]
+    data = ["--data_dir", str(folder / "corpus"), "--output_dir", str(folder / "run"), "--use_cpu"]
+    return [str(recipe), *models, *data, *quick]
 
 
 @pytest.mark.parametrize("name", ["mosi_ef_lstm", "mosei_emotion_lf_transformer"])
@@ -126,24 +138,45 @@ def test_recipes_of_later_language_models(name, tmp_path):
     assert all(figure in text for figure in memory)
 
 
-@pytest.mark.parametrize("name", sorted([*PAPER, *ACTED, "meld_emotion_qwen3_lora", "mosi_sentiment_modernbert"]))
+@pytest.fixture(scope="module")
+def later_models(models, tmp_path_factory) -> dict[str, str]:
+    """Tiny random language models of the recipes' architectures, by the ends of the recipes' names. Qwen3 pads on the
+    left, and its tokenizer adds no special tokens.
+    """
+    folder, found = tmp_path_factory.mktemp("later"), {}
+    for name in ("qwen3", "modernbert"):
+        tokenizer = AutoTokenizer.from_pretrained(models[1])
+        if name == "qwen3":
+            tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
+            tokenizer.padding_side = "left"
+        save_language_model(name, folder / name, vocab_size=len(tokenizer), max_position_embeddings=256)
+        tokenizer.save_pretrained(folder / name)
+        found[name] = str(folder / name)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_a_step_with_a_later_language_model(tmp_path, models, later_models, name):
+    """The recipe with a tiny model of its architecture. Only the adapter of Qwen3 moves, all of ModernBERT."""
+    base = later_models["qwen3" if "qwen3" in name else "modernbert"]
+    train_command.main([*one_step(name, [*models, "--language_model", base], tmp_path), "--warmup_epochs", "0"])
+    results = json.loads((tmp_path / "run/all_results.json").read_text())
+    assert results["train_loss"] > 0 and results["test_opened"].startswith("checkpoint-1 is chosen by validation")
+    trained = SemanticMACForAffect.from_pretrained(tmp_path / "run").base_model.language_model
+    found = {part.replace(".base_layer", ""): value for part, value in trained.state_dict().items()}
+    start = AutoModel.from_pretrained(base).state_dict()
+    moved = {part for part, value in start.items() if not value.to(found[part].dtype).equal(found[part])}
+    if "qwen3" in name:
+        added = {part: value for part, value in found.items() if part not in start}
+        assert not moved and trained.dtype == torch.bfloat16
+        assert added and all(value.any() for part, value in added.items() if "lora_B" in part)
+    else:
+        assert moved and found.keys() == start.keys()
+
+
+@pytest.mark.parametrize("name", sorted([*PAPER, *ACTED]))
 def test_a_step_on_a_small_corpus(tmp_path, models, name):
     """The recipe with tiny models in the place of its own; everything else as it stands."""
-    recipe = FOLDER / f"{name}.yaml"
-    corpus = yaml.safe_load(recipe.read_text())["corpus"]
-    WRITERS[corpus](tmp_path / "corpus", with_media=True)
-    arguments = [str(recipe), *models, "--data_dir", str(tmp_path / "corpus"), "--output_dir", str(tmp_path / "run")]
-    quick = [
-        "--num_train_epochs",
-        "1",
-        "--hidden_size",
-        "32",
-        "--extraction_workers",
-        "0",
-        "--disable_tqdm",
-        "true",
-        "--use_cpu",
-    ]
-    train_command.main([*arguments, *quick])
+    train_command.main(one_step(name, models, tmp_path))
     results = json.loads((tmp_path / "run/all_results.json").read_text())
     assert results["train_loss"] > 0 and results["test_opened"].startswith("checkpoint-1 is chosen by validation")
