@@ -52,6 +52,12 @@ COMMANDS = {
         "predict a long video segment by segment", "modeling_semanticmac.commands.timeline:main", "analysis", True
     ),
     "serve": Command("serve predictions over HTTP", "modeling_semanticmac.commands.serve:main", "serve", True),
+    "app": Command(
+        "serve a page: drop a clip, see the prediction, or live", "modeling_semanticmac.commands.app:main", "app", True
+    ),
+    "live": Command(
+        "predict a camera and a microphone while they record", "modeling_semanticmac.commands.live:main", None, True
+    ),
     "export": Command(
         "write a model as graphs (ONNX, torch.export)", "modeling_semanticmac.commands.export:main", "export", True
     ),

@@ -31,6 +31,7 @@ ORDER = (
     "analyses",
     "timeline",
     "serving",
+    "page",
     "convert_imagebind",
     "commands",
     "hub_upload",

@@ -14,6 +14,7 @@ from ..pipeline_semanticmac import SemanticMACPipeline
 
 SECONDS = 8.0
 HALF_LIFE = 2.0  # seconds after which a result counts half in the smoothed one
+GAP = 1.0  # seconds; sound that arrives so much later than it should follows a gap
 
 
 class LiveClip:
@@ -66,8 +67,11 @@ class LiveClip:
     @property
     def now(self) -> float:
         """The seconds that were recorded so far."""
-        sound = (self._sound_start + len(self._sound)) / self._rate if self._rate else 0.0
-        return max(sound, self._next_frame * self.hop)
+        return max(self._sound_end, self._next_frame * self.hop)
+
+    @property
+    def _sound_end(self) -> float:
+        return (self._sound_start + len(self._sound)) / self._rate if self._rate else 0.0
 
     def say(self, text: str | None) -> None:
         """Set the words of what is being said; the words before become context.
@@ -104,12 +108,19 @@ class LiveClip:
         self._next_frame = number + 1
         return True
 
-    def push_sound(self, samples, sampling_rate: int) -> int:
-        """Take the next samples, without a gap, and encode the windows that they complete.
+    def push_sound(
+        self, samples, sampling_rate: int, time: float | None = None, most_windows: int | None = None
+    ) -> int:
+        """Take the next samples, and encode the windows that they complete.
 
         Args:
             samples: float in [-1, 1], (samples,) or (channels, samples).
             sampling_rate: in Hz, the same for the whole recording.
+            time: seconds since the recording began at which the first of them was taken. Where that is more than a
+                second after the sample before, there was no sound in between, and no window reaches over the gap. None:
+                they follow without a gap.
+            most_windows: of those that are complete, only the latest ones are encoded, for a machine that is too slow
+                for all; None: all.
 
         Returns:
             The number of windows that were encoded.
@@ -123,7 +134,13 @@ class LiveClip:
             return 0
         sound = torch.as_tensor(np.asarray(samples), dtype=torch.float32)
         sound = mix_channels(sound)[0] if sound.ndim == 2 else sound
+        if time is not None and time * sampling_rate - (self._sound_start + len(self._sound)) > GAP * sampling_rate:
+            self._sound, self._sound_start = torch.zeros(0), round(time * sampling_rate)
+            self._next_window = max(self._next_window, int(np.ceil(time / self.hop - 1e-9)))
         self._rate, self._sound = sampling_rate, torch.cat([self._sound, sound])
+        if most_windows is not None:
+            last = int(np.floor((self._sound_end - self.pipe.processor.audio_window) / self.hop + 1e-9))
+            self._next_window = max(self._next_window, last + 1 - most_windows)
         encoded = 0
         while (window := self._complete_window()) is not None:
             inputs = self.pipe.processor.input_features_of([window])
@@ -136,9 +153,10 @@ class LiveClip:
         """Return the samples of the next window at the tower's rate; None until its end is there."""
         processor = self.pipe.processor
         begin = round(self._next_window * self.hop * self._rate)
-        self._sound, self._sound_start = self._sound[begin - self._sound_start :], begin
+        passed = min(max(begin - self._sound_start, 0), len(self._sound))  # the window may begin after what is there
+        self._sound, self._sound_start = self._sound[passed:], self._sound_start + passed
         size = round(processor.audio_window * self._rate)
-        if len(self._sound) < size:
+        if self._sound_start < begin or len(self._sound) < size:
             return None
         rate = processor.feature_extractor.sampling_rate
         return resample([self._sound[:size].numpy()], self._rate, rate)
@@ -152,23 +170,36 @@ class LiveClip:
         """
         now, oldest = self.now, self.now - self.seconds
         missing = {m: "not read by this model" for m in ("vision", "audio") if m not in self.pipe.readable}
-        embeds = {}
-        for modality, ring, length in (
-            ("vision", self._frames, self.hop), ("audio", self._windows, self.pipe.processor.audio_window),
-        ):  # fmt: skip
-            while ring and ring[0][0] * self.hop + (0 if modality == "audio" else length / 2) < oldest - 1e-9:
+        embeds, notes = {}, []
+        for modality, ring, blank in (("vision", self._frames, "blank picture"), ("audio", self._windows, "silence")):
+            first, last = self._grid(modality, oldest, now)
+            while ring and ring[0][0] < first:
                 ring.popleft()
-            blank = {"vision": "blank picture", "audio": "silence"}[modality]
             if ring and not all(is_blank for _, _, is_blank in ring):
                 embeds[modality] = torch.cat([part for _, part, _ in ring])
+                if len(ring) < last - first:  # one may be on its way
+                    what = "frames" if modality == "vision" else "windows of sound"
+                    notes.append(f"{len(ring)} of the {last + 1 - first} {what} of these seconds were there in time")
             elif modality not in missing:
-                missing[modality] = blank if ring else "nothing yet"
+                begun = self._next_frame if modality == "vision" else self._next_window
+                missing[modality] = blank if ring else "nothing in these seconds" if begun else "nothing yet"
         if not embeds and not self.text:
             return None
         start = max(0.0, oldest)
-        report = {"path": "live", "start": start, "end": now, "duration": now - start, "missing": missing, "notes": []}
+        report = {"path": "live", "start": start, "end": now, "duration": now - start}
+        report |= {"missing": missing, "notes": notes}
         result = self.pipe.predict_embeddings(self.text, self.context, embeds, report)
         return {**result, "smoothed": self._smooth(now, result)}
+
+    def _grid(self, modality: str, oldest: float, now: float) -> tuple[int, int]:
+        """Return the numbers of the first and the last frame or window that lies within these seconds.
+
+        The middle of a frame's part of the time counts, and the whole of a window.
+        """
+        before = self.hop / 2 if modality == "vision" else 0.0
+        after = before if modality == "vision" else self.pipe.processor.audio_window
+        first = int(np.ceil((oldest - before) / self.hop - 1e-9))
+        return max(first, 0), int(np.floor((now - after) / self.hop + 1e-9))
 
     def _smooth(self, now: float, result: dict) -> dict:
         """Return the result averaged with the earlier ones, which count half after each half-life."""
