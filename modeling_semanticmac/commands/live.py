@@ -16,7 +16,7 @@ from ..serving.live import HALF_LIFE, SECONDS, LiveClip
 from ..serving.live_capacity import capacity_words, encoding_seconds
 from ..serving.live_sources import SAMPLING_RATE, Camera, Microphone, Piece, device_pieces, file_pieces
 from .model_loading import load_pipeline
-from .result_text import _bar as score_bar
+from .result_text import score_bar
 
 EXAMPLES = """examples:
   semanticmac live RUN --camera 0 --microphone alsa:default

@@ -28,15 +28,17 @@ def result_text(result: Mapping) -> str:
     if "range" in result:
         low, high = result["range"]
         rows = [
-            (VIEWS[name], f"{view['score']:+.2f}", _bar(view["score"], low, high, (low + high) / 2))
+            (VIEWS[name], f"{view['score']:+.2f}", score_bar(view["score"], low, high, (low + high) / 2))
             for name, view in views.items()
         ]
     elif "probability" in result:
         positive = list(result["probabilities"])[1]
-        rows = [(VIEWS[name], f"{view['probability']:.2f}", _bar(view["probability"])) for name, view in views.items()]
+        rows = [
+            (VIEWS[name], f"{view['probability']:.2f}", score_bar(view["probability"])) for name, view in views.items()
+        ]
         lines.append(f"  probability of {positive}:")
     else:
-        rows = [(name, f"{share:.2f}", _bar(share)) for name, share in result["probabilities"].items()]
+        rows = [(name, f"{share:.2f}", score_bar(share)) for name, share in result["probabilities"].items()]
         rows += [(VIEWS[name], "", result_words(view)) for name, view in result["subtasks"].items()]
     width = max(len(name) for name, _, _ in rows)
     lines += [f"    {name:<{width}}  {number:>5}  {bar}".rstrip() for name, number, bar in rows]
@@ -56,7 +58,7 @@ def _source(result: Mapping) -> str:
     return f"{media['path']}  {media['start']:.2f}-{media['end']:.2f} s  ({used})"
 
 
-def _bar(value: float, low: float = 0.0, high: float = 1.0, start: float = 0.0) -> str:
+def score_bar(value: float, low: float = 0.0, high: float = 1.0, start: float = 0.0) -> str:
     """Return a bar from `start` to the value, clipped to the range, between the ends of the scale."""
     place = [round((min(max(at, low), high) - low) / (high - low) * BAR) for at in (start, value)]
     left, right = sorted(place)
@@ -81,4 +83,4 @@ def _remarks(media: Mapping | None) -> list[str]:
     return missing + [f"  note: {note}" for note in media["notes"]]
 
 
-__all__ = ["result_text", "seconds_text"]
+__all__ = ["result_text", "score_bar", "seconds_text"]

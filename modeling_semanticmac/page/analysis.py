@@ -27,6 +27,7 @@ LONG_SECONDS = 30.0  # a longer clip is shown as a timeline
 WINDOW_SECONDS = 10.0  # of a segment, where no speech is found
 FRAMES_SHOWN = 12
 FRAME_PIXELS = 240  # longer side of a frame that is shown
+NEIGHBORS = 3  # training clips that are named of each modality
 DOWNLOADS = ("timeline.csv", "timeline.srt", "timeline.png")
 SHOWN_BY_BROWSERS = {"h264", "vp8", "vp9", "av1"}  # codecs of pictures
 GONE = "the clip is no longer here: uploads are deleted after half an hour. Drop it again."
@@ -106,7 +107,7 @@ def analyse(
     if path is None and text is None:
         raise ValueError("there is neither a clip nor text: drop a clip, record one, or type what is said.")
     if path is None:
-        return result_html(pipe({"text": text}), [])
+        return result_html(predicted(pipe, {"text": text}), [])
     info = checked_media(limits, path)
     cues = [] if subtitles is None else read_transcript(subtitles, duration=info.duration)
     frames = frames_used(pipe.processor, path) if info.video is not None else []
@@ -115,7 +116,12 @@ def analyse(
         return over_time(pipe, path, info, cues, frames, notes)
     if text is None and cues:
         text = " ".join(cue.text for cue in cues if cue.text)
-    return result_html(pipe({"video": path, "text": text}), frames)
+    return result_html(predicted(pipe, {"video": path, "text": text}), frames)
+
+
+def predicted(pipe: SemanticMACPipeline, clip: dict) -> dict:
+    """Return the result of a clip, with the nearest training clips where the model has kept them."""
+    return pipe(clip, neighbors=NEIGHBORS if pipe.has_neighbors else 0)
 
 
 @torch.no_grad()

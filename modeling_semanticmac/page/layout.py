@@ -87,7 +87,9 @@ class ClipFields:
                 result = gr.HTML(EMPTY, elem_id="result")
         private = {"show_progress": "hidden", "api_visibility": "private"}
         for field, other in ((video, sound), (sound, video)):
-            gr.on([field.input, field.clear], self.arrive, field, [note, result, other], **private)
+            # A clip that is dropped while the last one is still being told about must not be passed over.
+            outputs, mode = [note, result, other], "always_last"
+            gr.on([field.input, field.clear], self.arrive, field, outputs, trigger_mode=mode, **private)
         gr.on([subtitles.upload], self.hold, subtitles, None, **private)
         fields = [video, sound, words, subtitles]
         for number, example in enumerate(buttons):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..affect_results import certainty_words, result_words
 from ..configuration_semanticmac import SPOKEN, VIEWS
+from ..neighbor_bank import neighbor_rows
 
 SHARE = ".0%"  # how probabilities are written
 MEANINGS = {
@@ -160,8 +161,18 @@ def notes_html(notes: Iterable[str]) -> str:
 
 
 def neighbors_html(result: Mapping) -> str:
-    """Return the training clips that are nearest in each modality; empty where the model kept none."""
-    return ""
+    """Return the training clips that are nearest in each modality as a table; empty where the result names none."""
+    rows = "".join(
+        f"<tr><td>{escape(modality)}</td><td>{escape(clip)}</td><td>{escape(label)}</td><td>{distance:.2f}</td></tr>"
+        for modality, clip, label, distance in neighbor_rows(result)
+    )
+    if not rows:
+        return ""
+    names = "".join(f'<th scope="col">{name}</th>' for name in ("in", "training clip", "label", "distance"))
+    return (
+        '<p class="smac-title">Training clips that are most alike</p><div class="smac-neighbors"><table><thead><tr>'
+        f"{names}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
 
 
 def legend_html(result: Mapping) -> str:

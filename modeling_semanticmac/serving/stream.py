@@ -126,7 +126,8 @@ def push(live: LiveClip, message, most_windows: int | None = None) -> bool:
         live.say(message["text"])
         is_new = bool(message["text"])
     if "frame" in message:
-        is_new |= live.push_frame(_picture(message["frame"]), _seconds(message, "time"))
+        time = _seconds(message, "time")
+        is_new |= live.push_frame(_picture(message["frame"]), time)
     if "sound" in message:
         rate = message.get("sampling_rate")
         if not isinstance(rate, int):

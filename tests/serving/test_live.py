@@ -2,22 +2,19 @@
 
 import base64
 import io
+import itertools
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import pipeline
 
+from modeling_semanticmac.clip_sampling import MediaClip, frame_times
 from modeling_semanticmac.media_decoding import open_media
 from modeling_semanticmac.serving.live import LiveClip
+from modeling_semanticmac.serving.live_sources import file_pieces
 
 RATE = 16000
-
-
-@pytest.fixture(scope="module")
-def pipe(world):
-    return pipeline("video-affect", model=str(world["run"]), device="cpu")
 
 
 def recording(seconds, seed=0):
@@ -133,6 +130,75 @@ def test_the_web_socket_answers_new_frames_and_windows(pipe):
             ):  # fmt: skip
                 socket.send_json(message)
                 assert words in socket.receive_json()["error"]
+
+
+def test_no_window_of_sound_reaches_over_a_gap(pipe, monkeypatch):
+    """Sound from 0 to 3 s and, after a gap, from 5.2 to 8.2 s: windows of 2 s begin at 0, 0.5, 1 and 5.5, 6 s."""
+    _, sound = recording(6)
+    live, windows = LiveClip(pipe, seconds=9), []
+    encode = pipe.processor.input_features_of
+    monkeypatch.setattr(pipe.processor, "input_features_of", lambda parts: windows.extend(parts) or encode(parts))
+    for number in range(30):
+        live.push_sound(sound[1600 * number : 1600 * (number + 1)], RATE, time=0.1 * number + 0.3)  # late, no gap
+    for number in range(30, 60):
+        live.push_sound(sound[1600 * number : 1600 * (number + 1)], RATE, time=5.2 + 0.1 * (number - 30))
+    starts = [0, 0.5, 1, 3 + 0.3, 3 + 0.8]  # in the samples that were pushed
+    for window, start in zip(windows, starts, strict=True):
+        assert np.array_equal(window, sound[round(start * RATE) : round(start * RATE) + 2 * RATE])
+    assert live.now == pytest.approx(8.2)
+    assert live.result()["media"]["notes"] == ["5 of the 13 windows of sound of these seconds were there in time"]
+
+
+def test_windows_further_apart_than_they_are_long_keep_their_place(pipe, monkeypatch):
+    """With a frame every 2.5 s, windows of 2 s begin at 0, 2.5 and 5 s, whatever the pieces are."""
+    monkeypatch.setattr(pipe.processor, "frames_per_second", 0.4)
+    _, sound = recording(8)
+    windows = []
+    monkeypatch.setattr(pipe.processor, "input_features_of", lambda parts: windows.extend(parts) or torch.zeros(1))
+    monkeypatch.setattr(pipe, "embed", lambda modality, inputs: inputs)
+    live = LiveClip(pipe)
+    for start in range(0, len(sound), 700):
+        live.push_sound(sound[start : start + 700], RATE)
+    for window, start in zip(windows, (0, 2.5, 5), strict=True):
+        assert np.array_equal(window, sound[round(start * RATE) : round((start + 2) * RATE)])
+
+
+def test_only_the_latest_windows_are_encoded_where_asked(pipe):
+    _, sound = recording(6)
+    live = LiveClip(pipe)
+    assert live.push_sound(sound, RATE, most_windows=2) == 2
+    assert [number for number, _, _ in live._windows] == [7, 8]  # those that begin at 3.5 and 4 s
+    assert live.push_sound(sound[: RATE // 2], RATE, most_windows=2) == 1
+
+
+def test_what_was_there_long_ago_counts_no_more(pipe):
+    frames, sound = recording(3)
+    live = LiveClip(pipe, seconds=2)
+    live.push_frame(frames[0], 0.3)
+    for start in (0.0, 3.0):
+        live.push_sound(sound, RATE, time=start)
+    found = live.result()
+    assert found["modalities"] == ["audio"] and found["media"]["missing"] == {"vision": "nothing in these seconds"}
+
+
+def test_a_file_played_live_equals_its_prediction(pipe, plain):
+    """Frames lie where the pipeline takes them, so pictures alone give the same; windows begin every half second."""
+    live = LiveClip(pipe)
+    for piece in itertools.islice(file_pieces(plain, 0.5), 8):  # the whole of its 4 s
+        live.push_frame(piece.picture, piece.picture_time)
+    offline = pipe({"video": str(plain)}, modalities=["vision"])
+    assert live.result()["score"] == pytest.approx(offline["score"], abs=1e-5)
+    for piece in itertools.islice(file_pieces(plain, 0.5), 8):
+        live.push_sound(piece.sound, RATE)
+    with MediaClip(str(plain)) as clip:
+        frames = torch.cat(list(clip.iter_frames(frame_times(4.0), 1)))
+        windows = list(clip.iter_windows([0, 0.5, 1, 1.5, 2], 2.0, RATE))
+    pixels = pipe.processor(text=".", frames=frames)["pixel_values"]
+    with torch.no_grad():
+        logits = pipe.model(pixel_values=pixels, input_features=pipe.processor.input_features_of(windows)[None]).logits
+    found = live.result()
+    assert found["modalities"] == ["audio", "vision"] and found["media"]["notes"] == []
+    assert found["score"] == pytest.approx(logits.item(), abs=1e-4)
 
 
 def test_a_real_file_played_live_is_near_its_prediction(pipe, shared):
