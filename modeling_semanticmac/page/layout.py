@@ -36,7 +36,7 @@ def build_page(pipe: SemanticMACPipeline, limits: Limits, lock) -> gr.Blocks:
                 clips.add()
             with gr.Tab("Live"):
                 add_live_tab(pipe)
-        gr.HTML(notice_html())
+        gr.HTML(notice_html(pipe.model.config))
         with gr.Accordion("Responsible use", open=False, elem_id="responsible-use"):
             gr.Markdown(responsible_use())
         page.unload(clips.forget)

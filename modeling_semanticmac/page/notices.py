@@ -4,13 +4,9 @@ import re
 from html import escape
 from pathlib import Path
 
+from ..configuration_semanticmac import AffectConfig
+from ..hub.responsible_use import DOCUMENT, LAW, NOTICE, stated_use
 from .analysis import Limits
-
-DOCUMENT = "docs/responsible_use.md"  # in the project's folder; an installed package does not hold it
-NOTICE = (
-    "A model's estimate, not a fact about a person: do not decide about people by it. Tell people who are recorded "
-    "that a model rates them (EU AI Act, Article 50(3)); at work and in education it is prohibited (Article 5(1)(f))."
-)
 
 
 def introduction(task: str, limits: Limits) -> str:
@@ -22,17 +18,20 @@ def introduction(task: str, limits: Limits) -> str:
     )
 
 
-def notice_html() -> str:
-    """Return the line on responsible use, with a link to the text below it."""
-    return (
-        f'<div class="smac"><p class="smac-quiet">{escape(NOTICE)} '
-        f'<a href="#responsible-use">Responsible use</a></p></div>'
-    )
+def notice_html(config: AffectConfig) -> str:
+    """Return what the model is meant for, where its author says so, and the line on responsible use, whose link leads
+    to the text on this page.
+    """
+    use = stated_use(config)
+    told = f'<p class="smac-quiet">{escape(use)}</p>' if use else ""
+    notice = escape(NOTICE).replace(DOCUMENT, '<a href="#responsible-use">Responsible use</a>')
+    notice = notice.replace(LAW, f'<a href="{LAW}" rel="noopener">AI Act</a>')
+    return f'<div class="smac">{told}<p class="smac-quiet">{notice}</p></div>'
 
 
 def responsible_use() -> str:
-    """Return the page on responsible use as Markdown, without links to other pages; of an installed package the notice
-    and the name of that page.
+    """Return the page on responsible use as Markdown, without links to other pages; of an installed package, which does
+    not hold it, the notice and the name of that page.
     """
     path = Path(__file__).parents[2] / DOCUMENT
     if not path.is_file():
@@ -41,4 +40,4 @@ def responsible_use() -> str:
     return re.sub(r"\[([^\]]*)\]\((?!https?://)[^)]*\)", r"\1", text).replace("\n## ", "\n### ")
 
 
-__all__ = ["NOTICE", "introduction", "notice_html", "responsible_use"]
+__all__ = ["introduction", "notice_html", "responsible_use"]

@@ -1,10 +1,11 @@
 """Predictions as HTML: classes, intervals, escaping, contrast of the colours."""
 
 import re
+import types
 
 import pytest
 
-from modeling_semanticmac.page.notices import responsible_use
+from modeling_semanticmac.page.notices import notice_html, responsible_use
 from modeling_semanticmac.page.result_html import result_html
 from modeling_semanticmac.page.timeline_html import timeline_html
 from tests.helpers.project import PROJECT
@@ -76,6 +77,13 @@ def test_every_colour_of_text_can_be_read(start, grounds):
         for ground in grounds:
             light, dark = sorted((luminance(colors[name]), luminance(ground)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+
+
+def test_the_notice_links_the_text_on_the_page_and_says_what_the_model_is_for():
+    config = types.SimpleNamespace(intended_use="dialogues of <actors>")
+    html = notice_html(config)
+    assert "dialogues of &lt;actors&gt;" in html and 'href="#responsible-use"' in html and "Article 50(3)" in html
+    assert "Intended use" not in notice_html(types.SimpleNamespace(intended_use=None))
 
 
 def test_responsible_use_is_told_in_full_and_without_dead_links():
