@@ -28,6 +28,9 @@ def search_with_ray(trainer, options: SearchArguments) -> list[TrialRecord]:
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the command line stay valid
     direction = "maximize" if trainer.args.greater_is_better else "minimize"
     folder = Path(trainer.args.output_dir).resolve() / "ray"
+    # Ray pickles the trainer. A training that this process did before leaves weak references to its loaders, which
+    # cannot be pickled, in the state that accelerate shares among all trainers. No loader is in use now.
+    trainer.accelerator.gradient_state.dataloader_references = [None]
     try:
         best = trainer.hyperparameter_search(
             hp_space=lambda trial: {name: entry.ray_domain() for name, entry in trainer.space.items()},

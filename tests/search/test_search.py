@@ -17,7 +17,7 @@ from modeling_semanticmac.commands import train
 from modeling_semanticmac.search import search as module
 from modeling_semanticmac.search.search import SearchTrainer
 from modeling_semanticmac.training.run import Run
-from tests.helpers.processes import run_python
+from tests.helpers.processes import run_script
 from tests.helpers.project import PROJECT, RECIPE
 
 SPACE = """
@@ -226,14 +226,23 @@ def test_optuna_is_asked_for_where_it_is_absent(world, tmp_path, monkeypatch):
         train.main(words(world, tmp_path / "search", 1))
 
 
+COMMANDS = """
+import json, sys
+from modeling_semanticmac.commands import train
+for command in json.loads(sys.argv[2]):
+    train.main(command)
+"""
+
+
 def test_trials_with_ray(world, tmp_path):
-    """Trials in processes of a Ray cluster; one that is refused does not stop the others; a plain run with the best
-    arguments reaches the same figure.
+    """Trials in processes of a Ray cluster, after a training in the process that starts them; one that is refused does
+    not stop the others; a plain run with the best arguments reaches the same figure.
     """
     space = SPACE.replace("hidden_size: [16, 32]", "hidden_size: [16, 15]")  # four heads cannot share a width of 15
     command = words(world, tmp_path / "search", 3, "--search_backend", "ray", space=space)
-    done = run_python([PROJECT / "run_mac.py", *command], environment())
-    assert done.returncode == 0, done.stderr[-3000:]
+    quick = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path / "before")]
+    before = [RECIPE, *world["common"], *world["models"], *quick]
+    run_script(COMMANDS, tmp_path, json.dumps([before, command]), processes=1)
     found = result(tmp_path / "search")
     widths = [trial["parameters"]["hidden_size"] for trial in found["trials"]]
     states = {16: "complete", 15: "failed"}
