@@ -61,6 +61,10 @@ COMMANDS = {
     "export": Command(
         "write a model as graphs (ONNX, torch.export)", "modeling_semanticmac.commands.export:main", "export", True
     ),
+    "space": Command("write the folder of a Space", "modeling_semanticmac.commands.space:main", "app", True),
+    "endpoint": Command(
+        "write the repository of an Inference Endpoint", "modeling_semanticmac.commands.endpoint:main", "train", True
+    ),
     "info": Command("describe a model", "modeling_semanticmac.commands.info:main", None, True),
     "train": Command(
         "train, evaluate and test on a corpus, or search hyperparameters",

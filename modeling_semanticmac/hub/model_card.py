@@ -73,17 +73,18 @@ def write_model_card(folder: str | Path, repo_id: str) -> Path:
     Raises:
         FileNotFoundError: no `config.json`.
     """
-    folder = Path(folder)
+    write_text(Path(folder) / "README.md", model_card(Path(folder), repo_id))
+    return Path(folder) / "README.md"
+
+
+def model_card(folder: Path, repo_id: str) -> str:
+    """Return the card of `write_model_card`; arguments and errors are the same."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no config.json in {folder}: it holds no model; give the output folder of a run.")
     config = AutoConfig.from_pretrained(folder)
-    card = (
-        RunCard(folder, config, repo_id).text()
-        if (folder / "run.json").is_file()
-        else config_card(config, repo_id, str(folder))
-    )
-    write_text(folder / "README.md", card)
-    return folder / "README.md"
+    if (folder / "run.json").is_file():
+        return RunCard(folder, config, repo_id).text()
+    return config_card(config, repo_id, str(folder))
 
 
 class RunCard:

@@ -82,7 +82,7 @@ def push_run(
     """
     folder = Path(folder)
     write_model_card(folder, repo_id)
-    _require_towers(folder)
+    require_parts(folder)
     files = files_to_upload(folder, include_bank)
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -119,7 +119,7 @@ def files_to_upload(folder: Path, include_bank: bool = False) -> dict[str, str |
             "machine; nothing was uploaded. Put "
             "copies of the files in their place."
         )
-    paths = _local_paths(folder)
+    paths = run_paths(folder)
     return {name: _content(folder / name, name, paths) for name in names}
 
 
@@ -168,11 +168,16 @@ def _content(path: Path, name: str, paths: set[str]) -> str | bytes:
     if name.endswith("config.json"):
         return _json_bytes(without_local_names(_json(path)))
     if name.endswith(".md"):
-        return hide_paths(hide_secrets(path.read_text(encoding="utf-8")), paths).encode()
+        return public_text(path.read_text(encoding="utf-8"), paths).encode()
     return str(path)
 
 
-def _local_paths(folder: Path) -> set[str]:
+def public_text(text: str, paths: set[str]) -> str:
+    """Return a text without secrets and without the folders of this machine among `paths`."""
+    return hide_paths(hide_secrets(text), paths)
+
+
+def run_paths(folder: Path) -> set[str]:
     """Return the absolute paths among the arguments of a run, which its report may show."""
     path = folder / "run.json"
     return local_paths(_json(path)) if path.is_file() else set()
@@ -186,7 +191,12 @@ def _json_bytes(value) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _require_towers(folder: Path) -> None:
+def require_parts(folder: Path) -> None:
+    """Refuse a model with a tower or a language model in another folder of this machine.
+
+    Raises:
+        ValueError: names the part and where it lies.
+    """
     config = _json(folder / "config.json")
     for tower in ("vision_encoder", "audio_encoder", "language_model_reference"):
         name = (config.get(tower) or {}).get("name_or_path")
