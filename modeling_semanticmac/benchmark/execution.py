@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..embedding_store import EmbeddingStore
 from ..runs.output_folder import OutputFolder
-from ..training.checkpoints import newest_whole_checkpoint
+from ..training.checkpoints import list_checkpoints, newest_whole_checkpoint
 from ..training.run_arguments import parse_arguments
 from ..training.run_features import load_run_corpus
 from .plan import PlannedRun
@@ -191,10 +192,16 @@ class Execution:
         return Job(planned, purpose, process, time.perf_counter())
 
     def _end(self, job: Job) -> None:
-        """Note the time of a run whose process has ended, and whether it failed."""
+        """Note the time of a run whose process has ended, and whether it failed; delete the checkpoints of one that is
+        done.
+        """
         self._note_time(job)
         if job.process.returncode != 0 or run_state(job.planned, job.purpose)[0] != DONE:
             self._fail(job.planned, f"exit code {job.process.returncode}: {last_words(job.log)} (all of it: {job.log})")
+            return
+        # With the states of the optimizer they are several times as large as the model: a hundred runs fill a disk.
+        for checkpoint in list_checkpoints(job.planned.folder):
+            shutil.rmtree(checkpoint)
 
     def _note_time(self, job: Job) -> None:
         job.purpose.seconds += time.perf_counter() - job.started

@@ -125,6 +125,7 @@ def test_an_interrupted_run_is_resumed(world, finished):
     assert (run / "predictions_test.csv").read_bytes() == (world["run"] / "predictions_test.csv").read_bytes()
     assert record(run, "benchmark.json")["seconds"] > 1000  # both attempts
     assert "Resuming from" in run.with_name(f"{run.name}.log").read_text()
+    assert (run / "model.safetensors").is_file() and not list(run.glob("checkpoint-*"))
 
 
 def test_the_last_words_of_a_log(tmp_path):
