@@ -3,14 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..files.atomic_files import write_json
-from ..metrics.calibration import LEVEL, fit_calibration
+from ..metrics.calibration import LEVEL
+from ..runs.certainty import run_calibration
 from ..runs.folder import RunFolder
-from ..runs.record import class_probabilities, prediction_arrays, read_predictions
-
-TINY = np.finfo(np.float64).tiny  # a probability that was rounded to 0 has a finite logarithm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,24 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def calibrate_run(run: RunFolder, level: float) -> dict:
     """Write the calibration of a run into its `config.json` and return it; errors are those of `main`."""
-    if not 0 < level < 1:
-        raise ValueError(f"--level is {level:g}; expected a share between 0 and 1, e.g. 0.9.")
-    if run.task.is_multi_label:
-        raise ValueError(f"{run.path} predicts several labels for a clip; calibration is for scores and for classes.")
-    rows = read_predictions(run.path / "predictions_validation.csv")
-    predictions, labels = prediction_arrays(run.task, rows)
-    config = run.json("config.json")
-    logits = predictions
-    if not run.task.is_regression:  # the file has the probabilities after the temperature of the configuration
-        temperature = (config.get("calibration") or {}).get("temperature", 1.0)
-        logits = temperature * np.log(np.maximum(class_probabilities(run.task, rows), TINY))
-    found = fit_calibration(run.task, logits, labels, level)
-    if found is None:
-        raise ValueError(
-            f"{run.path} has {len(rows)} validation clips, too few for a level of {level:g}, which "
-            "needs 1 / (clips + 1) of the clips to lie outside."
-        )
-    write_json(run.path / "config.json", {**config, "calibration": found})
+    found = run_calibration(run, level)
+    write_json(run.path / "config.json", {**run.json("config.json"), "calibration": found})
     return found
 
 

@@ -18,6 +18,7 @@ from ..files.local_paths import without_local_paths
 from ..files.markdown_tables import format_number, markdown_table, mean_and_deviation
 from ..metrics.definitions import definition
 from ..runs.folder import RunFolder, split_results
+from .card_trust import certainty_text, groups_text
 from .model_card_text import (
     Part,
     citation,
@@ -101,6 +102,7 @@ class RunCard:
         run = RunFolder(folder)
         self.record, self.results, self.modality_text = run.record, run.results, run.modality_text
         self.clips = {split: len(ids) for split, ids in run.json("splits.json").items()}
+        self.report = run.json("report.json")
         self.seeds = run.json("../seeds.json")
         if folder.name != self.seeds.get("best_folder"):
             self.seeds = {}
@@ -114,10 +116,12 @@ class RunCard:
         """Return the text of the card."""
         language, results = self.corpus.get("language"), self._eval_results() or None
         head = metadata(self.config, self.parts, self.repo_id, language=language, eval_results=results)
+        trust = certainty_text(self.report.get("certainty")) + groups_text(self.report.get("groups"))
         sections = {
             "Results": self._result_section(),
+            **({"How sure, and for whom": trust} if trust else {}),
             "How to load it": load_section(self.config, self.repo_id),
-            "What it is for, and what not": limits_section(self.config),
+            "What it is for, and what not": limits_section(self.config, bool(self.report.get("groups"))),
             "Data": self._data_section(),
             "Training": self._training_section(),
             "Parts and licences": parts_section(self.parts),

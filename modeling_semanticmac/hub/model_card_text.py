@@ -88,7 +88,7 @@ LIMITS = (
 A score says how an utterance would be **rated by the annotators of the corpus**, from how people like those in it
 speak. It does not say what somebody feels, thinks or means. Other languages, cultures, accents, ages, cameras and
 situations than those of the corpus were not tested, and errors there may be larger for some groups than for others;
-nothing here measures that.
+{groups}.
 
 The model is meant for research, and for looking at your own recordings or those of people who agreed. **Not for
 decisions about people**: not for hiring, teaching, credit, policing, border control, health or insurance, and not for
@@ -269,10 +269,15 @@ def load_section(config: AffectConfig, repo_id: str) -> str:
     return (LOAD_SYSTEM if system_of(config) else LOAD).format(repo_id=repo_id, answer=answer)
 
 
-def limits_section(config: AffectConfig) -> str:
-    """Return what the model is for, as far as its configuration says, and its limits."""
+def limits_section(config: AffectConfig, measured: bool = False) -> str:
+    """Return what the model is for, as far as its configuration says, and its limits.
+
+    Args:
+        measured: whether the card has errors of groups.
+    """
     stated = stated_use(config)
-    return (f"{stated}\n\n" if stated else "") + LIMITS
+    groups = "groups of the test clips are compared above" if measured else "nothing here measures that"
+    return (f"{stated}\n\n" if stated else "") + LIMITS.format(groups=groups)
 
 
 def system_of(config: AffectConfig) -> str | None:

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ..affect_results import label_set, score_interval
 from ..files.markdown_tables import format_number, markdown_table
 from ..metrics.calibration import BINS, expected_calibration_error, risk_coverage
+from ..runs.certainty import coverage
 from ..runs.folder import RunFolder
 from ..runs.groups import GROUPINGS, groups_text
 from ..runs.record import class_probabilities, prediction_arrays
@@ -23,20 +23,13 @@ def certainty_section(run: RunFolder) -> Section | None:
     rows = covered_clips(run)[0]
     if calibration is None or not rows:
         return None
-    predictions, labels = prediction_arrays(run.task, rows)
     promised = f"{100 * calibration['level']:g} %"
+    covered, sizes = coverage(run, rows, calibration)
     if run.task.is_regression:
-        ends = np.array([score_interval(run.task, score, calibration["radius"]) for score in predictions])
-        covered = (ends[:, 0] <= labels) & (labels <= ends[:, 1])
-        widths = ends[:, 1] - ends[:, 0]
-        data = {"coverage": covered.mean(), "mean_width": widths.mean(), "radius": calibration["radius"]}
-        what, size = "interval", f"{format_number(widths.mean())} points wide in the mean"
+        data = {"coverage": covered.mean(), "mean_width": sizes.mean(), "radius": calibration["radius"]}
+        what, size = "interval", f"{format_number(sizes.mean())} points wide in the mean"
     else:
-        probabilities = class_probabilities(run.task, rows)
-        sets = [label_set(run.task, row, calibration["threshold"]) for row in probabilities.tolist()]
-        covered = np.array([run.task.label_names[label] in found for label, found in zip(labels, sets)])
-        data = {"coverage": covered.mean(), "mean_size": np.mean([len(found) for found in sets])}
-        data["alone"] = np.mean([len(found) == 1 for found in sets])
+        data = {"coverage": covered.mean(), "mean_size": sizes.mean(), "alone": np.mean(sizes == 1)}
         what, size = (
             "set",
             f"{data['mean_size']:.2f} classes in the mean, one class for {data['alone']:.1%} of the clips",
@@ -51,13 +44,14 @@ def certainty_section(run: RunFolder) -> Section | None:
     )
     data = {name: float(value) for name, value in data.items()} | {"calibration": calibration, "clips": len(rows)}
     if not run.task.is_regression:
-        more, text_more = _confidences(run, probabilities, labels)
+        more, text_more = _confidences(run, rows)
         data, text = data | more, f"{text}\n{text_more}"
     return Section("certainty", "How sure it is", text, data)
 
 
-def _confidences(run: RunFolder, probabilities: np.ndarray, labels: np.ndarray) -> tuple[dict, str]:
+def _confidences(run: RunFolder, rows: list[dict[str, str]]) -> tuple[dict, str]:
     """Return calibration error and risk by coverage of classes, as data and as Markdown with their picture."""
+    probabilities, (_, labels) = class_probabilities(run.task, rows), prediction_arrays(run.task, rows)
     confidences, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     ece = expected_calibration_error(confidences, correct)
     coverages, risks = risk_coverage(confidences, ~correct)
