@@ -43,6 +43,7 @@ from .trainer_inputs import (
     used_modalities,
 )
 from .training_args import SemanticMACTrainingArguments
+from .unused_parameters import can_leave_unused
 
 
 class Loss(NamedTuple):
@@ -177,6 +178,12 @@ class AffectTrainer(ClipOrderTrainer):
         """Compute what the model needs to standardise the embeddings of the training clips."""
         fit_input_scaling(self.model, self.train_dataset, self.data_collator)
 
+    def _find_unused_parameters(self) -> None:
+        """Let DistributedDataParallel look for parameters without a gradient only where a step can leave one."""
+        handler = self.accelerator.ddp_handler
+        if handler is not None and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            handler.find_unused_parameters = can_leave_unused(self.model, self.data_collator, self.train_dataset)
+
     def training_labels(self) -> torch.Tensor:
         """Return the labels of the training set as the corpus stores them, (N,) or (N, C)."""
         return torch.as_tensor(np.asarray(cast(datasets.Dataset, self.train_dataset)["label"]))
@@ -196,6 +203,8 @@ class AffectTrainer(ClipOrderTrainer):
 
     def _inner_training_loop(self, *args, **kwargs):
         self._fit_input_scaling()
+        if self.args.world_size > 1 and self.args.ddp_find_unused_parameters is None:
+            self._find_unused_parameters()
         # A second training, or one that starts again with smaller batches, begins with a new state.
         self._reset_training_state()
         return super()._inner_training_loop(*args, **kwargs)

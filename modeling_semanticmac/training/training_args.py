@@ -92,7 +92,11 @@ class SemanticMACTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Keep False: the collator needs all columns of a clip."}
     )
     ddp_find_unused_parameters: bool | None = field(
-        default=True, metadata={"help": "Keep True: a batch without a modality leaves its perceiver unused."}
+        default=None,
+        metadata={
+            "help": "With several processes: look in every step for parameters without a gradient (default: where a "
+            "step can leave one without)."
+        },
     )
     hub_strategy: str = field(
         default="end", metadata={"help": "When to push to the Hub: end; the model card is made from the finished run."}

@@ -1,13 +1,14 @@
 """Processes that tests start: one, or two that work together (torchrun, gloo on the CPU)."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from tests.helpers.project import PROJECT
 
@@ -21,8 +22,8 @@ def run_python(
 ) -> subprocess.CompletedProcess:
     """Run Python with the given words, in the project's folder, on one thread.
 
-    The output goes through files, and the process has a session of its own: whatever it started is ended with it, also
-    after a time-out, and cannot hold a pipe open.
+    The output goes through files: a process that it started and that outlives it cannot hold a pipe open. After a
+    time-out all of them are killed.
 
     Args:
         words: after `python`.
@@ -35,15 +36,15 @@ def run_python(
     own = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **(environment or {})}
     command = [sys.executable, *map(str, words)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env={**os.environ, **own}, stdout=out, stderr=errors, start_new_session=True
-        )
-        code: int | None = None
-        with suppress(subprocess.TimeoutExpired):
+        process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **own}, stdout=out, stderr=errors)
+        try:
             code = process.wait(timeout)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        except subprocess.TimeoutExpired:
+            code = None
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            process.wait()
         texts = []
         for file in (out, errors):
             file.seek(0)
