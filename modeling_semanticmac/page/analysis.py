@@ -110,13 +110,14 @@ def analyse(
         return result_html(predicted(pipe, {"text": text}), [])
     info = checked_media(limits, path)
     cues = [] if subtitles is None else read_transcript(subtitles, duration=info.duration)
-    frames = frames_used(pipe.processor, path) if info.video is not None else []
     if info.duration > LONG_SECONDS:
-        notes = ["text: it has no times, so it is not used; give subtitles"] if text else []
-        return over_time(pipe, path, info, cues, frames, notes)
+        why = "the subtitles are used in their place" if cues else "they have no times; give subtitles"
+        notes = [f"typed words are not used: {why}"] if text else []
+        return over_time(pipe, path, info, cues, notes)
     if text is None and cues:
         text = " ".join(cue.text for cue in cues if cue.text)
-    return result_html(predicted(pipe, {"video": path, "text": text}), frames)
+    result = predicted(pipe, {"video": path, "text": text})
+    return result_html(result, frames_used(pipe.processor, path) if "vision" in result["modalities"] else [])
 
 
 def predicted(pipe: SemanticMACPipeline, clip: dict) -> dict:
@@ -149,9 +150,7 @@ def data_address(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def over_time(
-    pipe: SemanticMACPipeline, path: str, info: MediaInfo, cues: list[Segment], frames: list[Frame], notes: list[str]
-) -> str:
+def over_time(pipe: SemanticMACPipeline, path: str, info: MediaInfo, cues: list[Segment], notes: list[str]) -> str:
     """Return the timeline of a long clip as HTML."""
     with tempfile.TemporaryDirectory() as folder:
         write_timeline(pipe, path, cues or segments_of(path), folder)
@@ -160,6 +159,8 @@ def over_time(
         files = {name: (Path(folder) / name).read_bytes() for name in DOWNLOADS}
     if all("error" in row for row in rows):
         raise ValueError(f"no segment of the clip can be used: {without_folders(rows[0]['error'], path)}")
+    is_seen = any("vision" in row.get("modalities", ()) for row in rows)
+    frames = frames_used(pipe.processor, path) if is_seen else []
     kinds = {".csv": "text/csv", ".srt": "application/x-subrip", ".png": "image/png"}
     links = {name: data_address(content, kinds[Path(name).suffix]) for name, content in files.items()}
     return timeline_html(rows, pipe.model.config.task, info.duration, frames, notes, links)

@@ -10,11 +10,12 @@ from .analysis import Limits, analyse, arrival_html
 from .example_clips import EXAMPLE_CLIPS, write_example_clips
 from .live_tab import add_live_tab
 from .notices import introduction, notice_html, responsible_use
-from .result_html import block
+from .result_html import block, note_html
 from .uploads import Uploads, without_folders
 
 STYLE = Path(__file__).with_name("page.css")
 EMPTY = block('<p class="smac-empty">The prediction appears here.</p>')
+WELCOME = note_html("Drop a clip, record one, or try an example.")
 SUBTITLE_KINDS = [".srt", ".vtt", ".sbv", ".ass", ".ttml", ".lrc", ".json"]
 DELETE_EVERY, DELETE_AFTER = 300, 1800  # seconds: what a page left that was never closed goes after half an hour
 
@@ -69,7 +70,7 @@ class ClipFields:
                         sound = gr.Audio(
                             label="Sound", sources=["upload", "microphone"], type="filepath", elem_id="sound"
                         )
-                note = gr.HTML(elem_id="note")
+                note = gr.HTML(WELCOME, elem_id="note")
                 with gr.Row():
                     buttons = [
                         gr.Button(f"Example: {clip.name}", size="sm", elem_id=f"example-{number}")
@@ -85,30 +86,37 @@ class ClipFields:
                 button = gr.Button("Predict", variant="primary", elem_id="predict")
             with gr.Column(scale=3, min_width=300):
                 result = gr.HTML(EMPTY, elem_id="result")
+        done = gr.State(False)  # whether the words and subtitles belong to a clip that was predicted
         private = {"show_progress": "hidden", "api_visibility": "private"}
         for field, other in ((video, sound), (sound, video)):
             # A clip that is dropped while the last one is still being told about must not be passed over.
-            outputs, mode = [note, result, other], "always_last"
-            gr.on([field.input, field.clear], self.arrive, field, outputs, trigger_mode=mode, **private)
+            inputs, outputs = [field, done], [note, result, other, words, subtitles, done]
+            events, mode = [field.input, field.stop_recording, field.clear], "always_last"
+            gr.on(events, self.arrive, inputs, outputs, trigger_mode=mode, **private)
         gr.on([subtitles.upload], self.hold, subtitles, None, **private)
         fields = [video, sound, words, subtitles]
         for number, example in enumerate(buttons):
-            example.click(lambda n=number: self.example(n), None, [*fields, note, result], **private)
+            example.click(lambda n=number: self.example(n), None, [*fields, note, result, done], **private)
         # On a phone the result lies below the fields.
         show = "() => document.querySelector('#result').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
         button.click(
             self.predict, fields, result, concurrency_limit=1, api_name="predict",
             api_description="Predict one clip: a video or sound file, the words, subtitles. Returns HTML.",
-        ).success(None, js=show)  # fmt: skip
+        ).success(lambda: True, None, done, js=show, **private)  # fmt: skip
 
-    def arrive(self, path: str | None, request: gr.Request):
-        """Take note of a clip that was dropped or recorded, or of an empty field: old results vanish.
+    def arrive(self, path: str | None, done: bool, request: gr.Request) -> tuple:
+        """Take note of a clip that was dropped or recorded, or of an empty field: old results vanish, and the words and
+        subtitles of a clip that was predicted before.
 
         Returns:
-            The note, the empty result, and what the other field, of video or sound, holds now.
+            The note, the empty result, what the other field, of video or sound, holds now, the words, the subtitles,
+            and False.
         """
         self.uploads.hold(request.session_hash, path)
-        return arrival_html(self.limits, path), EMPTY, gr.skip() if path is None else None
+        if path is None:
+            return WELCOME, EMPTY, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        words, subtitles = ("", None) if done else (gr.skip(), gr.skip())
+        return arrival_html(self.limits, path), EMPTY, None, words, subtitles, False
 
     def hold(self, path: str | None, request: gr.Request) -> None:
         """Keep an upload until its visitor leaves."""
@@ -119,9 +127,9 @@ class ClipFields:
         self.uploads.leave(request.session_hash)
 
     def example(self, number: int) -> tuple:
-        """Return the fields of an example clip, and an empty result."""
+        """Return the fields of an example clip, its note, an empty result, and that the words belong to it."""
         path = str(self.examples[number])
-        return path, None, EXAMPLE_CLIPS[number].text, None, arrival_html(self.limits, path), EMPTY
+        return path, None, EXAMPLE_CLIPS[number].text, None, arrival_html(self.limits, path), EMPTY, True
 
     def predict(
         self, video: str | None, sound: str | None, words: str | None, subtitles: str | None, request: gr.Request

@@ -37,8 +37,10 @@ def result_html(result: Mapping, frames: Sequence[Frame]) -> str:
     views = {"multimodal": result, **result["subtasks"]}
     parts = [headline_html(result["task"], result_words(result, SHARE), tone(result))]
     if "level" in result:
-        kind = "score" if "interval" in result else "class"
-        words = f"{result['level']:.0%} of such clips have a {kind} of {certainty_words(result)}."
+        kind, truth = ("interval", "score") if "interval" in result else ("set", "class")
+        words = (
+            f"The {kind} {certainty_words(result)} is made to hold the true {truth} of {result['level']:.0%} of clips."
+        )
         parts.append(f'<p class="smac-quiet">{escape(words)}</p>')
     parts += [
         bars(views),
@@ -46,7 +48,7 @@ def result_html(result: Mapping, frames: Sequence[Frame]) -> str:
         notes_html(remarks(result)),
         neighbors_html(result),
         legend_html(result),
-        frames_html(frames),
+        frames_html(frames, "Frames that were used"),
     ]
     return block("".join(parts))
 
@@ -175,9 +177,14 @@ def neighbors_html(result: Mapping) -> str:
     )
 
 
-def legend_html(result: Mapping) -> str:
-    """Return what the names and the scale mean, folded away."""
-    meanings = dict(MEANINGS)
+def legend_html(result: Mapping, more: Mapping[str, str] | None = None) -> str:
+    """Return what the names and the scale mean, folded away.
+
+    Args:
+        result: of the clip, or of a segment.
+        more: meanings by name, of what else is shown.
+    """
+    meanings = {**MEANINGS, **(more or {})}
     if "range" in result:
         low, high = result["range"]
         meanings["the scale"] = (
@@ -192,8 +199,8 @@ def legend_html(result: Mapping) -> str:
     return f'<details class="smac-legend"><summary>What does this mean?</summary><dl>{rows}</dl></details>'
 
 
-def frames_html(frames: Sequence[Frame]) -> str:
-    """Return the frames with their times as a grid; empty without any."""
+def frames_html(frames: Sequence[Frame], title: str) -> str:
+    """Return the frames with their times as a grid below a title; empty without any."""
     if not frames:
         return ""
     cells = "".join(
@@ -201,7 +208,7 @@ def frames_html(frames: Sequence[Frame]) -> str:
         f"<figcaption>{frame.seconds:.1f} s</figcaption></figure>"
         for frame in frames
     )
-    return f'<p class="smac-title">Frames that the model saw</p><div class="smac-frames">{cells}</div>'
+    return f'<p class="smac-title">{title}</p><div class="smac-frames">{cells}</div>'
 
 
 __all__ = ["Frame", "bars", "block", "error_html", "note_html", "result_html"]

@@ -11,6 +11,7 @@ from ..timeline.rows import contradiction_text
 from .result_html import SHARE, Frame, block, frames_html, headline_html, legend_html, notes_html, tone
 
 WIDTH, HEIGHT = 1000, 120  # units of the strip's drawing
+MARKS = {"the marks below the bars": "segments in which modalities contradict each other."}
 LEAST = 1.5  # units; narrower segments would not be seen
 
 
@@ -49,8 +50,8 @@ def timeline_html(
         + segment_list(rows)
         + f'<p class="smac-quiet">Save: {saved}</p>'
         + notes_html(notes)
-        + legend_html(usable[0])
-        + frames_html(frames)
+        + legend_html(usable[0], MARKS)
+        + frames_html(frames, "Frames of the clip")
     )
 
 

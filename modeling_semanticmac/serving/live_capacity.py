@@ -22,11 +22,14 @@ def encoding_seconds(pipe: SemanticMACPipeline) -> dict[str, float]:
     """
     processor, generator = pipe.processor, np.random.default_rng(0)
     frame = as_frame(generator.integers(0, 256, SHAPE, dtype=np.uint8))[None]
-    samples = round(processor.audio_window * processor.feature_extractor.sampling_rate)
-    window = torch.from_numpy(0.1 * generator.standard_normal(samples).astype(np.float32))
+
+    def sound() -> torch.Tensor:
+        samples = round(processor.audio_window * processor.feature_extractor.sampling_rate)
+        return torch.from_numpy(0.1 * generator.standard_normal(samples).astype(np.float32))
+
     inputs = {
         "vision": lambda: processor.pixel_values_of(frame, None, processor.face_cropper(None, 1)),
-        "audio": lambda: processor.input_features_of([window]),
+        "audio": lambda: processor.input_features_of([sound()]),
     }
     found = {}
     for modality in pipe.readable:

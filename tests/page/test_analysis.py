@@ -46,6 +46,12 @@ def test_a_short_clip_is_one_prediction_with_the_frames_that_the_model_saw(pipe,
         assert read_number(torch.from_numpy(image).movedim(-1, 0)) in (int(time * 25) - 1, int(time * 25))
 
 
+def test_no_frames_are_shown_that_the_model_did_not_use(pipe, clips, monkeypatch):
+    monkeypatch.setattr(analysis, "predicted", lambda pipe, clip: pipe(clip, modalities=["text", "audio"]))
+    html = analyse(pipe, LIMITS, clips["short"], "good day")
+    assert "Made from: words, voice." in html and "<img" not in html
+
+
 def test_words_alone_and_nothing_at_all(pipe):
     html = analyse(pipe, LIMITS, None, "good day")
     assert "Made from: words." in html and "<img" not in html
@@ -77,7 +83,9 @@ def test_a_long_clip_is_a_timeline(pipe, clips, short_limit):
     html = analyse(pipe, LIMITS, clips["long"], "words without times")
     found = [pipe({"video": clips["long"], "start": start, "end": start + 2.0}) for start in (0.0, 2.0, 4.0, 6.0)]
     scores = [result["score"] for result in found]
-    assert "4 segments" in html and f"{np.mean(scores):+.2f} on average" in html and "text: it has no times" in html
+    assert (
+        "4 segments" in html and f"{np.mean(scores):+.2f} on average" in html and "not used: they have no times" in html
+    )
     drawn = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', html)
     for (meaning, left, top, width, height), result, start in zip(drawn, found, (0, 250, 500, 750), strict=True):
         share = 120 * (result["score"] + 3) / 6  # from the bottom of 120 units
@@ -90,7 +98,8 @@ def test_a_long_clip_is_a_timeline(pipe, clips, short_limit):
 
 
 def test_the_cues_of_subtitles_are_the_segments_of_a_long_clip(pipe, clips, short_limit):
-    html = analyse(pipe, LIMITS, clips["long"], None, clips["words"])
+    html = analyse(pipe, LIMITS, clips["long"], "typed", clips["words"])
+    assert "the subtitles are used in their place" in html
     result = pipe({"video": clips["long"], "start": 3.5, "end": 7.5, "text": "a bad day"})
     assert "2 segments" in html and "a good film" in html
     last = html[html.index("<time>0:03</time>") :]

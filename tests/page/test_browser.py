@@ -122,15 +122,26 @@ def test_old_results_vanish_and_a_long_clip_is_said_before_it_is_predicted(visit
     page.get_by_text("The prediction appears here.").wait_for()
     drop(page, clips["long"])
     page.get_by_text("It is longer than 5 s").wait_for()
+    assert page.input_value("#words textarea") == ""  # those of the example
+    page.fill("#words textarea", "a good film")
     page.click("#predict")
     page.wait_for_selector("#result .smac-strip")
     page.get_by_text("segments, ").first.wait_for()
     check_texts(page, PHONE["width"])
-    page.locator("#video").get_by_role("button", name="Clear").click()
-    drop(page, clips["hevc"])
+    drop_again(page, clips["hevc"])
     page.get_by_text("may not be able to show HEVC").wait_for()
     page.get_by_text("The prediction appears here.").wait_for()
-    assert page.locator("#result .smac-strip").count() == 0
+    assert page.locator("#result .smac-strip").count() == 0 and page.input_value("#words textarea") == ""
+    page.fill("#words textarea", "a bad day")
+    drop_again(page, clips["short"])
+    page.get_by_text("3.0 s, picture and sound.").wait_for()
+    assert page.input_value("#words textarea") == "a bad day"  # no clip was predicted with them
+
+
+def drop_again(page, path):
+    """Drop a clip in place of another."""
+    page.locator("#video").get_by_role("button", name="Clear").click()
+    drop(page, path)
 
 
 def test_sound_with_subtitles(visit, clips):

@@ -34,7 +34,7 @@ def test_an_interval_is_a_band_behind_the_bar():
     html = result_html(result(**view), [])
     assert 'class="smac-band" style="left:50.0%;width:50.0%"' in html
     assert 'class="smac-bar positive" style="left:50.0%;width:25.0%"' in html
-    assert "90% of such clips have a score of +0.00 to +3.00." in html
+    assert "The interval +0.00 to +3.00 is made to hold the true score of 90% of clips." in html
 
 
 def test_a_score_beyond_its_range_ends_at_its_edge():

@@ -38,7 +38,7 @@ def test_two_visitors_of_one_clip_take_nothing_from_each_other(fields, clips, tm
     Path(path).parent.mkdir()
     shutil.copy(clips["short"], path)
     for request in (one, two):
-        note, result, other = fields.arrive(path, request)
+        note, result, other, *_ = fields.arrive(path, False, request)
         assert "3.0 s, picture and sound." in note and "appears here" in result and other is None
     first = fields.predict(path, None, "good day", None, one)
     fields.forget(one)
@@ -52,7 +52,8 @@ def test_two_visitors_of_one_clip_take_nothing_from_each_other(fields, clips, tm
 
 def test_an_example_fills_the_fields_and_is_not_deleted(fields):
     for number in (0, 1):
-        path, sound, words, subtitles, note, result = fields.example(number)
+        path, sound, words, subtitles, note, result, done = fields.example(number)
+        assert "appears here" in result and done
         assert "picture and sound" in note and "wonderful" in words and sound is subtitles is None
         request = types.SimpleNamespace(session_hash="one")
         assert "Made from: words, voice, picture." in fields.predict(path, sound, words, subtitles, request)
