@@ -100,9 +100,9 @@ class ClipFields:
         # On a phone the result lies below the fields.
         show = "() => document.querySelector('#result').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
         button.click(
-            self.predict, fields, result, concurrency_limit=1, api_name="predict",
+            self.predict, fields, [result, done], concurrency_limit=1, api_name="predict",
             api_description="Predict one clip: a video or sound file, the words, subtitles. Returns HTML.",
-        ).success(lambda: True, None, done, js=show, **private)  # fmt: skip
+        ).success(None, js=show)  # fmt: skip
 
     def arrive(self, path: str | None, done: bool, request: gr.Request) -> tuple:
         """Take note of a clip that was dropped or recorded, or of an empty field: old results vanish, and the words and
@@ -133,14 +133,14 @@ class ClipFields:
 
     def predict(
         self, video: str | None, sound: str | None, words: str | None, subtitles: str | None, request: gr.Request
-    ) -> str:
-        """Return the result of the clip that is there, as HTML."""
+    ) -> tuple[str, bool]:
+        """Return the result of the clip that is there, as HTML, and that its words have been used."""
         path = video or sound
         for given in (path, subtitles):
             self.uploads.hold(request.session_hash, given)
         try:
             with self.lock:
-                return analyse(self.pipe, self.limits, path, words, subtitles)
+                return analyse(self.pipe, self.limits, path, words, subtitles), True
         except ValueError as error:
             sentence = without_folders(str(error), path, subtitles)
             raise gr.Error(sentence, duration=None, print_exception=False) from error

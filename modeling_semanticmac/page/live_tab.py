@@ -8,12 +8,11 @@ from pathlib import Path
 import gradio as gr
 from fastapi import FastAPI, WebSocket
 
-from ..affect_results import result_words
 from ..pipeline_semanticmac import SemanticMACPipeline
 from ..serving.live import SECONDS, LiveClip
 from ..serving.live_capacity import capacity_words, encoding_seconds
 from ..serving.stream import serve_stream
-from .result_html import SHARE, bars, block, error_html, headline_html, notes_html, remarks, tone, used_html
+from .result_html import bars, block, error_html, headline_html, in_words, notes_html, remarks, tone, used_html
 
 MOST_VISITORS = 4  # who record at the same time
 KEPT = 240  # results of the line over time
@@ -84,7 +83,7 @@ def live_html(result: Mapping, results: Sequence[tuple[float, float]]) -> str:
     """
     smoothed, media = result["smoothed"], result["media"]
     told = f"averaged over the latest results; seconds {media['start']:.0f} to {media['end']:.0f}"
-    parts = [headline_html(result["task"], result_words(smoothed, SHARE), tone(smoothed))]
+    parts = [headline_html(result["task"], in_words(smoothed), tone(smoothed))]
     parts += [f'<p class="smac-quiet">{told}</p>', bars({"multimodal": smoothed, **result["subtasks"]})]
     if "range" in smoothed:
         parts.append(line(results, *smoothed["range"]))

@@ -35,12 +35,11 @@ class Frame(NamedTuple):
 def result_html(result: Mapping, frames: Sequence[Frame]) -> str:
     """Return one prediction, the modalities used, what was missing, and the frames, as HTML."""
     views = {"multimodal": result, **result["subtasks"]}
-    parts = [headline_html(result["task"], result_words(result, SHARE), tone(result))]
+    parts = [headline_html(result["task"], in_words(result), tone(result))]
     if "level" in result:
         kind, truth = ("interval", "score") if "interval" in result else ("set", "class")
-        words = (
-            f"The {kind} {certainty_words(result)} is made to hold the true {truth} of {result['level']:.0%} of clips."
-        )
+        found, level = spaced(certainty_words(result)), f"{result['level']:.0%}"
+        words = f"The {kind} {found} is made to hold the true {truth} of {level} of clips."
         parts.append(f'<p class="smac-quiet">{escape(words)}</p>')
     parts += [
         bars(views),
@@ -70,11 +69,21 @@ def error_html(words: str) -> str:
 
 def headline_html(task: str, words: str, meaning: str) -> str:
     """Return the name of the task, and the prediction in large letters in the colour of its meaning."""
-    name = task.replace("_", " ").capitalize()
+    name = spaced(task).capitalize()
     return (
         f'<p class="smac-task">{escape(name)}</p>'
         f'<p class="smac-headline {meaning}">{escape(words)}</p>'
     )  # fmt: skip
+
+
+def in_words(view: Mapping) -> str:
+    """Return a prediction in words, with the names of classes as people write them."""
+    return spaced(result_words(view, SHARE))
+
+
+def spaced(name: str) -> str:
+    """Return the name of a class or a task, or names, as people write them."""
+    return name.replace("_", " ")
 
 
 def tone(view: Mapping) -> str:
@@ -122,9 +131,9 @@ def class_bars(views: Mapping[str, Mapping]) -> str:
     for name, share in sorted(whole["probabilities"].items(), key=lambda item: -item[1]):
         meaning = "chosen" if name in chosen else "neutral"
         bar = f'<i class="smac-bar {meaning}" style="left:0%;width:{share:.1%}"></i>'
-        rows.append(bar_row(name.replace("_", " "), bar, f"{share:{SHARE}}", name))
+        rows.append(bar_row(spaced(name), bar, f"{share:{SHARE}}", name))
     alone = "".join(
-        f"<li><span>{escape(VIEWS[name])}</span> <b>{escape(result_words(views[name], SHARE))}</b></li>"
+        f"<li><span>{escape(VIEWS[name])}</span> <b>{escape(in_words(views[name]))}</b></li>"
         for name in VIEWS
         if name in views and name != "multimodal"
     )
@@ -165,7 +174,7 @@ def notes_html(notes: Iterable[str]) -> str:
 def neighbors_html(result: Mapping) -> str:
     """Return the training clips that are nearest in each modality as a table; empty where the result names none."""
     rows = "".join(
-        f"<tr><td>{escape(modality)}</td><td>{escape(clip)}</td><td>{escape(label)}</td><td>{distance:.2f}</td></tr>"
+        f"<tr><td>{escape(modality)}</td><td>{escape(clip)}</td><td>{escape(spaced(label))}</td><td>{distance:.2f}</td></tr>"
         for modality, clip, label, distance in neighbor_rows(result)
     )
     if not rows:
@@ -211,4 +220,20 @@ def frames_html(frames: Sequence[Frame], title: str) -> str:
     return f'<p class="smac-title">{title}</p><div class="smac-frames">{cells}</div>'
 
 
-__all__ = ["Frame", "bars", "block", "error_html", "note_html", "result_html"]
+__all__ = [
+    "Frame",
+    "bars",
+    "block",
+    "error_html",
+    "frames_html",
+    "headline_html",
+    "in_words",
+    "legend_html",
+    "note_html",
+    "notes_html",
+    "remarks",
+    "result_html",
+    "spaced",
+    "tone",
+    "used_html",
+]

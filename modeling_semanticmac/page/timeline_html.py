@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from ..affect_results import result_words
 from ..configuration_semanticmac import TaskSpecification
 from ..timeline.rows import contradiction_text
-from .result_html import SHARE, Frame, block, frames_html, headline_html, legend_html, notes_html, tone
+from .result_html import Frame, block, frames_html, headline_html, in_words, legend_html, notes_html, spaced, tone
 
 WIDTH, HEIGHT = 1000, 120  # units of the strip's drawing
-MARKS = {"the marks below the bars": "segments in which modalities contradict each other."}
+MARKS = {
+    "the bars over time": "one for each segment: its score from the middle, or the probability of what is predicted.",
+    "the marks below them": "segments in which modalities contradict each other.",
+}
 LEAST = 1.5  # units; narrower segments would not be seen
 
 
@@ -61,7 +63,7 @@ def summary_words(rows: Sequence[Mapping]) -> tuple[str, str]:
         scores = [row["score"] for row in rows]
         return f"{statistics.fmean(scores):+.2f} on average, from {min(scores):+.2f} to {max(scores):+.2f}", "plain"
     labels = Counter(label for row in rows for label in ([row["label"]] if "label" in row else row["labels"]))
-    words = ", ".join(f"{label} in {count}" for label, count in labels.most_common(3)) or "none of the labels"
+    words = ", ".join(f"{spaced(label)} in {count}" for label, count in labels.most_common(3)) or "none of the labels"
     return words, "plain"
 
 
@@ -119,7 +121,7 @@ def segment_list(rows: Sequence[Mapping]) -> str:
 
 def said(row: Mapping) -> str:
     """Return the prediction of a row in words."""
-    return "no prediction" if "error" in row else result_words(row, SHARE)
+    return "no prediction" if "error" in row else in_words(row)
 
 
 def clock(seconds: float) -> str:

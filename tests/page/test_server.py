@@ -56,7 +56,8 @@ def test_an_example_fills_the_fields_and_is_not_deleted(fields):
         assert "appears here" in result and done
         assert "picture and sound" in note and "wonderful" in words and sound is subtitles is None
         request = types.SimpleNamespace(session_hash="one")
-        assert "Made from: words, voice, picture." in fields.predict(path, sound, words, subtitles, request)
+        html, done = fields.predict(path, sound, words, subtitles, request)
+        assert "Made from: words, voice, picture." in html and done
 
 
 def test_what_cannot_be_predicted_is_a_sentence_without_folders(served, tmp_path):
