@@ -15,7 +15,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 )
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-WAIT = 20_000  # milliseconds
+WAIT = 60_000  # milliseconds; a busy machine is slow
 # Every text of ours that is seen, with the contrast to its ground (WCAG 2), its size and its right end.
 TEXTS = """() => {
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
