@@ -32,8 +32,8 @@ UNUSED = {
 }
 # Arguments of SemanticMAC's objective: pseudo labels and contrastive losses.
 SEMANTICMAC_ONLY = (
-    "pseudo_labels", "num_neighbors", "label_start_epoch", "label_momentum", "label_memory", "intra_weight",
-    "inter_weight", "intra_temperature", "inter_temperature", "sentiment_threshold", "keep_bank",
+    "pseudo_labels", "num_neighbors", "label_start_epoch", "label_momentum", "label_memory", "label_pool", "label_bank",
+    "intra_weight", "inter_weight", "intra_temperature", "inter_temperature", "sentiment_threshold", "keep_bank",
 )  # fmt: skip
 # Optimizers that want parameters in another form than groups with a rate each.
 OTHER_OPTIMIZERS = ("galore", "apollo", "lomo", "muon", "dion")

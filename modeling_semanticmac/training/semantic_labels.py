@@ -103,6 +103,7 @@ class SemanticLabels:
         label_pool: number of clips, drawn by the seed, among which neighbours are sought; 0: all.
         seed: of the run.
         device: device of the state.
+        bank_dtype: of the bank; neighbours are exactly those of the rows as it holds them.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class SemanticLabels:
         label_pool: int = 0,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        bank_dtype: torch.dtype = torch.float32,
     ):
         if num_neighbors < 1 or start_epoch < 1:
             raise ValueError(
@@ -128,7 +130,7 @@ class SemanticLabels:
         count = len(self.ground_truth)
         self.labels = self.ground_truth.expand(len(SUBTASKS), -1, -1).clone()  # (4, N, C)
         # One row more than there are clips takes what is not to be kept: choosing rows would wait for the device.
-        self._bank = torch.zeros(len(SUBTASKS), count + 1, width, device=device)
+        self._bank = torch.zeros(len(SUBTASKS), count + 1, width, dtype=bank_dtype, device=device)
         self._written = torch.zeros(len(SUBTASKS), count + 1, dtype=torch.bool, device=device)
         self.features = self._bank[:, :count]  # (4, N, d)
         self.present = self._written[:, :count]  # (4, N)
@@ -247,6 +249,11 @@ class SemanticLabels:
                     f"label state: {name} has shape {tuple(given.shape)}, this run's is {tuple(mine.shape)}; is it the "
                     "same training set and model?"
                 )
+        if state["features"].dtype != self.features.dtype:
+            raise ValueError(
+                f"label state: its bank is {state['features'].dtype}, this run's is {self.features.dtype}; resume with "
+                "the same --label_bank."
+            )
         if not state["ground_truth"].to(self.ground_truth.device).equal(self.ground_truth):
             raise ValueError(
                 "label state: its ground truth is not that of this training set; resume with the same clips in the "

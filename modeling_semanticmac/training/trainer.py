@@ -77,6 +77,7 @@ class SemanticMACTrainer(AffectTrainer):
             labels, self.task, self.model.config.hidden_size, num_neighbors=args.num_neighbors,
             start_epoch=args.label_start_epoch, momentum=args.label_momentum,
             memory_bytes=args.label_memory * 2**20, label_pool=args.label_pool, seed=args.seed, device=args.device,
+            bank_dtype=getattr(torch, args.label_bank),
         )  # fmt: skip
 
     def begin_epoch(self) -> None:

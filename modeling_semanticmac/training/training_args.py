@@ -11,6 +11,8 @@ from transformers.trainer_utils import HubStrategy
 from ..affect_heads import REGRESSION_LOSSES
 from ..metrics import LOWER_IS_BETTER
 
+LABEL_BANKS = ("float32", "float16")  # bfloat16 changes eight times as many neighbours as float16
+
 
 @dataclass
 class SemanticMACTrainingArguments(TrainingArguments):
@@ -50,6 +52,13 @@ class SemanticMACTrainingArguments(TrainingArguments):
     label_start_epoch: int = field(default=2, metadata={"help": "Last epoch n_0 trained on the ground truth alone."})
     label_momentum: bool = field(default=True, metadata={"help": "Mix new pseudo labels with their history."})
     label_memory: int = field(default=128, metadata={"help": "Bound of the neighbour search in MiB."})
+    label_bank: str = field(
+        default="float32",
+        metadata={
+            "help": "Number format of the bank for label generation: float32, or float16, which halves its memory and "
+            "changes few neighbours (docs/performance.md)."
+        },
+    )
     label_pool: int = field(
         default=0,
         metadata={"help": "Clips, drawn by the seed, among which neighbours are sought; for very large sets. 0: all."},
@@ -146,6 +155,8 @@ class SemanticMACTrainingArguments(TrainingArguments):
             raise ValueError("class_weight 'balanced' and class_weights both weigh the classes; give one of them.")
         if self.pseudo_labels not in ("generated", "ground_truth", "off"):
             raise ValueError(f"pseudo_labels is {self.pseudo_labels!r}; expected generated, ground_truth or off.")
+        if self.label_bank not in LABEL_BANKS:
+            raise ValueError(f"label_bank is {self.label_bank!r}; expected {' or '.join(LABEL_BANKS)}.")
         for name in ("num_neighbors", "label_start_epoch", "label_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more.")

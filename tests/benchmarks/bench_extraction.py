@@ -2,7 +2,7 @@
 
     python -m pytest tests/benchmarks/bench_extraction.py -o python_files='bench_*.py'
 
-A minute on two cores. Towers of ViT-S size (width 384, 12 layers, 6 heads, patches of 16) with random weights; 12
+A minute on two cores. Towers of ViT-S size (width 384, 12 layers, 6 heads, patches of 16) with random weights; four
 clips of the synthetic corpus.
 """
 
@@ -28,7 +28,7 @@ from tests.helpers.extraction_cases import clip
 from tests.helpers.tiny import SENTIMENT, word_tokenizer
 
 VIT_S = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "initializer_range": 0.05}
-CLIPS, BATCH_SIZE, ROUNDS = 12, 32, 1
+CLIPS, BATCH_SIZE, ROUNDS = 4, 32, 1
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,8 +100,8 @@ def test_extraction_against_the_bare_towers(clips, processor, towers, inputs, tm
 
 
 def test_training_from_the_store_against_encoding_in_the_loop(clips, processor, towers, tmp_path, record):
-    """Training steps a second: batches of 4 clips, a language model of 6 layers, SemanticMAC of width 256."""
-    rows = clips[:4]
+    """Training steps a second: batches of 2 clips, a language model of 6 layers, SemanticMAC of width 256."""
+    rows = clips[:2]
     extract_embeddings(rows, processor, towers, tmp_path, device="cpu")
     store = EmbeddingStore(tmp_path)
     language_model = BertConfig(

@@ -29,7 +29,7 @@ from tests.helpers.media_files import tone, write_media
 CORES = len(os.sched_getaffinity(0))
 CPU = torch.device("cpu")
 # Full size: ViT-H/14 and the audio tower of ImageBind-Huge.
-TOWERS = {"vision": (ImageBindVisionConfig, ImageBindVisionModel, (2, 3, 224, 224)),
+TOWERS = {"vision": (ImageBindVisionConfig, ImageBindVisionModel, (1, 3, 224, 224)),
           "audio": (ImageBindAudioConfig, ImageBindAudioModel, (8, 1, 128, 204))}  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_full_size_towers_by_number_format(record, all_cores, modality):
         tower = prepare_encoder(model, CPU, dtype)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             found[dtype] = embed_batch(tower, inputs)  # also warms up
-            taken = min(seconds(embed_batch, tower, inputs) for _ in range(2))
+            taken = seconds(embed_batch, tower, inputs)
         rates[dtype] = len(inputs) / taken
         share = flops * rates[dtype] / 1e9 / matrix_rate(dtype)
         record.row(
@@ -148,7 +148,7 @@ def test_growth_by_clips(record, short_clips, tmp_path):
     again = seconds(extract_embeddings, short_clips, processor, towers, tmp_path / "1000", device="cpu")
     record.row("growth_clips", clips="1,000 again, unchanged", seconds=f"{again:.2f}",
                clips_a_second=f"{1000 / again:.0f}", resident_memory="")  # fmt: skip
-    record.curve("extraction_growth", "extraction of short clips", "clips", "seconds", {"one process": line})
+    record.curve("growth_clips", "extraction of short clips", "clips", "seconds", {"one process": line})
 
 
 def test_growth_by_length_and_processes(record, tmp_path):
@@ -169,7 +169,7 @@ def test_growth_by_length_and_processes(record, tmp_path):
         record.row(
             "growth_length", clip=f"{length} s", seconds=f"{taken:.2f}", media_a_second=f"{length / taken:.0f} s"
         )
-    record.curve("length_growth", "extraction of one clip", "seconds of media", "seconds", {"one process": line})
+    record.curve("growth_length", "extraction of one clip", "seconds of media", "seconds", {"one process": line})
     paths = [tmp_path / f"{number}_part.mp4" for number in range(16)]
     for path in paths:
         os.link(tmp_path / "50.mp4", path)

@@ -162,7 +162,7 @@ def own_seconds(clips: list[dict], language_model: Path, tokenizer, folder: Path
     return times.seconds[1:]
 
 
-def test_self_mm_against_mmsa(capsys, interpreter, language_model, clips, tmp_path):
+def test_self_mm_against_mmsa(record, interpreter, language_model, clips, tmp_path):
     """At least as many samples a second of the processor, in turns."""
     tokenizer = BertTokenizer.from_pretrained(language_model)
     features = tmp_path / "features.pkl"
@@ -183,8 +183,9 @@ def test_self_mm_against_mmsa(capsys, interpreter, language_model, clips, tmp_pa
         name: statistics.median(own / other for own, other in zip(found, rates["MMSA"]))
         for name, found in rates.items()
     }
-    with capsys.disabled():
-        print(f"\n  Self-MM, {CLIPS} clips, {torch.get_num_threads()} thread")
-        for name, found in rates.items():
-            print(f"  {name:<36}{statistics.median(found):>8.1f} samples a CPU second{ratios[name]:>8.2f} x")
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    for name, rate in medians.items():
+        record.row("self_mm", system=name, samples_a_CPU_second=f"{rate:.1f}", ratio=f"{ratios[name]:.2f}")
+    own, other = (f"{medians[name]:.1f}/s" for name in ("this package", "MMSA"))
+    record.ratio("training of Self-MM against MMSA", own, other, ratios["this package"])
     assert ratios["this package"] >= 1.0

@@ -1,8 +1,8 @@
 """The figures of the benchmarks: one table with ratios at the end of a run, the tables and pictures of
 docs/performance.md.
 
-A table of the page stands between `<!-- figures: NAME -->` and `<!-- end of NAME -->`. A run replaces those tables for
-which it has rows, and leaves the others.
+A table of the page stands between `<!-- figures: NAME -->` and `<!-- end of NAME -->`, with its picture and a line that
+says when and on what it was measured. A run replaces those for which it has rows, and leaves the others.
 """
 
 import datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from modeling_semanticmac import __version__
 from modeling_semanticmac.files.markdown_tables import markdown_table
 from tests.helpers.project import PROJECT
 
@@ -44,7 +45,7 @@ class Recorder:
         self.ratios.append((what, own, other, f"{ratio:.2f}"))
 
     def curve(self, name: str, title: str, x: str, y: str, lines: dict[str, dict[float, float]]) -> None:
-        """Draw `docs/pictures/NAME.png`: the lines by label, each x -> y, on logarithmic axes."""
+        """Draw a picture of the table of this name: the lines by label, each x -> y, on logarithmic axes."""
         self.curves[name] = {"title": title, "x": x, "y": y, "lines": lines}
 
     def summary(self) -> str:
@@ -59,13 +60,26 @@ class Recorder:
             if name == "machine" and not self.tables:
                 continue
             table = markdown_table(list(rows[0]), [list(row.values()) for row in rows]).strip()
+            if name in self.curves:
+                table += f"\n\n![{self.curves[name]['title']}](pictures/{name}.png)"
+            if name != "machine":
+                table += f"\n\n{stamp()}"
             marks = rf"(<!-- figures: {re.escape(name)} -->\n).*?(<!-- end of {re.escape(name)} -->)"
             text, found = re.subn(marks, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
             if not found:
                 raise ValueError(f"{page} has no place for the table {name!r}: <!-- figures: {name} -->.")
-        page.write_text(text, encoding="utf-8")
         for name, curve in self.curves.items():
             draw(curve, pictures / f"{name}.png")
+        page.write_text(text, encoding="utf-8")
+
+
+def stamp() -> str:
+    """Return the line under a table that says when, by which version and on what it was measured."""
+    found = machine()
+    return (
+        f"*Measured on {found['date']} by version {__version__}, {found['processor']}, {found['cores']} cores, torch "
+        f"{torch.__version__.partition('+')[0]}.*"
+    )
 
 
 def machine() -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsRegressor, NearestNeighbors
 
 from modeling_semanticmac import TaskSpecification
 from modeling_semanticmac.baselines.training_state import Observed
@@ -88,6 +88,31 @@ def test_neighbours_among_a_pool_drawn_by_the_seed():
     torch.testing.assert_close(states[0].labels[1, :, 0], expected)
     assert states[1].labels.equal(states[0].labels) and not states[2].labels.equal(states[0].labels)
     assert everyone[0].labels.equal(everyone[1].labels)
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.03])
+def test_a_bank_in_half_precision(spread):
+    """The neighbours are those of the rounded rows, which mostly are those of the rows, with the same labels."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(5, 64, generator=generator)[torch.arange(600) % 5]
+    rows = torch.nn.functional.layer_norm(centres + spread * torch.randn(600, 64, generator=generator), (64,))
+    labels = torch.rand(600, generator=generator) * 6 - 3
+    states = {
+        dtype: filled(labels, SENTIMENT, rows, num_neighbors=10, start_epoch=1, bank_dtype=dtype)
+        for dtype in (torch.float32, torch.float16)
+    }
+    for state in states.values():
+        state.begin_epoch(2)
+    whole, half = states.values()
+    assert half.features.dtype == torch.float16 and half.labels.dtype == torch.float32
+    search = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(rows.half().double().numpy())
+    for found in half.neighbors:
+        assert (found.sort(dim=1).values == torch.as_tensor(search.kneighbors()[1]).sort(dim=1).values).all()
+    same = (whole.neighbors[0].sort(dim=1).values == half.neighbors[0].sort(dim=1).values).all(dim=1)
+    assert 0.8 < same.float().mean()
+    torch.testing.assert_close(half.labels[0][same], whole.labels[0][same], atol=1e-3, rtol=0)
+    with pytest.raises(ValueError, match="its bank is torch.float16, this run's is torch.float32.*--label_bank"):
+        whole.load_state_dict(half.state_dict())
 
 
 def test_classes_by_hand_over_three_epochs():

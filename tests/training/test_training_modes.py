@@ -7,7 +7,7 @@ import torch
 from transformers import EarlyStoppingCallback
 
 from tests.helpers.tiny import word_corpus
-from tests.helpers.trainers import logged, new_trainer
+from tests.helpers.trainers import assert_same_training, logged, new_trainer
 
 
 def without_dropout(trainer):
@@ -35,6 +35,17 @@ def test_bf16(tmp_path):
     state = half.label_state
     assert state.labels.dtype == state.features.dtype == torch.float32
     assert state.labels.isfinite().all() and state.labels.abs().max() <= 3
+
+
+def test_a_bank_in_half_precision_resumes_exactly(tmp_path):
+    options = {"label_bank": "float16", "save_strategy": "steps", "save_steps": 5}
+    whole, again = (new_trainer(tmp_path / name, **options) for name in ("whole", "again"))
+    whole.train()
+    again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-5"))
+    assert again.label_state.features.dtype == torch.float16
+    assert_same_training(again, whole)
+    with pytest.raises(ValueError, match="label_bank is 'int8'; expected float32 or float16"):
+        new_trainer(tmp_path, label_bank="int8")
 
 
 def test_accumulated_gradients_equal_the_whole_batch(tmp_path):
