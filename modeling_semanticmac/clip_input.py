@@ -36,7 +36,7 @@ MEDIA_SUFFIXES = set(
     ".mxf .oga .ogg .ogv .opus .ts .vob .wav .webm .wma .wmv".split()
 )
 DOWNLOAD_SECONDS = 60.0  # without an answer
-LOCAL_SCHEMES = {"file", "local", "memory", "tar", "zip"}  # fsspec reads these without a network
+OFFLINE_SCHEMES = {"file", "local", "memory", "tar", "zip"}  # fsspec reads these without a network
 EXPECTED = (
     'a path, an address, bytes, an open file, {"path", "bytes"}, {"array", "sampling_rate"}, {"frames", "fps"} or a '
     "decoder of datasets"
@@ -315,7 +315,7 @@ def fetch(address: str, allow_download: bool) -> bytes:
         MediaError: the address does not return a file.
     """
     schemes = {scheme.lower() for scheme in re.findall(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", address)}
-    if not allow_download and not schemes <= LOCAL_SCHEMES:
+    if not allow_download and not schemes <= OFFLINE_SCHEMES:
         raise ValueError(
             f"{address}: this is an address, and nothing is downloaded unless allow_download=True says so; or download "
             "the file and give its path."

@@ -1,5 +1,6 @@
 """SemanticMAC: text, audio and vision of a speaking person to sentiment, emotion, humour and sarcasm (section III)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -171,20 +172,9 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         text, read = self._text_tokens(
             input_ids, attention_mask, token_type_ids, inputs_embeds, outputs, utterance_mask
         )
-        streams = [
-            text,
-            self._media_tokens("audio", audio_embeds, input_features, audio_mask),
-            self._media_tokens("vision", vision_embeds, pixel_values, vision_mask),
-        ]
-        present = next((stream for stream in streams if stream is not None), None)
-        if present is None:
-            raise ValueError(
-                "The batch has neither text nor audio nor vision; give input_ids (or inputs_embeds), audio_embeds (or "
-                "input_features) or vision_embeds (or pixel_values)."
-            )
-        # A modality that the whole batch lacks is a set without tokens: (B, 0, d), (B, 0).
-        absent = (present[0][:, :0], present[1][:, :0])
-        streams = [absent if stream is None else stream for stream in streams]
+        audio = self._media_tokens("audio", audio_embeds, input_features, audio_mask)
+        vision = self._media_tokens("vision", vision_embeds, pixel_values, vision_mask)
+        streams = _with_absent([text, audio, vision])
         tokens, masks = [stream[0] for stream in streams], [stream[1] for stream in streams]
         modality_mask = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, 3)
         refuse_empty(modality_mask)
@@ -194,11 +184,25 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
             for stream in streams
         ]
         multimodal, specific, shared = self.interaction(tokens, masks, summaries)
-        output = SemanticMACOutput(
-            multimodal, specific, shared, modality_mask,
-            getattr(read, "hidden_states", None), getattr(read, "attentions", None),
-        )  # fmt: skip
+        asked = getattr(read, "hidden_states", None), getattr(read, "attentions", None)
+        output = SemanticMACOutput(multimodal, specific, shared, modality_mask, *asked)
         return output if return_dict is not False else output.to_tuple()
+
+
+def _with_absent(streams: Sequence[tuple[torch.Tensor, ...] | None]) -> list[tuple[torch.Tensor, ...]]:
+    """Return the streams of text, audio and vision; one that the whole batch lacks is a set without tokens.
+
+    Raises:
+        ValueError: the batch has none.
+    """
+    present = next((stream for stream in streams if stream is not None), None)
+    if present is None:
+        raise ValueError(
+            "The batch has neither text nor audio nor vision; give input_ids (or inputs_embeds), audio_embeds (or "
+            "input_features) or vision_embeds (or pixel_values)."
+        )
+    absent = (present[0][:, :0], present[1][:, :0])  # (B, 0, d), (B, 0)
+    return [absent if stream is None else stream for stream in streams]
 
 
 def text_summary(tokens: torch.Tensor, mask: torch.Tensor, kind: str) -> torch.Tensor:

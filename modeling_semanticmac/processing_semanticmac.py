@@ -171,15 +171,8 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         if return_tensors not in ("pt", "np"):
             raise ValueError(f'return_tensors is {return_tensors!r}; expected "pt" or "np".')
         texts, clips, pictures, sounds, contexts = _as_batch(text, media, frames, waveform, context)
-        if not len(texts):
-            raise ValueError("the batch is empty; give at least one clip.")
         encoded = [self._encode_streams(*row, sampling_rate) for row in zip(clips, pictures, sounds)]
-        for index, (words, streams) in enumerate(zip(texts, encoded)):
-            if is_missing(words) and all(stream is None for stream in streams):
-                raise ValueError(
-                    f"clip {index} of the batch has no text, no picture and no sound; give at least one of text, "
-                    "media, frames and waveform (a blank picture and silence count as none)."
-                )
+        _refuse_empty_clips(texts, encoded)
         batch: dict[str, Any] = {}
         if not all(map(is_missing, texts)):
             speakers = [speaker] * len(texts) if speaker is None or isinstance(speaker, str) else list(speaker)
@@ -188,9 +181,7 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
             batch.update(self.encode_text(texts, contexts, max_length, padding, speakers, context_speakers))
         for (name, mask), streams in zip(STREAMS, zip(*encoded)):
             batch.update(pad_streams(name, mask, fill_up(streams)))
-        if return_tensors == "np":
-            batch = {name: value.numpy() for name, value in batch.items()}
-        return BatchFeature(batch)
+        return BatchFeature(batch if return_tensors == "pt" else {name: x.numpy() for name, x in batch.items()})
 
     def encode_text(
         self,
@@ -331,6 +322,18 @@ class SemanticMACProcessor(CropsFaces, ProcessorMixin):
         crops = len(pixel_values) // len(frames)
         pairs = pixel_values.unflatten(0, (-1, 2, crops))  # (T, 2, crops, 3, S, S)
         return pairs.permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (T * crops, 3, 2, S, S)
+
+
+def _refuse_empty_clips(texts: Sequence[str | None], encoded: Sequence[tuple]) -> None:
+    """Raise ValueError for a clip without text and without any stream, and for a batch without clips."""
+    if not len(texts):
+        raise ValueError("the batch is empty; give at least one clip.")
+    for index, (words, streams) in enumerate(zip(texts, encoded)):
+        if is_missing(words) and all(stream is None for stream in streams):
+            raise ValueError(
+                f"clip {index} of the batch has no text, no picture and no sound; give at least one of text, "
+                "media, frames and waveform (a blank picture and silence count as none)."
+            )
 
 
 def _as_batch(text, media, frames, waveform, context) -> list[Sequence]:

@@ -116,17 +116,8 @@ def label_picture(stem: Path, names: Sequence[str], columns: dict[str, Sequence[
     return save_picture(figure, stem, ["label", *columns], zip(names, *columns.values()))
 
 
-def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | None, metric: str) -> Path | None:
-    """Draw the logged losses of training and validation, the contrastive terms, and the validation metric.
-
-    Args:
-        history: rows of the Trainer's log.
-        chosen_epoch: epoch of the checkpoint that was selected on validation; None where none was.
-        metric: the validation metric that selects, as it is logged without `eval_`.
-
-    Returns:
-        The path; None where nothing was logged.
-    """
+def _training_panels(history: Sequence[dict], metric: str) -> list[tuple[str, dict[str, tuple]]]:
+    """Return the panels of which something was logged: title, and name in the log -> color, dash, marker and label."""
     subtasks = {
         f"loss_{s}": (COLORS[kind], DASHES[kind], MARKERS[kind], label) for s, (kind, label) in SUBTASK_STYLES.items()
     }
@@ -154,7 +145,21 @@ def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | 
     if metric != "loss":
         panels.append((f"Validation {metric}", {f"eval_{metric}": (*validation, metric)}))
     found = [(title, {name: style for name, style in lines.items() if name in logged}) for title, lines in panels]
-    found = [(title, lines) for title, lines in found if lines]
+    return [(title, lines) for title, lines in found if lines]
+
+
+def training_picture(stem: Path, history: Sequence[dict], chosen_epoch: float | None, metric: str) -> Path | None:
+    """Draw the logged losses of training and validation, the contrastive terms, and the validation metric.
+
+    Args:
+        history: rows of the Trainer's log.
+        chosen_epoch: epoch of the checkpoint that was selected on validation; None where none was.
+        metric: the validation metric that selects, as it is logged without `eval_`.
+
+    Returns:
+        The path; None where nothing was logged.
+    """
+    found = _training_panels(history, metric)
     if not found:
         return None
     with picture_style():

@@ -147,6 +147,11 @@ class SemanticMACTrainingArguments(TrainingArguments):
                 f"hub_strategy is {str(self.hub_strategy)!r}; expected end: the model card is made from the finished "
                 "run."
             )
+        self._check_method()
+        self._check_loading()
+
+    def _check_method(self) -> None:
+        """Raise ValueError for an option of the method that has no meaning."""
         if self.regression_loss not in REGRESSION_LOSSES:
             raise ValueError(f"regression_loss is {self.regression_loss!r}; expected {' or '.join(REGRESSION_LOSSES)}.")
         if self.class_weight not in ("none", "balanced"):
@@ -171,6 +176,9 @@ class SemanticMACTrainingArguments(TrainingArguments):
             raise ValueError(f"modality_dropout is {self.modality_dropout}; expected a probability in [0, 1).")
         if self.warmup_epochs < 0:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 or more.")
+
+    def _check_loading(self) -> None:
+        """Raise ValueError for an order or a division of the clips with which no run resumes exactly."""
         # Every process sees whole batches of the same size, in an order that follows from the seed and the epoch.
         loading = cast(AcceleratorConfig, self.accelerator_config)  # the library has converted it
         for name, expected in {"split_batches": False, "even_batches": True, "use_seedable_sampler": True}.items():

@@ -17,7 +17,7 @@ from modeling_semanticmac.baselines.mmim import (
 )
 from modeling_semanticmac.baselines.sign_memory import SignMemory, label_signs
 from modeling_semanticmac.task_specification import TaskSpecification
-from tests.helpers.streams import random_streams
+from tests.helpers.fusion import whole_streams
 from tests.helpers.tiny import SARCASM, SENTIMENT
 
 WIDTHS = {"text": 6, "audio": 3, "vision": 5}
@@ -90,10 +90,10 @@ def test_shares_of_the_processes_average_to_the_mean_over_the_clips_that_count()
     counts = torch.tensor([True, True, True, True, False, False])
     shares = []
     for part in (slice(0, 3), slice(3, 6)):
-        streams = random_streams(3, counts=counts[part], gather=lambda rows: (has & counts).float())
+        streams = whole_streams(3, counts=counts[part], gather=lambda rows: (has & counts).float())
         shares.append(streams.mean(values[part], has[part]))
     assert sum(shares).item() / 2 == pytest.approx((0 + 2 + 3) / 3)
-    assert random_streams(6).mean(values).item() == 2.5
+    assert whole_streams(6).mean(values).item() == 2.5
 
 
 def test_signs_of_scores_and_of_two_classes():
@@ -105,7 +105,7 @@ def model_and_streams(task=SENTIMENT, size=14, **options):
     torch.manual_seed(0)
     model = MMIM(MMIMOptions(**options), WIDTHS, task).train()
     labels = torch.linspace(-3, 3, size) if task.is_regression else torch.arange(size) % 2
-    return model, random_streams(size, labels=labels)
+    return model, whole_streams(size, labels=labels)
 
 
 @pytest.mark.parametrize("task", [SENTIMENT, SARCASM])

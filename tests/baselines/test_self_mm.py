@@ -16,7 +16,7 @@ from modeling_semanticmac.baselines.unimodal_labels import (
     suggested_labels,
     unimodal_losses,
 )
-from tests.helpers.streams import random_streams
+from tests.helpers.fusion import whole_streams
 from tests.helpers.tiny import SARCASM, SENTIMENT, text_config
 
 ALL = torch.ones(3, dtype=torch.bool)
@@ -175,11 +175,11 @@ def test_the_losses_need_labels_of_the_modalities_and_training():
     torch.manual_seed(0)
     model = SelfMM(SelfMMOptions(), {"text": 6, "audio": 3, "vision": 5}, SENTIMENT).train()
     labels = tensor(1.0, -1.0, 2.0, 0.0)
-    streams = random_streams(labels=labels, targets={name: labels + 0.5 for name in ("text", "audio", "vision")})
+    streams = whole_streams(labels=labels, targets={name: labels + 0.5 for name in ("text", "audio", "vision")})
     fused = model(streams)
     error = (fused.modality_logits[:, 1, 0] - labels - 0.5).abs().mean()
     assert fused.losses["audio"].item() == pytest.approx(math.tanh(0.5) * error.item())
     (fused.logits.sum() + sum(fused.losses.values())).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert model(random_streams()).losses is None
+    assert model(whole_streams()).losses is None
     assert model.eval()(streams).losses is None

@@ -39,3 +39,14 @@ def random_streams(
     content[:, [0, -1]] = False
     masks = torch.stack([fields[f"{name}_mask"].any(dim=1) for name in MODALITIES], dim=1)
     return Streams(content_mask=content, modality_mask=masks, **fields)
+
+
+def whole_streams(size: int = 4, **changes) -> Streams:
+    """Four steps of each modality, of widths 6 (text), 3 (audio) and 5 (vision), all valid."""
+    generator = torch.Generator().manual_seed(2)
+    fields = {}
+    for name, width in {"text": 6, "audio": 3, "vision": 5}.items():
+        fields[name] = torch.randn(size, 4, width, generator=generator)
+        fields[f"{name}_mask"] = torch.ones(size, 4, dtype=torch.bool)
+    mask = torch.ones(size, 3, dtype=torch.bool)
+    return Streams(**{"content_mask": fields["text_mask"], "modality_mask": mask, **fields, **changes})
