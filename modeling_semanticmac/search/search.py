@@ -21,8 +21,8 @@ from ..runs.record import SEARCH, recorded_arguments, save_run_record
 from ..training.affect_trainer import AffectTrainer
 from ..training.argument_checks import SEMANTICMAC_ONLY
 from ..training.dialogue_trainer import DialogueTrainer
-from ..training.run import Run
 from ..training.run_arguments import DataArguments, ModelArguments, SearchArguments, given_arguments, parse_arguments
+from ..training.run_model import new_model_fields
 from ..training.trainer import SemanticMACTrainer
 from ..training.training_args import SemanticMACTrainingArguments
 from .ray import search_with_ray
@@ -202,7 +202,7 @@ class TrialTrainer(AffectTrainer):
         # All at once, unlike the library: what one argument implies for another must not outlast the trial.
         vars(self.args).update(vars(training_args) | {name: getattr(self.args, name) for name in KEPT})
         set_seed(self.args.seed)
-        model = self.new_model(**Run.new_model_fields(model_args, data_args.modalities))
+        model = self.new_model(**new_model_fields(model_args, data_args.modalities))
         set_seed(self.args.seed)  # the random state that the library leaves before the first step of a plain run
         return model
 

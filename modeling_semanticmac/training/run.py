@@ -12,9 +12,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from datasets_scripts import task_specification
 
-from ..baselines.configuration_fusion import GENERAL_OPTIONS
 from ..baselines.model_classes import SEMANTICMAC, architecture_of, classes_of, saved_classes
-from ..baselines.registry import load_system
 from ..configuration_semanticmac import MEDIA_MODALITIES, MODALITIES
 from ..embedding_extraction import extract_embeddings
 from ..embedding_extraction.report import ExtractionReport, usable_clips
@@ -34,7 +32,6 @@ from .collator import SemanticMACCollator
 from .dialogue_trainer import DialogueTrainer
 from .optimizer_groups import language_model_rate
 from .run_features import (
-    OF_LANGUAGE_MODELS,
     RunFeatures,
     bert_tokens,
     check_model_source,
@@ -47,18 +44,13 @@ from .run_features import (
     text_source,
     tower_references,
 )
+from .run_model import check_fixed_arguments, new_model_fields
 from .run_texts import check_texts, note_prefix
 from .run_towers import adapt_towers, has_media
 from .trainer import SemanticMACTrainer
 from .trainer_inputs import refuse_unsupported_parallelism
 
 logger = logging.getLogger("run_mac")
-
-# Arguments of new models that a saved model answers itself.
-OF_NEW_MODELS = (
-    "language_model_revision", "vision_encoder_revision", "audio_encoder_revision", "face_detector",
-    "face_detector_revision", *OF_LANGUAGE_MODELS,
-)  # fmt: skip
 
 
 class Run:
@@ -167,52 +159,13 @@ class Run:
         if model.config.task != self.task:
             raise ValueError(f"the model at {name} was made for {model.config.task}; the corpus needs {self.task}.")
         processor = SemanticMACProcessor.from_pretrained(name)
-        self._check_fixed_arguments(model.config, processor)
+        check_fixed_arguments(self.model_args, model.config, processor)
         towers = [modality for modality in MEDIA_MODALITIES if getattr(model.config, f"{modality}_encoder")]
         self.data_args.text = text_source(self.data_args.text, model.config)
         self.features = open_features(self.data_args, self.corpus, towers, model.config)
         require_features(model.config, self.data_args.modalities, self.feature_modalities)
         require_trained(model.config, self.data_args.modalities, self.training_args.do_train)
         return model, processor
-
-    def _check_fixed_arguments(self, config, processor) -> None:
-        """Refuse arguments that a saved model cannot follow. `dropout` has no weights: it is set.
-
-        Raises:
-            ValueError: an argument differs from the saved model's value, which would be used in its place.
-        """
-        args = self.model_args
-        own = architecture_of(config)
-        given = {name: (value, getattr(config, name, "none")) for name, value in args.config_fields().items()}
-        if args.architecture is not None:
-            given["architecture"] = (args.architecture, own)
-        if own != SEMANTICMAC:
-            given |= {
-                name: (value, {**config.options, **config.general_options}.get(name))
-                for name, value in args.system_options.items()
-            }
-        elif args.system_options:
-            given["architecture_options"] = (args.architecture_options, "none")
-        given |= {name: (value, getattr(processor, name)) for name, value in args.sampling_fields().items()}
-        for modality in ("vision", "audio"):
-            name, reference = getattr(args, f"{modality}_encoder"), getattr(config, f"{modality}_encoder") or {}
-            if name is not None:
-                given[f"{modality}_encoder"] = (name, reference.get("name_or_path"))
-            if modality == "audio" and args.audio_layers is not None:
-                given["audio_layers"] = (args.audio_layers, reference.get("layers") or "its own")
-        for name in OF_NEW_MODELS:
-            if getattr(args, name) is not None:
-                given[name] = (getattr(args, name), "its own")
-        if (
-            config.feature_notes and args.max_frames is not None and own == SEMANTICMAC
-        ):  # raised to the longest sequence when it was trained
-            given["max_frames"] = (max(args.max_frames, config.max_frames), config.max_frames)
-        wrong = [f"--{name} {value} (the model has {own})" for name, (value, own) in given.items() if value != own]
-        if wrong:
-            raise ValueError(
-                f"the model at {args.model_name_or_path} is given, which these arguments do not change: "
-                f"{', '.join(wrong)}. Leave them out, or build a new model with --language_model."
-            )
 
     def _build(self):
         """Return a new model around the language model and, where media are used, the two towers; and its processor."""
@@ -223,7 +176,7 @@ class Run:
         needed = [modality for modality in self.data_args.modalities if modality not in self.feature_modalities]
         references = tower_references(args, needed)
         encoders, front_ends = load_towers(references, args.num_crops, args.audio_layers)
-        fields = self.new_model_fields(args, self.data_args.modalities)
+        fields = new_model_fields(args, self.data_args.modalities)
         if set(self.data_args.modalities) != set(MODALITIES):
             fields["trained_modalities"] = self.data_args.modalities
         if self.features is not None:
@@ -275,33 +228,6 @@ class Run:
     def feature_modalities(self) -> tuple[str, ...]:
         """The modalities that come from feature files."""
         return () if self.features is None else self.features.modalities
-
-    @staticmethod
-    def new_model_fields(model_args, modalities: Sequence[str] = MODALITIES) -> dict:
-        """Return the fields of the configuration of a new model that its arguments state.
-
-        Args:
-            model_args: the arguments.
-            modalities: that the run uses; a system that concatenates those of an utterance reads these.
-
-        Raises:
-            ValueError: such a system is to read a modality that the run does not use.
-        """
-        if model_args.builds_semanticmac:
-            return model_args.config_fields()
-        general = {name: value for name, value in model_args.system_options.items() if name in GENERAL_OPTIONS}
-        options = {name: value for name, value in model_args.system_options.items() if name not in GENERAL_OPTIONS}
-        system: Any = load_system(model_args.architecture)
-        if hasattr(system.Options, "modalities"):
-            options.setdefault("modalities", [name for name in MODALITIES if name in modalities])
-            unused = [name for name in options["modalities"] if name not in modalities]
-            if unused:
-                raise ValueError(
-                    f"{model_args.architecture} is to read {', '.join(unused)}, but --modalities is "
-                    f"{' '.join(modalities)}. Add it there, or leave it out of --architecture_options."
-                )
-        own = {} if model_args.text_tokens is None else {"text_tokens": model_args.text_tokens}
-        return {"architecture": model_args.architecture, "options": options, **general, **own}
 
     def _limit_length(self) -> None:
         """Set max_length, which run.json records, to at most what language model and tokenizer take."""

@@ -6,8 +6,8 @@ import pytest
 
 from datasets_scripts import load_corpus
 from modeling_semanticmac.commands import train
-from modeling_semanticmac.training.run import Run
 from modeling_semanticmac.training.run_arguments import parse_arguments
+from modeling_semanticmac.training.run_model import new_model_fields
 from tests.helpers.meld_folder import write_meld
 from tests.helpers.runs import record, rows
 
@@ -32,8 +32,8 @@ def test_a_run_predicts_each_clip_of_the_dialogues(tmp_path, models):
 def test_only_modalities_of_the_run_are_read(tmp_path):
     arguments = ["meld_emotion_bc_lstm", "--data_dir", "x", "--output_dir", str(tmp_path)]
     model_args, _, _ = parse_arguments(arguments)
-    assert Run.new_model_fields(model_args, ["vision", "text"])["options"]["modalities"] == ["text", "vision"]
+    assert new_model_fields(model_args, ["vision", "text"])["options"]["modalities"] == ["text", "vision"]
     model_args, _, _ = parse_arguments([*arguments, "--architecture_options", '{"modalities": ["text", "audio"]}'])
-    assert Run.new_model_fields(model_args)["options"]["modalities"] == ["text", "audio"]
+    assert new_model_fields(model_args)["options"]["modalities"] == ["text", "audio"]
     with pytest.raises(ValueError, match="bc_lstm is to read audio, but --modalities is text"):
-        Run.new_model_fields(model_args, ["text"])
+        new_model_fields(model_args, ["text"])

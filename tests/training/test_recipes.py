@@ -13,8 +13,8 @@ from modeling_semanticmac import FusionConfig, SemanticMACForAffect
 from modeling_semanticmac.commands import train as train_command
 from modeling_semanticmac.language_model_adapter import AdapterOptions
 from modeling_semanticmac.training.argument_checks import check_architecture_arguments
-from modeling_semanticmac.training.run import Run
 from modeling_semanticmac.training.run_arguments import parse_arguments
+from modeling_semanticmac.training.run_model import new_model_fields
 from tests.helpers.acted_folder import write_crema_d, write_ravdess
 from tests.helpers.cmu_folder import write_mosei, write_mosi
 from tests.helpers.iemocap_folder import write_iemocap
@@ -69,7 +69,7 @@ def test_recipes_of_comparison_systems_say_which_system_on_which_corpus(tmp_path
     for name in SYSTEM_RECIPES:
         model_args, data_args, args = parse_arguments([name, "--data_dir", "x", "--output_dir", str(tmp_path)])
         task = task_specification(data_args.corpus, data_args.task, data_dir="x", **data_args.options)
-        config = FusionConfig(**Run.new_model_fields(model_args), **task.config_fields())
+        config = FusionConfig(**new_model_fields(model_args), **task.config_fields())
         check_architecture_arguments(config.architecture, args)
         assert name.startswith(f"{data_args.corpus}_") and config.architecture in name, name
         assert args.do_train and args.do_eval and args.do_predict and args.seed == 1111, name
