@@ -43,8 +43,8 @@ def groups_text(found: Mapping | None) -> str:
         worst = data["groups"][0]
         values = [worst[name] for name in ("difference", "low", "high")]
         compared = [f"{values[0]:+.3f}", f"{values[1]:+.3f} to {values[2]:+.3f}"]
-        of = f"{len(data['groups'])} groups"
-        rows.append([by, f"{worst['group']} (of {of})", worst["clips"], format_number(worst["error"]), *compared])
+        name = "one speaker" if by == "speaker" else worst["group"]  # a card names nobody
+        rows.append([by, f"{name} (of {len(data['groups'])} groups)", worst["clips"], format_number(worst["error"]), *compared])
         rows[-1].append(format_number(data["mean"]))
     if not rows:
         return ""
