@@ -44,8 +44,8 @@ def groups_text(found: Mapping | None) -> str:
         values = [worst[name] for name in ("difference", "low", "high")]
         compared = [f"{values[0]:+.3f}", f"{values[1]:+.3f} to {values[2]:+.3f}"]
         name = "one speaker" if by == "speaker" else worst["group"]  # a card names nobody
-        rows.append([by, f"{name} (of {len(data['groups'])} groups)", worst["clips"], format_number(worst["error"]), *compared])
-        rows[-1].append(format_number(data["mean"]))
+        group, error, mean = f"{name} (of {len(data['groups'])} groups)", worst["error"], data["mean"]
+        rows.append([by, group, worst["clips"], format_number(error), *compared, format_number(mean)])
     if not rows:
         return ""
     kind = next(iter((found or {}).values()))["error"]
