@@ -11,13 +11,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 from transformers import pipeline
 
 from modeling_semanticmac.baselines.model_classes import classes_of
 from modeling_semanticmac.hub.responsible_use import NOTICE
+from modeling_semanticmac.neighbor_bank import NeighborBank, bank_probe
 from modeling_semanticmac.serving.endpoint_handler import MOST_CLIPS, EndpointHandler, as_clip
 from modeling_semanticmac.serving.hosting import new_folder, requirements, write_endpoint
+from modeling_semanticmac.training.kept_bank import save_bank
 from semanticmac import main
 from tests.helpers.card_metadata import FRONT_MATTER
 from tests.helpers.project import PROJECT
@@ -98,15 +101,20 @@ def test_an_endpoint_answers_by_the_code_beside_its_weights(world, run_folder, t
         {"inputs": {"video": {"path": "/etc/passwd"}}},
         {"inputs": "Well.", "parameters": {"neighbors": 2}},
     ]
+    model = pipeline("video-affect", model=str(world["run"]), device="cpu").model
+    embeds = torch.randn(4, 3, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    present, labels = torch.ones(4, 3).bool(), torch.tensor([0.5, -1.0, 2.0, 0.0])
+    save_bank(NeighborBank(model.config.task, list("abcd"), embeds, present, labels, bank_probe(model)), folder)
     words, cut, several, named, nested, bank = served(folder, "alone", requests, tmp_path)
-    pipe = pipeline("video-affect", model=str(world["run"]), device="cpu")
+    pipe = pipeline("video-affect", model=str(folder), device="cpu")
     for found, expected in ((words, {"text": "I did not expect that."}), (cut, {**own, "end": 0.5}), (several[0], own)):
         result = pipe(expected)
         assert found["score"] == pytest.approx(result["score"], abs=1e-5)
         assert found["modalities"] == result["modalities"]
     assert several[0]["media"]["path"] == "video" and several[1]["error"].startswith("video: this is not a video")
     assert "video is not base64" in named["error"] and "video is not base64" in nested["error"]
-    assert "--keep_bank" in bank["error"]
+    (near,) = pipe({"text": "Well."}, neighbors=2)["neighbors"].values()
+    assert bank["neighbors"] == {"text": [{**clip, "distance": pytest.approx(clip["distance"])} for clip in near]}
 
 
 @pytest.mark.parametrize(
