@@ -14,7 +14,7 @@ from ..affect_results import result_words
 from ..configuration_semanticmac import SPOKEN
 from ..serving.live import HALF_LIFE, SECONDS, LiveClip
 from ..serving.live_capacity import capacity_words, encoding_seconds
-from ..serving.live_sources import SAMPLING_RATE, Camera, Microphone, Piece, device_pieces, file_pieces
+from ..serving.live_sources import SAMPLING_RATE, Camera, Microphone, Piece, device_pieces, file_pieces, in_time
 from .model_loading import load_pipeline
 from .result_text import score_bar
 
@@ -26,7 +26,6 @@ EXAMPLES = """examples:
 Ctrl-C ends it. People who are recorded must be told that a model rates them (EU AI Act, Article 50(3)).
 """
 LATEST = 2  # windows of sound a tick, where the machine is too slow for all
-LATE = 1.0  # seconds behind the clock, after which a repeated file skips ahead
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(told, file=sys.stderr, flush=True)
         taken = []
         with contextlib.suppress(KeyboardInterrupt):
-            for result in live_results(live, pieces, args.seconds, is_file=args.file is not None):
+            for result in live_results(live, pieces, args.seconds):
                 taken.append(result["latency"])
                 print(json.dumps(result) if args.json else live_text(result), flush=True)
     if taken:
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def named_source(args: argparse.Namespace, devices: contextlib.ExitStack) -> Iterator[Piece]:
     """Return the source that the arguments name; devices are closed with the stack."""
     if args.file is not None:
-        return file_pieces(args.file, args.tick)
+        return in_time(file_pieces(args.file, args.tick))
     camera = microphone = None
     if args.camera is not None:
         camera = devices.enter_context(Camera(int(args.camera) if args.camera.isdecimal() else args.camera))
@@ -98,30 +97,21 @@ def named_source(args: argparse.Namespace, devices: contextlib.ExitStack) -> Ite
     return device_pieces(camera, microphone, args.tick)
 
 
-def live_results(
-    live: LiveClip, pieces: Iterator[Piece], seconds: float = float("inf"), is_file: bool = False
-) -> Iterator[dict]:
+def live_results(live: LiveClip, pieces: Iterator[Piece], seconds: float = float("inf")) -> Iterator[dict]:
     """Yield the result of each tick that has one, with `latency`: seconds from a piece to its result.
 
     Args:
         live: the clip.
         pieces: of a source.
         seconds: of the recording, after which it ends.
-        is_file: pieces of a file are given at the times at which a camera would give them; pictures that would come
-            more than a second too late are left out.
     """
-    begin = time.monotonic()
     for piece in pieces:
         if piece.end > seconds + 1e-9:
             return
-        late = 0.0
-        if is_file:
-            late = time.monotonic() - begin - piece.end
-            time.sleep(max(0.0, -late))
         start = time.perf_counter()
         if piece.sound is not None and len(piece.sound):
             live.push_sound(piece.sound, SAMPLING_RATE, piece.sound_time, LATEST)
-        if piece.picture is not None and late <= LATE:
+        if piece.picture is not None:
             live.push_frame(piece.picture, piece.picture_time)
         result = live.result()
         if result is not None:

@@ -68,6 +68,23 @@ def file_pieces(path: str | os.PathLike, tick: float) -> Iterator[Piece]:
             yield Piece((number + 1) * tick, None if picture is None else picture.numpy(), middle, piece)
 
 
+def in_time(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of a file at the times at which a camera and a microphone would give them.
+
+    Pieces that were due while the caller was busy are joined to one: the latest picture, and all of the sound.
+    """
+    begin = time.monotonic()
+    piece = next(pieces)
+    for following in pieces:
+        time.sleep(max(0.0, begin + piece.end - time.monotonic()))
+        if begin + following.end <= time.monotonic():
+            parts = [part.sound for part in (piece, following) if part.sound is not None]
+            piece = following._replace(sound=np.concatenate(parts) if parts else None)
+        else:
+            yield piece
+            piece = following
+
+
 def device_pieces(
     camera: Callable[[], np.ndarray | None] | None, microphone: Callable[[], np.ndarray] | None, tick: float
 ) -> Iterator[Piece]:
@@ -187,4 +204,4 @@ class Microphone:
         self._container.close()
 
 
-__all__ = ["Camera", "Microphone", "Piece", "device_pieces", "file_pieces"]
+__all__ = ["Camera", "Microphone", "Piece", "device_pieces", "file_pieces", "in_time"]

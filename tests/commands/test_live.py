@@ -1,8 +1,6 @@
 """`semanticmac live`: a repeated file in place of a camera."""
 
 import json
-import time
-import types
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from transformers import pipeline
 
 from modeling_semanticmac.commands import live as command
 from modeling_semanticmac.serving.live import LiveClip
-from modeling_semanticmac.serving.live_sources import Piece, file_pieces
+from modeling_semanticmac.serving.live_sources import Piece
 from semanticmac import main
 
 
@@ -32,17 +30,6 @@ def test_a_file_is_predicted_again_and_again(world, plain, capsys):
     line = command.live_text(results[1])
     smoothed = results[1]["smoothed"]
     assert f"{smoothed['polarity']} {smoothed['score']:+.2f}" in line and "words, picture" in line
-
-
-def test_a_file_that_comes_too_late_skips_pictures(pipe, plain, monkeypatch):
-    """The clock goes 1.5 s a piece of 0.5 s, as on a slow machine: pieces from the second on are over a second late."""
-    seconds = iter(range(100))
-    clock = {"monotonic": lambda: 1.5 * next(seconds), "sleep": lambda taken: None, "perf_counter": time.perf_counter}
-    monkeypatch.setattr(command, "time", types.SimpleNamespace(**clock))
-    live = LiveClip(pipe)
-    results = list(command.live_results(live, file_pieces(plain, 0.5), seconds=4.0, is_file=True))
-    assert [number for number, _, _ in live._frames] == [0] and len(live._windows) == 5
-    assert "1 of the 8 frames of these seconds were there in time" in results[-1]["media"]["notes"]
 
 
 def test_devices_give_sound_with_its_time(pipe):

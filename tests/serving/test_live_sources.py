@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from modeling_semanticmac.serving import live_sources
 from modeling_semanticmac.serving.live_capacity import capacity_words, encoding_seconds
-from modeling_semanticmac.serving.live_sources import Camera, Microphone, device_pieces, file_pieces
+from modeling_semanticmac.serving.live_sources import Camera, Microphone, device_pieces, file_pieces, in_time
 from tests.helpers.media_files import numbered, read_number, sine, write_media
 
 RATE = 16000
@@ -36,6 +37,23 @@ def test_a_sound_file_has_no_pictures_and_a_long_file_is_refused(tmp_path, monke
     monkeypatch.setattr("modeling_semanticmac.serving.live_sources.LONGEST", 0.5)
     with pytest.raises(ValueError, match="lasts 1 s"):
         next(file_pieces(path, 0.5))
+
+
+def test_pieces_that_were_due_meanwhile_are_joined(tmp_path, monkeypatch):
+    """Pieces of 0.5 s; the caller is busy for 1.2 s after the first, and for no time after the others."""
+    clock = [100.0]
+    fake = types.SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda taken: clock.__setitem__(0, clock[0] + taken))
+    monkeypatch.setattr(live_sources, "time", fake)
+    path = write_media(tmp_path / "clip.mkv", 4.0, sound_codec="pcm_s16le")
+    whole = list(itertools.islice(file_pieces(path, 0.5), 5))
+    found = in_time(file_pieces(path, 0.5))
+    first = next(found)
+    assert first.end == 0.5 and clock[0] == 100.5
+    clock[0] += 1.2
+    second, third = next(found), next(found)
+    assert (second.end, third.end) == (1.5, 2.0) and clock[0] == 102.0
+    assert second.picture_time == whole[2].picture_time and np.array_equal(second.picture, whole[2].picture)
+    assert np.array_equal(second.sound, np.concatenate([whole[1].sound, whole[2].sound]))
 
 
 class FakeCamera:
