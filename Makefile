@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # A worker for each core; a worker that runs out of tests takes some from another.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: quickstart test test-fast bench lint docs notebooks test-lowest clean
+.PHONY: quickstart test test-fast test-browser bench lint docs notebooks test-lowest clean
 
 quickstart: $(STAMP)
 	$(BIN)/python examples/quickstart.py --output_dir quickstart
@@ -21,6 +21,10 @@ test: $(STAMP)
 # Without the tests marked slow, which take several seconds each.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# The page in a browser: needs Chromium (apt-get install chromium).
+test-browser: $(STAMP)
+	BROWSER_TESTS=1 $(BIN)/python -m pytest tests/page/test_browser.py
 
 # About ten minutes on two cores. Writes the tables and pictures of docs/performance.md.
 bench: $(STAMP)
