@@ -3,6 +3,7 @@ files.
 """
 
 import os
+import signal
 import tempfile
 
 # Set before any Hugging Face library is imported: they read these once, at import.
@@ -25,6 +26,17 @@ from tests.helpers.runs import models, world  # noqa: E402, F401  (fixtures, mad
 def one_thread():
     """Tiny tensors are faster on one thread, and sums come out in one order."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_handler():
+    """Fail a test that leaves another handler of SIGTERM; otherwise those fail that end a process by it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    after = signal.getsignal(signal.SIGTERM)
+    if after is not before:
+        signal.signal(signal.SIGTERM, before)
+    assert after is before, f"SIGTERM has the handler {after} after the test"
 
 
 @pytest.fixture(scope="session")

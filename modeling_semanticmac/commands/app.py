@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from transformers.utils import logging
 
+from ..embedding_extraction.termination import kept_handler
 from ..page.uploads import upload_folder
 from .model_loading import load_pipeline
 
@@ -55,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.model is None:
         parser.error("give RUN, or set the environment variable MODEL")
     logging.disable_progress_bar()  # of loading weights
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # exit in order, which removes the uploads
-    with upload_folder():
+    with kept_handler(), upload_folder():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # exit in order, which removes the uploads
         from ..page.server import Limits, serve_page
 
         pipe = load_pipeline(args.model, args.device)
