@@ -167,11 +167,14 @@ def test_processes_share_a_search_and_one_is_killed(world, searched, tmp_path):
             process.wait()
             log.close()
     trials = result(folder)["trials"]
-    complete = [str(trial["parameters"]) for trial in trials if trial["state"] == "complete"]
-    assert len(complete) == len(set(complete)) == 5
-    assert all(str(trial["parameters"]) in complete for trial in trials if trial["state"] == "stopped")
+    drawn = [trial["parameters"] for trial in trials if trial["state"] == "complete"]
+    complete = {str(parameters) for parameters in drawn}
+    assert len(drawn) == len(complete) == 5
+    # One that was killed has been run again; it may have been killed before all of its values were drawn.
+    stopped = [trial["parameters"] for trial in trials if trial["state"] == "stopped"]
+    assert all(any(some.items() <= other.items() for other in drawn) for some in stopped)
     # The same space and seed in one process that was never killed.
-    assert {str(trial["parameters"]) for trial in searched["trials"]} < set(complete)
+    assert {str(trial["parameters"]) for trial in searched["trials"]} < complete
 
 
 @pytest.mark.parametrize(
