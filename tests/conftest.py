@@ -19,7 +19,7 @@ import torch  # noqa: E402
 from tests.helpers.media_files import odd_media, write_media  # noqa: E402
 from tests.helpers.project import PROJECT  # noqa: E402
 from tests.helpers.ray_cluster import ray_cluster  # noqa: E402, F401  (a fixture)
-from tests.helpers.runs import models, world  # noqa: E402, F401  (fixtures, made once a test run)
+from tests.helpers.runs import encoded, models, pipe, world  # noqa: E402, F401  (fixtures, made once a test run)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -74,8 +74,10 @@ def write_model_card(folder: str | Path, repo_id: str) -> Path:
     Raises:
         FileNotFoundError: no `config.json`.
     """
-    write_text(Path(folder) / "README.md", model_card(Path(folder), repo_id))
-    return Path(folder) / "README.md"
+    folder = Path(folder)
+    path = folder / "README.md"
+    write_text(path, model_card(folder, repo_id))
+    return path
 
 
 def model_card(folder: Path, repo_id: str) -> str:

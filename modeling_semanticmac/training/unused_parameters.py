@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import torch
 
-from ..configuration_semanticmac import MODALITIES
+from ..configuration_semanticmac import MODALITIES, SEMANTICMAC
 from .trainer_inputs import trained_encoders
 
 CLIPS = 2  # of the batch that is tried
@@ -25,7 +25,7 @@ def can_leave_unused(model: Any, collator: Any, clips: datasets.Dataset) -> bool
         collator: makes batches.
         clips: the training clips; all processes have the same.
     """
-    if model.config.model_type != "semanticmac" or trained_encoders(model):
+    if model.config.model_type != SEMANTICMAC or trained_encoders(model):
         return True
     if set(getattr(collator, "modalities", ())) != set(MODALITIES):
         return True

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import pytest
+from transformers import pipeline
 
 from datasets_scripts import load_corpus
 from examples.tiny_models import save_tiny_language_model, save_tiny_towers
@@ -80,3 +81,23 @@ def models(tmp_path_factory) -> list[str]:
     vision, audio = save_tiny_towers(folder / "towers")
     language_model = save_tiny_language_model(folder / "language_model", ["a good film and a bad day", "no words"])
     return ["--language_model", str(language_model), "--vision_encoder", str(vision), "--audio_encoder", str(audio)]
+
+
+@pytest.fixture(scope="session")
+def pipe(world):
+    """The pipeline of the run of `world`."""
+    return pipeline("video-affect", model=str(world["run"]), device="cpu")
+
+
+@pytest.fixture
+def encoded(pipe, monkeypatch) -> dict[str, int]:
+    """The frames and windows that the pipeline has encoded, counted by modality."""
+    counts = {"vision": 0, "audio": 0}
+    embed = pipe.embed
+
+    def counting(modality, inputs):
+        counts[modality] += len(inputs)
+        return embed(modality, inputs)
+
+    monkeypatch.setattr(pipe, "embed", counting)
+    return counts

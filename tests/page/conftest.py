@@ -1,20 +1,14 @@
-"""Fixtures of the page: a pipeline, clips, and the page served in this process."""
+"""Fixtures of the page: clips, and the page served in this process."""
 
 import socket
 import threading
 import time
 
 import pytest
-from transformers import pipeline
 
 from tests.helpers.media_files import HEVC, tone, write_media
 
 SUBTITLES = "1\n00:00:00,000 --> 00:00:03,000\na good film\n\n2\n00:00:03,500 --> 00:00:07,500\na bad day\n"
-
-
-@pytest.fixture(scope="package")
-def pipe(world):
-    return pipeline("video-affect", model=str(world["run"]), device="cpu")
 
 
 @pytest.fixture(scope="package")

@@ -70,28 +70,20 @@ def test_no_more_visitors_than_it_serves(client, monkeypatch):
         assert "Made from: words." in third.receive_json()["html"]
 
 
-def test_what_waits_together_is_taken_together(pipe, monkeypatch):
+def test_what_waits_together_is_taken_together(pipe, encoded):
     """Of the frames the latest, of the windows of sound the latest two; the errors are all answered."""
-    counts = {"vision": 0, "audio": 0}
-    embed = pipe.embed
-
-    def counting(modality, inputs):
-        counts[modality] += len(inputs)
-        return embed(modality, inputs)
-
-    monkeypatch.setattr(pipe, "embed", counting)
     frames = [{"frame": picture(number), "time": 0.25 + 0.5 * number} for number in range(4)]
     texts = [json.dumps(message) for message in (*frames, {"sound": sound(4), "sampling_rate": RATE})]
     error, result = stream._answers(LiveClip(pipe), ["{", *texts, None], contextlib.nullcontext(), True)
     assert "not JSON" in error["error"] and result["modalities"] == ["audio", "vision"]
-    assert counts == {"vision": 1, "audio": 2}  # windows of 2 s that begin at 1.5 and 2 s, not at 0, 0.5, 1 s
+    assert encoded == {"vision": 1, "audio": 2}  # windows of 2 s that begin at 1.5 and 2 s, not at 0, 0.5, 1 s
     assert result["media"]["notes"] == [
         "1 of the 8 frames of these seconds were there in time",
         "2 of the 5 windows of sound of these seconds were there in time",
     ]
-    counts.update(vision=0, audio=0)
+    encoded.update(vision=0, audio=0)
     (result,) = stream._answers(LiveClip(pipe), texts, contextlib.nullcontext(), False)
-    assert counts == {"vision": 4, "audio": 5}
+    assert encoded == {"vision": 4, "audio": 5}
 
 
 def test_a_model_that_cannot_predict_live_says_so(pipe, monkeypatch):
