@@ -84,12 +84,6 @@ def merge_heads(hidden: torch.Tensor) -> torch.Tensor:
     return hidden.transpose(1, 2).flatten(2)
 
 
-def masked_mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the valid tokens, (B, L, d) and mask (B, L) to (B, d); zeros where no token is valid."""
-    weights = mask.to(tokens.dtype).unsqueeze(-1)  # (B, L, 1)
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, d)
-
-
 class FeedForward(nn.Module):
     """A feed-forward block: FFN(x) = W_2 act(W_1 x), d -> 4d -> d, with dropout after the activation."""
 

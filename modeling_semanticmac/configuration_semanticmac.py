@@ -321,6 +321,8 @@ class SemanticMACConfig(AffectConfig):
             eq. (5)-(9).
         text_summary ("mean" | "first" | "last"): which vector of the text's tokens is its linear view with
             `linear_start`: "last" suits decoders, whose last token alone has seen the whole text.
+        text_summary_norm: normalise this vector and give it a projection of its own, see `TextSummary`. Checkpoints
+            from before this field have False: theirs is the projected token as it is.
         dropout: probability in attention weights, feed-forward layers, predictors and the linear view of a stream.
         input_scaling ("standardize" | "unit" | "none"): scale of tower embeddings, see `InputScaling`. Checkpoints from
             before this field have "unit".
@@ -334,7 +336,7 @@ class SemanticMACConfig(AffectConfig):
     """
 
     model_type = "semanticmac"
-    fields_before = {"input_scaling": "unit", "linear_start": False}
+    fields_before = {"input_scaling": "unit", "linear_start": False, "text_summary_norm": False}
     keys_to_ignore_at_inference = [
         "multimodal_embeds", "specific_embeds", "shared_embeds", "modality_mask", "hidden_states", "attentions",
     ]  # fmt: skip
@@ -354,6 +356,7 @@ class SemanticMACConfig(AffectConfig):
     use_bridge_tokens: bool = True
     gate: str = "reglu"
     text_summary: str = "mean"
+    text_summary_norm: bool = True
     dropout: float | int = 0.1
     input_scaling: str = "standardize"
     linear_start: bool = True

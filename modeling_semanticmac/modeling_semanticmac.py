@@ -8,10 +8,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from .affective_perceiver import AffectivePerceiver, FrameEmbedding, masked_mean
+from .affective_perceiver import AffectivePerceiver, FrameEmbedding
 from .configuration_semanticmac import SemanticMACConfig
 from .encoders import SharedEncoders
-from .input_scaling import InputScaling, StreamSummary, SummaryProjection
+from .input_scaling import InputScaling, StreamSummary, SummaryProjection, TextSummary, text_summary
 from .pretrained_affect import AffectPreTrainedModel, refuse_empty, refuse_unknown
 from .semantic_interaction import GateProjection, SemanticInteraction, SemanticMACOutput, ZeroProjection
 
@@ -77,6 +77,8 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
             options = (config.hidden_size, config.input_scaling, config.dropout)
             self.audio_summary = StreamSummary(config.audio_width, *options)
             self.vision_summary = StreamSummary(config.vision_width, *options)
+            if config.text_summary_norm:
+                self.text_summary = TextSummary(text_width, config.hidden_size, config.text_summary, config.dropout)
         self.interaction = SemanticInteraction(config)
         self.post_init()
 
@@ -101,14 +103,21 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
     def _text_tokens(self, *given):
         """Compute F_t of eq. (1): the last hidden states of all tokens (B, L, d), the mask of those read (B, L).
 
-        Also returns the language model's whole output; Nones without text. Arguments as of `_read_text`.
+        With `linear_start` also the summary of the text (B, d). Also returns the language model's whole output; Nones
+        without text. Arguments as of `_read_text`.
         """
         output, mask = self._read_text(*given)
         if output is None:
             return None, None
         # The language model may have another dtype than the rest; quantised weights have another than their bias.
         own = self.text_projection.bias.dtype if isinstance(self.text_projection, nn.Linear) else self.dtype
-        return (self.text_projection(output.last_hidden_state.to(own)), mask), output  # (B, L, d), (B, L)
+        hidden = output.last_hidden_state.to(own)
+        tokens = self.text_projection(hidden)  # (B, L, d)
+        if not self.config.linear_start:
+            return (tokens, mask), output
+        if self.config.text_summary_norm:
+            return (tokens, mask, self.text_summary(hidden, mask)), output
+        return (tokens, mask, text_summary(tokens, mask, self.config.text_summary)), output
 
     def _media_tokens(self, modality, embeds, raw, mask) -> tuple[torch.Tensor, ...] | None:
         """Compute F_m of eq. (2)-(4) from embeddings or raw input: (B, N, d), and the mask of valid tokens (B, N).
@@ -178,11 +187,7 @@ class SemanticMACModel(SemanticMACPreTrainedModel):
         tokens, masks = [stream[0] for stream in streams], [stream[1] for stream in streams]
         modality_mask = torch.stack([mask.any(dim=1) for mask in masks], dim=1)  # (B, 3)
         refuse_empty(modality_mask)
-        # A token is the summary of a text, whose fine-tuned language model needs no scaling.
-        summaries = [
-            stream[2] if len(stream) > 2 else text_summary(stream[0], stream[1], self.config.text_summary)
-            for stream in streams
-        ]
+        summaries = [stream[2] for stream in streams] if self.config.linear_start else None
         multimodal, specific, shared = self.interaction(tokens, masks, summaries)
         asked = getattr(read, "hidden_states", None), getattr(read, "attentions", None)
         output = SemanticMACOutput(multimodal, specific, shared, modality_mask, *asked)
@@ -201,17 +206,9 @@ def _with_absent(streams: Sequence[tuple[torch.Tensor, ...] | None]) -> list[tup
             "The batch has neither text nor audio nor vision; give input_ids (or inputs_embeds), audio_embeds (or "
             "input_features) or vision_embeds (or pixel_values)."
         )
-    absent = (present[0][:, :0], present[1][:, :0])  # (B, 0, d), (B, 0)
+    views = [torch.zeros_like(view) for view in present[2:]]  # (B, d) with a linear start
+    absent = (present[0][:, :0], present[1][:, :0], *views)  # (B, 0, d), (B, 0)
     return [absent if stream is None else stream for stream in streams]
-
-
-def text_summary(tokens: torch.Tensor, mask: torch.Tensor, kind: str) -> torch.Tensor:
-    """Return the "mean", "first" or "last" valid token: (B, L, d) and mask (B, L) to (B, d); 0 where none is valid."""
-    if kind == "mean" or not tokens.shape[1]:
-        return masked_mean(tokens, mask)
-    count = mask.long().cumsum(dim=1)  # (B, L), from 1 at the first valid token
-    chosen = mask & (count == (1 if kind == "first" else count[:, -1:]))
-    return masked_mean(tokens, chosen)
 
 
 __all__ = ["AffectPreTrainedModel", "SemanticMACModel", "SemanticMACOutput", "SemanticMACPreTrainedModel"]

@@ -11,7 +11,8 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .affective_perceiver import FeedForward, attend, attention_weights, masked_mean, merge_heads, split_heads
+from .affective_perceiver import FeedForward, attend, attention_weights, merge_heads, split_heads
+from .input_scaling import masked_mean
 
 
 def bridge_pooling_weights(mask: torch.Tensor, num_bridge_tokens: int) -> torch.Tensor:
@@ -203,7 +204,7 @@ class SemanticInteraction(nn.Module):
     modality that a sample lacks has z = 0 and is not a key.
 
     With `linear_start` (not in the paper), z_Sm = p_m + g_m * mean(S_m). Here p_m (d) is the linear view of the whole
-    stream, that of `StreamSummary` or the mean token of the text. The scale g_m (d) starts at zero, as do the columns
+    stream, that of `StreamSummary` or `TextSummary`. The scale g_m (d) starts at zero, as do the columns
     of W_M for the shared representations, so F_M begins as a linear map of pooled embeddings.
 
     Shapes: three (B, L_m, d) with masks (B, L_m) -> F_M (B, d), z_S (B, 3, d), z_C (B, 3, d).

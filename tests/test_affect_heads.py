@@ -327,6 +327,7 @@ def test_a_model_can_be_spread_over_devices(tmp_path):
     parts = {
         "semanticmac.language_model": "cpu",
         "semanticmac.text_projection": "cpu",
+        "semanticmac.text_summary": "cpu",
         "semanticmac.audio_perceiver": "disk",
         "semanticmac.vision_perceiver": "cpu",
         "semanticmac.audio_summary": "disk",

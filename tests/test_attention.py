@@ -4,11 +4,11 @@ import torch
 from modeling_semanticmac.affective_perceiver import (
     attend,
     attention_weights,
-    masked_mean,
     masked_softmax,
     merge_heads,
     split_heads,
 )
+from modeling_semanticmac.input_scaling import masked_mean
 
 
 def test_masked_softmax_equals_softmax_over_the_allowed_keys_and_is_zero_elsewhere():

@@ -9,7 +9,7 @@ import yaml
 from sklearn.linear_model import LinearRegression
 
 from modeling_semanticmac import SemanticMACConfig, SemanticMACForAffect, SemanticMACModel
-from modeling_semanticmac.input_scaling import ColumnMoments, InputScaling, StreamSummary, time_summary
+from modeling_semanticmac.input_scaling import ColumnMoments, InputScaling, StreamSummary, TextSummary, time_summary
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from modeling_semanticmac.training.scaling_statistics import fit_input_scaling
 from tests.helpers.project import PROJECT
@@ -120,7 +120,7 @@ def test_a_checkpoint_from_before_is_unit_scaled_without_linear_start(tmp_path, 
     assert not statistics(model) and not any("summary" in name for name in model.state_dict())
     model.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
-    for name in ("input_scaling", "linear_start"):
+    for name in ("input_scaling", "linear_start", "text_summary_norm"):
         del written[name]
     (tmp_path / "config.json").write_text(json.dumps(written))
     loaded, batch = kind.from_pretrained(tmp_path).eval(), random_batch(LENGTHS)
@@ -160,6 +160,52 @@ def test_a_new_model_begins_as_the_linear_probe():
     ours = LinearRegression().fit(found, target).predict(found)
     np.testing.assert_allclose(ours, probe, atol=1e-3)
     assert abs(probe - target.numpy()).mean() > 0.3  # the labels are noise that no linear map reproduces
+
+
+@pytest.mark.parametrize("kind", ["mean", "last"])
+def test_the_view_of_a_text_does_not_depend_on_the_scale_of_the_language_model(kind):
+    """Against the same view in numpy; padding and what stands under it do not count, and no text is 0."""
+    torch.manual_seed(0)
+    summary = TextSummary(8, 64, kind, dropout=0.5).eval()
+    torch.nn.init.normal_(summary.projection.weight, std=8**-0.5)
+    hidden, mask = torch.randn(300, 5, 8), torch.ones(300, 5).bool()
+    mask[:150, 3:] = False
+    mask[0] = False
+    chosen = np.where(mask[:, -1:], hidden[:, 4], hidden[:, 2]) if kind == "last" else None
+    if kind == "mean":
+        chosen = np.stack([row[valid].mean(0) for row, valid in zip(hidden.numpy()[1:], mask.numpy()[1:])])
+        chosen = np.concatenate([np.zeros((1, 8)), chosen])
+    normal = (chosen - chosen.mean(1, keepdims=True)) / np.sqrt(chosen.var(1, keepdims=True) + 1e-5)
+    expected = normal @ summary.projection.weight.detach().numpy().T + summary.projection.bias.detach().numpy()
+    with torch.no_grad():
+        found = summary(hidden, mask)
+        np.testing.assert_allclose(found[1:], expected[1:], atol=1e-5)
+        assert found[0].eq(0).all()
+        assert found[1:].std() == pytest.approx(1, abs=0.15)
+        for scale in (0.2, 30):  # MiniLM's mean token has a deviation of 0.2, a decoder's last one of 2 to 30
+            torch.testing.assert_close(summary(hidden * scale, mask), found, atol=2e-2, rtol=2e-2)
+        padded = hidden.masked_fill(~mask.unsqueeze(-1), 1e4)
+        torch.testing.assert_close(summary(padded, mask), found)
+
+
+def test_a_checkpoint_from_before_reads_the_projected_text_as_its_view(tmp_path):
+    """Its config.json lacks the field; F_M at the start is then the mean of the text tokens themselves."""
+    model = SemanticMACModel(tiny_config(text_summary_norm=False)).eval()
+    assert not any(name.startswith("text_summary") for name in model.state_dict())
+    model.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written.pop("text_summary_norm") is False
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    loaded = SemanticMACModel.from_pretrained(tmp_path).eval()
+    batch = random_batch(LENGTHS)
+    text = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        tokens = loaded.text_projection(loaded.language_model(**text).last_hidden_state)
+        mask = text["attention_mask"].unsqueeze(-1)
+        expected = (tokens * mask).sum(1) / mask.sum(1)  # (B, d)
+        torch.testing.assert_close(loaded(**text).multimodal_embeds, expected, atol=1e-6, rtol=1e-5)
+        new = SemanticMACModel(tiny_config()).eval()
+        assert new.config.text_summary_norm and new(**text).multimodal_embeds.std() > expected.std()
 
 
 def test_linear_start_is_left_by_the_first_steps(tmp_path):

@@ -136,8 +136,9 @@ def test_an_embedding_model_of_qwen3_s_form(bases):
         model(**rows)
         for row in shown:
             ids = torch.tensor([tokenizer.convert_tokens_to_ids(row)])
-            hidden = model.semanticmac.language_model(input_ids=ids).last_hidden_state[:, -1]
-            seen.append(model.semanticmac.text_projection(hidden))
+            last = model.semanticmac.language_model(input_ids=ids).last_hidden_state[:, -1]  # (1, D)
+            last = (last - last.mean()) / (last.var(correction=0) + 1e-5).sqrt()
+            seen.append(model.semanticmac.text_summary.projection(last))
     torch.testing.assert_close(seen[0], torch.cat(seen[1:]), atol=1e-5, rtol=1e-5)
 
 

@@ -6,9 +6,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from modeling_semanticmac import SemanticMACForAffect, SemanticMACModel, SemanticMACProcessor
-from modeling_semanticmac.affective_perceiver import masked_mean
 from modeling_semanticmac.baselines.modeling_fusion import FusionForAffect
-from modeling_semanticmac.modeling_semanticmac import text_summary
+from modeling_semanticmac.input_scaling import text_summary
 from modeling_semanticmac.text_encoding import TextFormat, encode_text
 from tests.helpers.tiny import SENTIMENT, tiny_config
 from tests.helpers.tiny_language_models import save_language_model
@@ -231,14 +230,18 @@ def test_only_the_utterance_s_own_tokens_enter_the_interaction(summary):
     audio = {"audio_embeds": torch.randn(2, 3, 12)}
     with torch.no_grad():
         found = model(input_ids=ids, attention_mask=mask, utterance_mask=own, **audio)
-        hidden = model.text_projection(model.language_model(ids, attention_mask=mask).last_hidden_state)
-        text = torch.stack([hidden[0, 4:6], hidden[1, 2:4]])  # (2, 2, d)
+        states = model.language_model(ids, attention_mask=mask).last_hidden_state
+        own_states = torch.stack([states[0, 4:6], states[1, 2:4]])  # (2, 2, D)
+        text = model.text_projection(own_states)  # (2, 2, d)
+        view = own_states.mean(dim=1) if summary == "mean" else own_states[:, -1]  # (2, D)
+        deviation = (view.var(dim=1, correction=0, keepdim=True) + 1e-5).sqrt()
+        view = model.text_summary.projection((view - view.mean(dim=1, keepdim=True)) / deviation)
         everything = torch.ones(2, 2).bool()
         stream = model._media_tokens("audio", audio["audio_embeds"], None, None)
         none = text[:, :0]
         expected = model.interaction(
             [text, stream[0], none], [everything, stream[1], everything[:, :0]],
-            [masked_mean(text, everything) if summary == "mean" else text[:, -1], stream[2], none.sum(dim=1)],
+            [view, stream[2], none.sum(dim=1)],
         )  # fmt: skip
         for one, two in zip(found.to_tuple()[:3], expected):
             torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-5)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..affective_perceiver import AffectivePerceiver, PerceiverLayer, masked_mean
+from ..affective_perceiver import AffectivePerceiver, PerceiverLayer
 from ..configuration_semanticmac import MODALITIES
+from ..input_scaling import masked_mean
 from ..semantic_interaction import GatedBridgeAttention
 from .modality_contribution import MODALITY_INPUTS
 

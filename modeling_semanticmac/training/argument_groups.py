@@ -61,6 +61,7 @@ class ModelArguments:
         "System turn of the chat template, with which texts are then written, for instruction-tuned models."
     )
     text_summary: str | None = _option("Linear view of the text: mean (default), first or last token.")
+    text_summary_norm: bool | None = _option("Normalise the linear view of the text and project it by itself.")
     vision_encoder: str | None = _option("The frozen vision tower (name or folder).")
     vision_encoder_revision: str | None = _option("Revision of the vision tower on the Hub.")
     audio_encoder: str | None = _option("The frozen audio tower (name or folder).")

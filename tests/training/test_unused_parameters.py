@@ -12,6 +12,7 @@ from tests.helpers.systems import system_trainer
 from tests.helpers.tiny import SENTIMENT, tiny_config, word_corpus
 from tests.helpers.trainers import WordProcessor, arguments, fake_store
 
+TEXT_PARTS = {"language_model", "text_projection", "text_summary"}
 XLNET = {"model_type": "xlnet", "vocab_size": 50, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
 # Name -> fields of the model, trained modalities, training arguments, a text for the first clip, and the beginnings of
 # the parameters that no step uses.
@@ -21,9 +22,9 @@ CASES = {
     "task alone": ({}, ("text", "audio", "vision"), {"pseudo_labels": "off", "intra_weight": 0.0}, None, set()),
     "modality dropout": ({}, ("text", "audio", "vision"), {"modality_dropout": 0.9}, None, set()),
     "text": ({}, ("text",), {}, None, {"audio_perceiver", "audio_summary", "vision_perceiver", "vision_summary"}),
-    "no text": ({}, ("audio", "vision"), {}, None, {"language_model", "text_projection"}),
+    "no text": ({}, ("audio", "vision"), {}, None, TEXT_PARTS),
     "xlnet": ({"text_config": XLNET}, ("text", "audio", "vision"), {}, None, {"language_model"}),
-    "a clip without text": ({}, ("text", "audio", "vision"), {}, "", {"language_model", "text_projection"}),
+    "a clip without text": ({}, ("text", "audio", "vision"), {}, "", TEXT_PARTS),
     "a clip without sound": ({}, ("text", "audio", "vision"), {}, None, {"audio_perceiver", "audio_summary"}),
 }  # fmt: skip
 
