@@ -62,12 +62,24 @@ class EmotionEmbeddings(Fusion):
 
     @torch.no_grad()
     def read_labels(self, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Set E to the mean of the input embeddings of each label's sub-words."""
+        """Set E to the mean of the input embeddings of each label's sub-words.
+
+        Raises:
+            ValueError: two labels have the same vector, e.g. as unknown words: their scores would always be equal.
+        """
         embeddings = language_model.get_input_embeddings()
         for row, name in enumerate(self.task.label_names):
             ids = tokenizer(name.replace("_", " "), add_special_tokens=False, return_tensors="pt")["input_ids"][0]
             if len(ids):
                 self.labels[row] = embeddings(ids.to(embeddings.weight.device)).mean(dim=0).to(self.labels)
+        for row, name in enumerate(self.task.label_names):
+            same = (self.labels[:row] == self.labels[row]).all(dim=1).nonzero()  # (n, 1)
+            if len(same):
+                raise ValueError(
+                    f"The labels {self.task.label_names[int(same[0])]!r} and {name!r} have the same vector in the "
+                    "language model, so their scores would always be equal. Its tokenizer does not know their words: "
+                    "choose a language model of the labels' language, or another architecture than emoembs."
+                )
 
     def forward(self, streams: Streams) -> Fused:
         """Return the logits (B, C), and the scores of the modalities (B, 3, C)."""

@@ -1,5 +1,6 @@
 """EmoEmbs, FE2E and MESM: scores by hand, label names, the choice of frames, public numbers of weights."""
 
+import pytest
 import torch
 from transformers import AutoTokenizer
 
@@ -53,13 +54,22 @@ def test_labels_are_read_from_the_language_model_and_saved():
     assert "fusion.labels" in model.state_dict() and not model.fusion.labels.requires_grad
 
 
+def test_labels_that_the_tokenizer_does_not_know_are_refused():
+    """Both would have the vector of the unknown token, and the loss would stay at ln(C)."""
+    task = TaskSpecification("emotion", "single_label_classification", ("good", "wistful", "bad", "jaded"))
+    model = system_model("emoembs", task)
+    with pytest.raises(ValueError, match="'wistful' and 'jaded' have the same vector"):
+        model.fusion.read_labels(model.language_model, word_tokenizer())
+
+
 def test_a_new_model_reads_its_labels_and_a_saved_one_keeps_them(models, tmp_path):
     options = {"text_hidden": 8, "audio_hidden": 6, "vision_hidden": 6, "num_layers": 1}
-    sizes = {"audio_width": 12, "vision_width": 20, **EMOTIONS.config_fields()}
+    known = TaskSpecification("emotion", "single_label_classification", ("good", "bad", "no_words"))
+    sizes = {"audio_width": 12, "vision_width": 20, **known.config_fields()}
     model = FusionForAffect.from_language_model(models[1], architecture="emoembs", options=options, **sizes)
     tokenizer, embed = AutoTokenizer.from_pretrained(models[1]), model.get_input_embeddings()
     expected = [embed(torch.tensor(tokenizer(name, add_special_tokens=False)["input_ids"])).mean(dim=0)
-                for name in EMOTIONS.label_names]  # fmt: skip
+                for name in ("good", "bad", "no words")]  # fmt: skip
     torch.testing.assert_close(model.fusion.labels, torch.stack(expected))
     model.save_pretrained(tmp_path)
     assert FusionForAffect.from_pretrained(tmp_path).fusion.labels.equal(model.fusion.labels)
