@@ -137,7 +137,7 @@ def test_every_parameter_learns_and_only_those_of_a_present_modality():
     assert audio and all(grad is None for grad in audio)
 
 
-def test_gradient_checkpointing_gives_the_same_gradients():
+def test_activation_checkpointing_gives_the_same_gradients():
     model, batch = head().train(), random_batch(LENGTHS)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -145,7 +145,7 @@ def test_gradient_checkpointing_gives_the_same_gradients():
     model(**batch).logits.sum().backward()
     expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     model(**batch).logits.sum().backward()
     for name, gradient in expected.items():
         torch.testing.assert_close(dict(model.named_parameters())[name].grad, gradient)

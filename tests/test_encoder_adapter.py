@@ -87,7 +87,7 @@ def test_one_step_equals_autograd_through_a_plain_composition(towers, checkpoint
     model.adapt_encoders(["vision", "audio"], OPTIONS)
     moved(model)
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     batch, labels = raw_batch(model), torch.tensor([1.0, -2.0])
 
     given = {name: batch[name] for name in ("input_ids", "vision_mask", "audio_mask")}

@@ -193,7 +193,7 @@ def test_a_copy_has_its_own_gate():
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_gradient_checkpointing_changes_no_gradient(layer):
+def test_activation_checkpointing_changes_no_gradient(layer):
     gradients = []
     for checkpoints in (False, True):
         model = language_model()
@@ -203,7 +203,7 @@ def test_gradient_checkpointing_changes_no_gradient(layer):
         model.config.attention_probs_dropout_prob = 0.0
         model.train()
         if checkpoints:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         # Two batches before one backward pass: each is recomputed with its own media.
         losses = [read(fusion, model, clip_streams(CLIPS, seed)).square().sum() for seed in (0, 1)]
         sum(losses).backward()
