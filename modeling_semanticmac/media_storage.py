@@ -210,6 +210,7 @@ class _ParquetReader:
         self._rows: Any = iter(())
 
     def read(self, row: int) -> bytes:
+        """Return the bytes of a row; rows are read forwards within their row group."""
         if not self._at <= row < self._end:
             self._open_group(row)
         while self._at <= row:

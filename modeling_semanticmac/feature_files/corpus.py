@@ -98,6 +98,7 @@ class FeatureCorpus(CorpusBuilder):
         return _with_validation(clips, self.config.split_seed)
 
     def clips(self, split) -> Iterator[dict]:
+        """Yield the rows of a split that have a label."""
         form, _ = labelled_clips(Path(self.config.data_dir))
         names, task = _class_names(form, self._clips), self.config.task
         for clip in self._clips:

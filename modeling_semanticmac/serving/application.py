@@ -54,6 +54,7 @@ def create_application(pipe: Callable, options: ServerOptions | None = None) -> 
     app.state.metrics, app.state.streams = ServerMetrics(), 0
     _add_middleware(app, options)
     _add_routes(app)
+    _add_state_routes(app)
     return app
 
 
@@ -86,7 +87,7 @@ def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
 
 
 def _add_routes(app: FastAPI) -> None:
-    """Add the paths of the server."""
+    """Add the paths that predict."""
     state = app.state
 
     @app.post("/v1/predict")
@@ -133,6 +134,11 @@ def _add_routes(app: FastAPI) -> None:
                 await serve_stream(socket, state.pipe)
             finally:
                 state.streams -= 1
+
+
+def _add_state_routes(app: FastAPI) -> None:
+    """Add the paths that say how the server is."""
+    state = app.state
 
     @app.get("/health")
     async def health():

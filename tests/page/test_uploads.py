@@ -51,10 +51,9 @@ def test_another_name_in_the_same_folder_stays(tmp_path):
     assert not path.exists() and other.is_file()
 
 
-def test_messages_name_no_folder():
-    assert without_folders("/tmp/a/b.mp4: bad; /tmp/a/c.srt too", "/tmp/a/b.mp4", "/tmp/a/c.srt", None) == (
-        "b.mp4: bad; c.srt too"
-    )
+def test_messages_name_no_folder(tmp_path):
+    clip, subtitles = str(tmp_path / "b.mp4"), str(tmp_path / "c.srt")
+    assert without_folders(f"{clip}: bad; {subtitles} too", clip, subtitles, None) == "b.mp4: bad; c.srt too"
 
 
 def test_the_folder_of_uploads_is_removed(monkeypatch, tmp_path):
