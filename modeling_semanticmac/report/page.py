@@ -16,6 +16,7 @@ from ..runs.comparison import RESAMPLES, comparison_table
 from ..runs.folder import SEMANTICMAC, RunFolder, split_results
 from .feature_section import features_section
 from .glance import glance_section
+from .modality_section import modality_section
 from .predictions import covered_clips, predictions_section
 from .section import PICTURES, Section
 from .sections import (
@@ -34,6 +35,7 @@ SECTIONS: tuple[Callable[[RunFolder], Section | None], ...] = (
     metrics_section,
     glance_section,
     predictions_section,
+    modality_section,
     certainty_section,
     groups_section,
     clips_section,
