@@ -107,10 +107,8 @@ def time_summary(embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     Zeros for a clip without a valid frame. The gradient is defined for one frame, where the deviation is 0.
     """
-    weights = mask.to(embeds.dtype).unsqueeze(-1)  # (B, T, 1)
-    count = weights.sum(dim=1).clamp(min=1)  # (B, 1)
-    mean = (embeds * weights).sum(dim=1) / count  # (B, D)
-    variance = ((embeds - mean.unsqueeze(1)).square() * weights).sum(dim=1) / count
+    mean = masked_mean(embeds, mask)  # (B, D)
+    variance = masked_mean((embeds - mean.unsqueeze(1)).square(), mask)
     deviation = torch.where(variance > 0, variance.clamp(min=1e-12).sqrt(), torch.zeros_like(variance))
     return torch.cat([mean, deviation], dim=-1)  # (B, 2D)
 

@@ -21,14 +21,18 @@ def modality_section(run: RunFolder) -> Section | None:
     if len(subtasks) < 2 or run.task.is_multi_label or not path.is_file():
         return None
     rows = read_predictions(path)
-    errors = {name: _errors(run, rows, f"prediction_{subtask}") for subtask, name in subtasks.items()}
-    constant, together = _constant_errors(run, rows), _errors(run, rows, "prediction")
-    draws = np.random.default_rng(0).integers(0, len(rows), (RESAMPLES, len(rows)))  # (draws, clips)
+    errors = {"all together": _errors(run, rows, "prediction")}
+    errors |= {name: _errors(run, rows, f"prediction_{subtask}") for subtask, name in subtasks.items()}
+    constant = _constant_errors(run, rows)
+    gains = constant - np.stack(list(errors.values()))  # (predictors, clips)
+    generator = np.random.default_rng(0)
+    # One draw at a time: memory does not grow with the number of draws.
+    draws = [gains[:, generator.integers(0, len(rows), len(rows))].mean(axis=1) for _ in range(RESAMPLES)]
     data = {}
-    for name, error in {"all together": together, **errors}.items():
-        low, high = interval((constant - error)[draws].mean(axis=1))
-        data[name] = {"error": float(error.mean()), "gain": float((constant - error).mean()), "low": low, "high": high}
-    useless = [name for name in errors if data[name]["low"] <= 0]
+    for (name, error), gain, drawn in zip(errors.items(), gains, np.stack(draws, axis=1)):
+        low, high = interval(drawn)
+        data[name] = {"error": float(error.mean()), "gain": float(gain.mean()), "low": low, "high": high}
+    useless = [name for name in subtasks.values() if data[name]["low"] <= 0]
     what = "mean absolute error" if run.task.is_regression else "error rate"
     text = (
         f"The {what} of each modality's own predictor on {len(rows):,} validation clips. The best constant has "
