@@ -10,6 +10,7 @@ import tempfile
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="semanticmac-hf-home-")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: beside other tests its workers would wait
 
 from pathlib import Path  # noqa: E402
 

@@ -154,6 +154,8 @@ def test_the_study_of_planted_strengths_writes_its_table(tmp_path, monkeypatch, 
 def test_run_summary_puts_four_pictures_on_the_report(world, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(world[0] / "run", tmp_path / "run")
     (folder / "analysis").exists() and shutil.rmtree(folder / "analysis")
+    cases = SimpleNamespace(main=lambda words: analysis("case_study").main([*words, "--most", "2"]))
+    monkeypatch.setitem(analysis("run_summary").ANALYSES, "cases", cases)  # all twenty would take half a minute
     assert analysis("run_summary").main([str(folder), "--embeddings_dir", str(world[0] / "run" / "embeddings")]) == {}
     report = (folder / "report.md").read_text()
     told = report.split("## At a glance")[1].split("\n## ")[0]

@@ -40,8 +40,7 @@ def test_two_processes_equal_one_and_resume_exactly(world, tmp_path):
         RECIPE, *data, "--model_name_or_path", without_dropout(world["run"], tmp_path / "start"), "--dropout", "0",
         "--trainable_encoders", "vision", "audio", "--encoder_lora_r", "2", "--encoder_lora_dropout", "0",
         "--encoder_learning_rate", "1e-3", "--num_train_epochs", "2", "--label_start_epoch", "1",
-        "--max_train_samples", "3", "--num_neighbors", "1", "--save_strategy", "steps", "--save_steps", "1",
-        "--save_total_limit", "9",
+        "--max_train_samples", "3", "--num_neighbors", "1", "--save_strategy", "steps", "--save_steps", "3",
         "--eval_strategy", "no", "--load_best_model_at_end", "false", "--do_eval", "false", "--do_predict", "false",
         "--disable_tqdm", "true", "--use_cpu",
     ]  # fmt: skip

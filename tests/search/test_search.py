@@ -242,7 +242,7 @@ def test_trials_with_ray(world, tmp_path):
     not stop the others; a plain run with the best arguments reaches the same figure.
     """
     space = SPACE.replace("hidden_size: [16, 32]", "hidden_size: [16, 15]")  # four heads cannot share a width of 15
-    command = words(world, tmp_path / "search", 3, "--search_backend", "ray", space=space)
+    command = words(world, tmp_path / "search", 2, "--search_backend", "ray", space=space)
     quick = ["--modalities", "text", "--num_train_epochs", "1", "--output_dir", str(tmp_path / "before")]
     before = [RECIPE, *world["common"], *world["models"], *quick]
     run_script(COMMANDS, tmp_path, json.dumps([before, command]), processes=1)
