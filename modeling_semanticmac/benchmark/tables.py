@@ -1,4 +1,4 @@
-"""The table of a benchmark as Markdown, LaTeX, JSON and a picture."""
+"""The table of a benchmark as Markdown, LaTeX and JSON, with its pictures."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from pathlib import Path
 from ..configuration_semanticmac import MODALITIES
 from ..files.atomic_files import write_json, write_text
 from ..files.markdown_tables import format_number, markdown_table
-from ..files.picture_style import CYCLE, new_figure, picture_style, save_picture
 from ..metrics import LOWER_IS_BETTER
 from ..runs.comparison import LEVEL
+from .pictures import save_cost_picture, save_row_picture
 from .plan import Plan, PlannedRun
 from .published import Published, published_row
-from .results import SPLITS, Cell, Figure, Results
+from .results import SPLITS, Cell, Results
 
 NAME = "benchmark"
 DIGITS = 3
@@ -23,7 +23,7 @@ SHOWN_RUNS = 3  # named beside the reason why they are not there
 def write_tables(
     plan: Plan, runs: list[PlannedRun], output_dir: Path, failures: Mapping[str, str], resamples: int
 ) -> str:
-    """Write `benchmark.md`, `.tex`, `.json` and `.png` of what is finished, and return the Markdown.
+    """Write `benchmark.md`, `.tex`, `.json` and the pictures of what is finished, and return the Markdown.
 
     Args:
         runs: all planned runs.
@@ -40,7 +40,8 @@ def write_tables(
     write_text(output_dir / f"{NAME}.tex", _latex(results, data))
     write_json(output_dir / f"{NAME}.json", data)
     if results.metrics:
-        _picture(results, output_dir / NAME)
+        save_row_picture(results, output_dir / NAME)
+        save_cost_picture(results, output_dir / f"{NAME}_costs")
     return text
 
 
@@ -272,37 +273,6 @@ def _latex_figure(figure: Mapping | None, best: float | None, several: bool) -> 
 def _latex_published(row: Mapping, metrics: list[str]) -> str:
     texts = [format_number(row["metrics"].get(name), DIGITS) for name in metrics]
     return " & ".join([latex_text(f"{row['name']} (published)"), *texts]) + r" \\"
-
-
-def _picture(results: Results, stem: Path) -> None:
-    """Draw the first metric of every row on test: a point a setting, a bar of one deviation."""
-    metric = results.metrics[0]
-    rows = list(dict.fromkeys(cell.row.name for cell in results.cells.values()))
-    figure = new_figure(7.0, 1.2 + 0.4 * len(rows))
-    drawn = []
-    with picture_style():
-        axes = figure.subplots()
-        for place, setting in enumerate(results.settings):
-            points: list[tuple[float, Figure]] = []
-            for cell in results.of_setting(setting):
-                found = cell.figures("test").get(metric)
-                if found is not None:
-                    height = rows.index(cell.row.name) + 0.12 * (place - (len(results.settings) - 1) / 2)
-                    points.append((height, found))
-                    spread = found.over_folds if found.over_folds is not None else found.over_seeds
-                    drawn.append([cell.row.name, setting, metric, found.mean, spread])
-            if points:
-                spreads = [p.over_folds if p.over_folds is not None else (p.over_seeds or 0.0) for _, p in points]
-                axes.errorbar(
-                    [p.mean for _, p in points], [height for height, _ in points], xerr=spreads, fmt="o",
-                    color=CYCLE[place % len(CYCLE)], label=setting or None, capsize=2,
-                )  # fmt: skip
-        axes.set_yticks(range(len(rows)), rows)
-        axes.invert_yaxis()
-        axes.set_xlabel(f"{metric} on test" + (", lower is better" if metric.endswith(LOWER_IS_BETTER) else ""))
-        if any(results.settings) and drawn:
-            figure.legend(loc="outside right upper")
-    save_picture(figure, stem, ["row", "setting", "metric", "mean", "deviation"], drawn)
 
 
 __all__ = ["figure_text", "latex_text", "write_tables"]

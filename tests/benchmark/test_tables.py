@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from modeling_semanticmac.benchmark.pictures import best_at_each_cost
 from modeling_semanticmac.benchmark.plan import planned_runs, read_plan
 from modeling_semanticmac.benchmark.results import Results
 from modeling_semanticmac.benchmark.run_state import Purpose
 from modeling_semanticmac.benchmark.tables import latex_text, write_tables
 from modeling_semanticmac.configuration_semanticmac import TaskSpecification
-from modeling_semanticmac.files.atomic_files import write_json
+from modeling_semanticmac.files.atomic_files import write_json, write_text
 from modeling_semanticmac.runs.record import finish_run_record
 from tests.helpers.run_folders import one_hot, write_run
 
@@ -111,10 +112,17 @@ def test_the_table_has_splits_costs_published_rows_and_notes(tmp_path):
     assert r"w\_acc $\uparrow$" in latex and r"bc-LSTM (published) & 0.595 & 0.569 &" in latex
     assert latex.count(r"\textbf") == 2 and latex.count(r" \\") == 5  # header, two rows, two published
     assert (tmp_path / "out/benchmark.png").is_file() and (tmp_path / "out/benchmark.csv").read_text().count("\n") == 3
+    assert (tmp_path / "out/benchmark_costs.png").is_file() and (tmp_path / "out/benchmark_costs.svg").is_file()
+    assert (tmp_path / "out/benchmark_costs.csv").read_text().splitlines() == [
+        "setting,row,seconds,w_acc,trained_parameters", *(
+            f",{cell['row']},120.0,{cell['figures']['test']['w_acc']['mean']},1234" for cell in (first, second)
+        )
+    ]  # fmt: skip
 
 
 def test_what_is_not_finished_is_shown_and_not_compared(tmp_path):
     plan, runs, _ = make(tmp_path, skipped="second / fold_1 / seed 2")
+    write_text(tmp_path / "out/benchmark_costs.png", "of an earlier table")
     text = write_tables(plan, runs, tmp_path / "out", {"second / fold_1 / seed 2": "out of memory"}, resamples=20)
     assert "| second | 3 of 4 |" in text and "- second / fold_1 / seed 2: out of memory" in text and "1 failed" in text
     data = json.loads((tmp_path / "out/benchmark.json").read_text())
@@ -122,6 +130,13 @@ def test_what_is_not_finished_is_shown_and_not_compared(tmp_path):
     assert second["difference_to_first"] is None
     assert second["figures"]["test"]["w_acc"]["over_seeds"] is None  # a seed lacks a fold
     assert set(second["figures"]["test"]["w_acc"]["values"]["fold_1"]) == {"1"}
+    assert not list((tmp_path / "out").glob("benchmark_costs.*"))  # one finished row cannot be compared
+
+
+def test_the_best_at_each_cost():
+    seconds, values = [30.0, 10.0, 10.0, 20.0, 40.0], [0.8, 0.5, 0.6, 0.4, 0.8]
+    assert best_at_each_cost(seconds, values, lower_is_better=False) == [2, 0]
+    assert best_at_each_cost(seconds, values, lower_is_better=True) == [1, 3]
 
 
 def test_one_reason_for_many_runs_is_told_once(tmp_path):
