@@ -41,22 +41,24 @@ def make_clip(id: str, label, text: str = "", media: Path | None = None, **colum
     return clip | columns
 
 
-def context_of(said: list[str], place: int, earlier: bool = True, later: int = 0) -> list[str]:
+def context_of(said: list[str], place: int, earlier: int = -1, later: int = 0) -> list[str]:
     """Return the context of an utterance: the utterances of its dialogue before it, then those after it.
 
     Args:
         said: all utterances of the dialogue in order, or who said them.
         place: of the utterance.
-        earlier: whether those before it are in the context.
-        later: number of those after it; -1: all.
+        earlier: number of those before it, the nearest; -1: all.
+        later: number of those after it, the nearest; -1: all.
 
     Raises:
-        ValueError: `later` is below -1.
+        ValueError: a number is below -1.
     """
-    if later < -1:
-        raise ValueError(f"later_context is {later}; expected a number of utterances, or -1 for all.")
+    for name, count in (("earlier_context", earlier), ("later_context", later)):
+        if count < -1:
+            raise ValueError(f"{name} is {count}; expected a number of utterances, or -1 for all.")
+    start = 0 if earlier == -1 else max(place - earlier, 0)
     end = len(said) if later == -1 else place + 1 + later
-    return (said[:place] if earlier else []) + said[place + 1 : end]
+    return said[start:place] + said[place + 1 : end]
 
 
 def limited(media: dict, max_seconds: float) -> dict:

@@ -54,12 +54,14 @@ class IemocapConfig(CorpusConfig):
     Args:
         split_seed: seed that draws a tenth of the dialogues of Sessions 1 to 4 for validation.
         context: add the earlier utterances of the dialogue, including those whose emotion is not a class of the task.
+        earlier_context: number of those earlier utterances, the nearest; -1: all.
         later_context: number of later utterances of the dialogue that follow them in the context; -1: all. Systems that
             read whole dialogues see them, one that predicts while people speak does not.
     """
 
     split_seed: int = 0
     context: bool = True
+    earlier_context: int = -1
     later_context: int = 0
 
 
@@ -169,7 +171,7 @@ class Iemocap(CorpusBuilder):
         for dialogue, utterances in self._dialogues[split].items():
             said = [turn.text for turn in utterances]
             speakers = [f"{dialogue[:5]}{turn.actor}" for turn in utterances]
-            options = (self.config.context, self.config.later_context)
+            options = (self.config.earlier_context if self.config.context else 0, self.config.later_context)
             for place, turn in enumerate(utterances):
                 if turn.code in self._classes:
                     clip = make_clip(

@@ -53,12 +53,14 @@ class MeldConfig(CorpusConfig):
 
     Args:
         context: add the earlier utterances of the dialogue.
+        earlier_context: number of those earlier utterances, the nearest; -1: all.
         later_context: number of later utterances of the dialogue that follow them in the context; -1: all. Systems that
             read whole dialogues see them, one that predicts while people speak does not.
         corrected: use the corrected clip where the release has one (132 test utterances).
     """
 
     context: bool = True
+    earlier_context: int = -1
     later_context: int = 0
     corrected: bool = True
 
@@ -129,7 +131,7 @@ class Meld(CorpusBuilder):
         for row in rows:
             dialogues.setdefault(f"{name}_dia{row['Dialogue_ID']}", []).append(row)
         places: dict[str, int] = {}
-        options = (self.config.context, self.config.later_context)
+        options = (self.config.earlier_context if self.config.context else 0, self.config.later_context)
         column = self.config.name.capitalize()
         for row in rows:
             dialogue = f"{name}_dia{row['Dialogue_ID']}"

@@ -23,7 +23,8 @@ def check_texts(run: Any) -> None:
         run: `Run`, with its corpus, model and processor.
 
     Raises:
-        ValueError: the corpus does not say who speaks, or the text does not go through the tokenizer as words.
+        ValueError: the corpus does not say who speaks, its context does not end where the text begins, or the text
+            does not go through the tokenizer as words.
     """
     form, data = run.processor.text_format, run.data_args
     changed = form != type(form)()
@@ -36,6 +37,17 @@ def check_texts(run: Any) -> None:
         raise ValueError(f"--text {data.text} reads no words, so they cannot be written in another way; leave it out.")
     if form.context_utterances is not None and not data.use_context:
         raise ValueError("--context_utterances has no effect with --use_context false; leave one of them out.")
+    unused = [name for name in ("earlier_context", "later_context") if data.options.get(name) and not data.use_context]
+    if unused:
+        raise ValueError(
+            f"the corpus option {unused[0]} has no effect with --use_context false; leave one of them out."
+        )
+    if form.context_utterances is not None and data.options.get("later_context"):
+        raise ValueError(
+            "--context_utterances keeps the end of the context, which is what was said later: the corpus has the "
+            f"option later_context {data.options['later_context']}. Leave it out, and limit the earlier utterances "
+            'with the corpus option "earlier_context".'
+        )
     if not form.use_speakers or not run.corpus.num_clips("train"):
         return
     clips = run.corpus["train"]

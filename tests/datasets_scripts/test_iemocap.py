@@ -66,6 +66,10 @@ def test_context_is_in_the_order_of_time_and_has_the_other_emotions_too(clips, t
     assert clips["Ses01F_impro01_M000"]["context_speakers"] == ["Ses01F", "Ses01F"]
     assert clips["Ses05M_script03_2_F000"]["context"] == ["Oh!"]
     assert not any(load(tmp_path / "iemocap", context=False)["test"]["context"])
+    nearest = [
+        clip for clip in load(tmp_path / "iemocap", earlier_context=1)["train"] if clip["id"] == "Ses01F_impro01_M000"
+    ]
+    assert [clip["context"] for clip in nearest] == [["I mean -"]]
     whole = load(tmp_path / "iemocap", later_context=-1)
     for clip in (clip for split in whole.values() for clip in split):
         before = clips[clip["id"]]["context"]

@@ -41,8 +41,13 @@ def test_later_utterances_follow_the_earlier_ones_in_the_context(tmp_path, load)
     assert found == [[second], [first, third], [first, second], []]
     assert load(folder, later_context=-1)["train"]["context"][0] == [second, third]
     assert load(folder, later_context=-1, context=False)["train"]["context"][1] == [third]
-    with pytest.raises(ValueError, match="later_context is -2; expected a number of utterances"):
-        load(folder, later_context=-2)
+    found = load(folder, earlier_context=1, later_context=1)["train"]
+    assert found["context"] == [[second], [first, third], [second], []]
+    assert found["context_speakers"] == [["The Interviewer"], ["Joey", "Chandler"], ["The Interviewer"], []]
+    assert load(folder, earlier_context=0)["train"]["context"] == [[], [], [], []]
+    for name in ("earlier_context", "later_context"):
+        with pytest.raises(ValueError, match=f"{name} is -2; expected a number of utterances"):
+            load(folder, **{name: -2})
 
 
 def test_sentiment_has_its_own_ids(tmp_path, load):

@@ -64,6 +64,10 @@ def test_what_cannot_be_followed_is_refused(meld, models, world, run, tmp_path):
     for arguments, message in (
         (command(meld, models, tmp_path, *asked, "--architecture", "bc_lstm"), "and their speakers by itself"),
         (command(meld, models, tmp_path, "--context_utterances", "2", "--use_context", "false"), "no effect with"),
+        (command(meld, models, tmp_path, "--corpus_options", '{"later_context": 1}', "--use_context", "false"),
+         "the corpus option later_context has no effect with --use_context false"),
+        (command(meld, models, tmp_path, "--corpus_options", '{"later_context": 1}', "--context_utterances", "2"),
+         "keeps the end of the context, which is what was said later"),
         ([RECIPE, *world["common"], *world["models"], "--output_dir", str(tmp_path), "--text_tokens", "own"],
          "expected all or utterance"),
     ):  # fmt: skip
