@@ -69,12 +69,26 @@ def _confidences(run: RunFolder, rows: list[dict[str, str]]) -> tuple[dict, str]
 
 
 def groups_section(run: RunFolder) -> Section | None:
-    """Return the errors of groups that `semanticmac groups` found; None where it was not run."""
-    found = [data for by in GROUPINGS if (data := run.json(f"groups_{by}.json"))]
+    """Return the errors of groups that `semanticmac groups` found; None where it was not run.
+
+    Speakers are numbered: a report may be published and names nobody.
+    """
+    found = [_numbered(data) for by in GROUPINGS if (data := run.json(f"groups_{by}.json"))]
     if not found:
         return None
     text = "\n".join(f"By {data['by']}:\n\n{groups_text(_with_nan(data))}" for data in found)
+    if any(data["by"] == "speaker" for data in found):
+        text += "Speakers are numbered by their error; `groups_speaker.json` names them in the same order.\n"
     return Section("groups", "Groups of clips", text, {data["by"]: data for data in found})
+
+
+def _numbered(data: dict) -> dict:
+    """Return the content of a file of groups with a number in the place of each speaker's name."""
+    if data["by"] != "speaker":
+        return data
+    rows = [{**row, "group": f"speaker {number}"} for number, row in enumerate(data["groups"], start=1)]
+    small = {f"speaker {number}": count for number, count in enumerate(data["small"].values(), start=len(rows) + 1)}
+    return {**data, "groups": rows, "small": small}
 
 
 def _with_nan(data: dict) -> dict:

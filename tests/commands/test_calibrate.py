@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import pipeline
 
 from modeling_semanticmac.commands import calibrate, groups, train
+from modeling_semanticmac.files.atomic_files import write_json
+from modeling_semanticmac.hub.model_card import write_model_card
+from modeling_semanticmac.hub.upload import files_to_upload
 from modeling_semanticmac.report import write_report
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import record, rows
@@ -51,6 +55,26 @@ def test_groups_go_into_the_report(run, capsys):
     assert "## Groups of clips" in (run / "report.md").read_text()
     with pytest.raises(ValueError, match="sex of its test clips"):
         groups.main([str(run), "--by", "sex"])
+
+
+def test_what_is_published_names_no_speaker_and_no_clip(run):
+    """Neither the report nor any other file that is uploaded, after the errors of speakers were measured."""
+    errors = {"error": 0.5, "difference": 0.1, "low": 0.0, "high": 0.2}
+    found = [{"group": name, "clips": 12, **errors} for name in ("Monica Geller", "Ross")]
+    rest = {"error": "absolute error", "mean": 0.4, "unknown": 0}
+    write_json(run / "groups_speaker.json", {"by": "speaker", **rest, "small": {"Gunther": 3}, "groups": found})
+    report = write_report(run)
+    assert "| speaker 1 | 12 |" in report and "1 groups of fewer than 10 clips (3 clips) are not shown" in report
+    write_model_card(run, "org/name")
+    clips = [clip for split in record(run, "splits.json").values() for clip in split]
+    assert len(clips) > 20
+    texts = {name: content if isinstance(content, bytes) else Path(content).read_bytes()
+             for name, content in files_to_upload(run).items()}  # fmt: skip
+    assert {"report.md", "report.json", "README.md", "run.json", "all_results.json"} <= texts.keys()
+    for name, text in texts.items():
+        if not name.endswith((".safetensors", ".png", "tokenizer.json")):
+            words = text.decode()
+            assert not [one for one in ("Monica", "Ross", "Gunther", *clips) if one in words], name
 
 
 def test_five_clips_cannot_promise_nine_tenths(world, run):

@@ -233,7 +233,8 @@ def test_counts_dropped_rows_and_media_that_failed(tmp_path):
         "no file",
         "25",
     ] in tables
-    assert "the first 20 of 25" in text and "is left out" in text
+    assert "`media_<split>.json` names the clips" in text and "is left out" in text
+    assert not {f"c{i}" for i in range(25)} & set(re.findall(r"\w+", text + (folder / "report.json").read_text()))
 
 
 def test_curves_of_classes_have_the_metric_that_chooses_and_no_modality_that_is_not_used(tmp_path):
