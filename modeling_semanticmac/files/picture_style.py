@@ -54,11 +54,17 @@ def save_picture(
 ) -> Path:
     """Write `stem.png`, `stem.svg` and, where a header is given, `stem.csv` with the numbers that are drawn.
 
+    The figure is laid out once, for both files, and keeps this layout.
+
     Returns:
         The path of the PNG.
     """
     stem = Path(stem)
     with picture_style():
+        layout = figure.get_layout_engine()
+        if layout is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")  # otherwise each file would lay it out again
         for kind in ("svg", "png"):
             metadata = {"Date": None} if kind == "svg" else None
             write_whole(
