@@ -97,9 +97,13 @@ class InputScaling(nn.Module):
 
 
 def masked_mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the valid tokens, (B, L, d) and mask (B, L) to (B, d); zeros where no token is valid."""
-    weights = mask.to(tokens.dtype).unsqueeze(-1)  # (B, L, 1)
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)  # (B, d)
+    """Return the mean over the valid tokens, (B, L, d) and mask (B, L) to (B, d); zeros where no token is valid.
+
+    What stands at the other tokens does not count, NaN neither.
+    """
+    valid = mask.bool().unsqueeze(-1)  # (B, L, 1)
+    total = tokens.masked_fill(~valid, 0).sum(dim=1)  # (B, d)
+    return total / valid.sum(dim=1).clamp(min=1).to(tokens.dtype)
 
 
 def time_summary(embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

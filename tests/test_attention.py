@@ -85,3 +85,7 @@ def test_masked_mean_by_hand():
     tokens = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 5.0], [5.0, 5.0], [5.0, 5.0]]])
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
     assert masked_mean(tokens, mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
+    tokens[0, 2] = torch.nan  # under the mask
+    assert masked_mean(tokens, mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
+    half = torch.ones(1, 400, 1, dtype=torch.bfloat16)  # which cannot count by ones beyond 256
+    assert masked_mean(half, torch.ones(1, 400)).item() == 1.0

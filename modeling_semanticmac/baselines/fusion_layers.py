@@ -10,14 +10,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ..input_scaling import masked_mean
+
 MAX_STEPS = 50  # of a clip without text, in systems that need one step for all modalities
-
-
-def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the valid positions: (B, T, D), (B, T) -> (B, D)."""
-    weights = mask.to(x.dtype)
-    total = (x.masked_fill(~mask[..., None], 0) * weights[..., None]).sum(dim=1)
-    return total / weights.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def first_state(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
