@@ -3,16 +3,20 @@
     python examples/analysis/missing_modality_rates.py bench/missing/runs/*/*/*/seed_* --output_dir bench/missing
 
 Each run is tested on the clips of its own test split. The seeds and folds of a system are one row, their mean. Writes
-`missing_modalities.md` and `missing_modalities.json`. `examples/benchmarks/missing_modalities.yaml` trains the models:
-SemanticMAC, MissModal and others, without and with modality dropout.
+`missing_modalities.md` and `missing_modalities.json`. The same command continues where it was stopped: runs that were
+tested with the same settings, and have not been trained again since, are kept in `tested_runs.json`.
+`examples/benchmarks/missing_modalities.yaml` trains the models: SemanticMAC, MissModal and others, without and with
+modality dropout.
 """
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -36,13 +40,33 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: %(default)s)")
     args = parser.parse_args(argv)
     results: dict[str, list[dict]] = defaultdict(list)
-    for folder in args.runs:
-        options = argparse.Namespace(run=str(folder), data_dir=args.data_dir, split=args.split, output_dir=None,
-                                     corpus=None, task=None, embeddings_dir=None, batch_size=64)  # fmt: skip
-        run = TrainedRun.of(options)
-        found = missing_modalities(run.model, run.clips, run.collator, args.rates, args.seed)
+    file = args.output_dir / "tested_runs.json"
+    tested = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    for folder in tqdm(args.runs, desc="Runs", unit=" runs"):
+        key = tested_as(folder, args)
+        if key not in tested:
+            tested[key] = list(test(folder, args).items())  # a mapping would lose its order in the file
+            args.output_dir.mkdir(parents=True, exist_ok=True)
+            write_json(file, tested)
+        # NaN is null in the file.
+        found = {name: {k: np.nan if v is None else v for k, v in values.items()} for name, values in tested[key]}
         results[system_of(folder)].append(found)
     write(results, args)
+
+
+def test(folder: Path, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return the metrics of a run in each test, see `missing_modalities`."""
+    options = argparse.Namespace(run=str(folder), data_dir=args.data_dir, split=args.split, output_dir=None,
+                                 corpus=None, task=None, embeddings_dir=None, batch_size=64)  # fmt: skip
+    run = TrainedRun.of(options)
+    return missing_modalities(run.model, run.clips, run.collator, args.rates, args.seed)
+
+
+def tested_as(folder: Path, args: argparse.Namespace) -> str:
+    """Return a text that differs where the run was trained again, or is tested in another way."""
+    files = [path for path in sorted(folder.glob("*")) if path.suffix == ".safetensors" or path.name == "config.json"]
+    saved = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return json.dumps([str(folder.resolve()), saved, args.data_dir, args.split, args.rates, args.seed])
 
 
 def system_of(folder: Path) -> str:

@@ -95,3 +95,30 @@ def test_the_table_has_a_row_a_system(tmp_path):
     script.write(results, argparse.Namespace(metric=None, split="test", output_dir=tmp_path / "out"))
     assert "| one | 1.500 |" in (tmp_path / "out/missing_modalities.md").read_text()
     assert json.loads((tmp_path / "out/missing_modalities.json").read_text())["metric"] == "mae"
+
+
+def test_what_was_tested_is_kept_until_it_is_trained_again(tmp_path, monkeypatch):
+    runs, asked = [tmp_path / "runs" / "one" / f"seed_{seed}" for seed in (1, 2)], []
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "model.safetensors").write_bytes(b"weights")
+
+    def tested(folder, args):
+        asked.append(folder.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {"vision": {"mae": 2.0, "pearson": float("nan")}, "audio": {"mae": 4.0, "pearson": 0.5}}
+
+    monkeypatch.setattr(script, "test", tested)
+    words = [*map(str, runs), "--output_dir", str(tmp_path / "out")]
+    with pytest.raises(KeyboardInterrupt):
+        script.main(words)
+    script.main(words)
+    assert asked == ["seed_1", "seed_2", "seed_2"]
+    table = (tmp_path / "out/missing_modalities.md").read_text()
+    assert "| system | vision | audio |" in table and "| one | 2.000 | 4.000 |" in table
+    (runs[0] / "model.safetensors").write_bytes(b"other weights")
+    script.main([*words, "--metric", "pearson"])
+    assert asked[3:] == ["seed_1"] and "| one | nan | 0.500 |" in (tmp_path / "out/missing_modalities.md").read_text()
+    script.main([*words, "--seed", "1"])
+    assert asked[4:] == ["seed_1", "seed_2"]
