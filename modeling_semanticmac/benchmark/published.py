@@ -1,7 +1,7 @@
 """Published figures beside the rows of a benchmark, each with the note that a comparison needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datasets_scripts import task_specification
 
@@ -14,6 +14,7 @@ PAPER = "arXiv 2408.07694"
 OTHER_FEATURES = (
     "published with other audio and visual features than those here: what is compared here is the fusion, not the row"
 )
+FILE_CLIPS = "the clips and labels here are those of a feature file"
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ def published_row(
     use_context: bool | None,
     language_model: str | None,
     modalities: Sequence[str] = MODALITIES,
+    options: Mapping | None = None,
 ) -> Published | None:
     """Return what was published for the system of a row; None where its plan names nothing.
 
     Args:
         row: its `published` is the name of a model in the paper's tables, or a mapping.
         corpus, task, use_context, language_model, modalities: of its runs.
+        options: of the corpus; of a feature file, `like` names the corpus whose rows are meant.
 
     Raises:
         ValueError: the paper's tables have no such model for this corpus and task.
@@ -68,6 +71,8 @@ def published_row(
         return None
     if not isinstance(row.published, str):
         return Published.read({"name": row.name, **row.published})
+    like = (options or {}).get("like")
+    corpus = like or corpus
     known = paper_rows(corpus, task)
     # "SemanticMAC" is "SemanticMAC-BERT" where the table has one row for each language model.
     found = [
@@ -84,7 +89,8 @@ def published_row(
         found,
         key=lambda entry: (not entry.has_language_model(language_model), entry.use_context not in (None, use_context)),
     )
-    return of_paper(best, language_model, modalities)
+    published = of_paper(best, language_model, modalities)
+    return replace(published, note=f"{published.note}; {FILE_CLIPS}".removeprefix("; ")) if like else published
 
 
 def of_paper(entry: PaperRow, language_model: str | None = None, modalities: Sequence[str] = MODALITIES) -> Published:
@@ -112,7 +118,9 @@ def check_published(plan: Plan, runs: list[PlannedRun]) -> None:
     for run in of_row.values():
         data_args = parse_arguments(run.argv)[1]
         task = task_specification(data_args.corpus, data_args.task, data_dir=data_args.data_dir, **data_args.options)
-        published_row(run.row, data_args.corpus, task.name, data_args.use_context, None)
+        published_row(
+            run.row, data_args.corpus, task.name, data_args.use_context, None, options=data_args.options
+        )  # fmt: skip
 
 
 __all__ = ["Published", "check_published", "of_paper", "published_row"]

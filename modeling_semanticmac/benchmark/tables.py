@@ -1,5 +1,6 @@
 """The table of a benchmark as Markdown, LaTeX and JSON, with its pictures."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -67,6 +68,7 @@ def _cell_data(cell: Cell, results: Results, differences: dict | None) -> dict:
         published = published_row(
             cell.row, data["corpus"], results.record["task"]["name"], data["use_context"],
             run.language_model if run else None, run.record["data"]["modalities"] if run else MODALITIES,
+            json.loads(data.get("corpus_options") or "{}"),
         )  # fmt: skip
     choices = [run.record["simple_system"]["choice"] for run in cell.runs.values() if "simple_system" in run.record]
     return {

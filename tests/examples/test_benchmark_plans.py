@@ -104,6 +104,19 @@ def test_the_row_beside_a_system_is_that_of_its_name_corpus_and_language_model(t
         published_row(row, "mosi", "sentiment", None, None)
 
 
+def test_a_feature_file_that_holds_a_corpus_has_the_rows_of_that_corpus(tmp_path):
+    """`--corpus mosi --features FILE` without `--data_dir`: the clips are those of the file."""
+    plan = read_plan(PROJECT / "examples/benchmarks/mosi.yaml")
+    runs = planned_runs(plan, tmp_path, ["--corpus", "mosi", "--features", "aligned_50.pkl", "--use_cpu", "true"])
+    assert parse_arguments(runs[0].argv)[1].corpus == "features"
+    check_published(plan, runs)
+    row = next(row for row in plan.rows if row.name == "MulT")
+    found = published_row(row, "features", "sentiment", None, "x", options={"like": "mosi"})
+    assert found.metrics["mae"] == 0.918 and found.note.endswith("clips and labels here are those of a feature file")
+    with pytest.raises(ValueError, match="have no 'MulT' for features sentiment"):
+        published_row(row, "features", "sentiment", None, "x")
+
+
 def test_a_table_is_remade_on_a_small_corpus(models, tmp_path):
     """The support vector machine of Table IX, beside the paper's row."""
     write_mustard(tmp_path / "corpus", with_media=True)
