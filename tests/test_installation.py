@@ -25,7 +25,8 @@ for name in names: importlib.import_module(name)
 print(len(names), *{sys.modules[name].__file__ for name in [*names, "semanticmac"]}, sep="\\n")
 """
 
-# What `python -m MODULE` prints for each former spelling of a command, in one process: a start takes seconds.
+# What `python -m MODULE` prints, and its exit code, for each former spelling of a command. All in one process: a start
+# takes seconds.
 FORMER_SPELLINGS = """
 import contextlib, io, json, runpy, sys
 answers = {}
@@ -35,9 +36,13 @@ for module, *words in (
     ["datasets_scripts", "--help"],
 ):
     sys.argv = [module, *words]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    answers[module] = out.getvalue()
+    code = None
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            code = end.code
+    answers[module] = [out.getvalue(), code or 0]
 print(json.dumps(answers))
 """
 
@@ -110,11 +115,12 @@ def test_the_installed_command_trains_by_the_name_of_a_recipe(installed, world, 
     assert result["modalities"] == ["text", "audio", "vision"]
     assert "# synthetic, sentiment" in run(installed / "semanticmac", "report", "run", cwd=tmp_path)
     answers = json.loads(run(installed / "python", "-c", FORMER_SPELLINGS, cwd=tmp_path).splitlines()[-1])
-    assert "# synthetic, sentiment" in answers["modeling_semanticmac.report"]
+    assert [code for _, code in answers.values()] == [0] * 5
+    assert "# synthetic, sentiment" in answers["modeling_semanticmac.report"][0]
     for module, command in (
         ("embedding_extraction", "embed"),
         ("hub_upload", "push"),
         ("convert_imagebind", "convert"),
     ):
-        assert answers[f"modeling_semanticmac.{module}"].startswith(f"usage: semanticmac {command} ")
-    assert "semanticmac corpus" in answers["datasets_scripts"]
+        assert answers[f"modeling_semanticmac.{module}"][0].startswith(f"usage: semanticmac {command} ")
+    assert "semanticmac corpus" in answers["datasets_scripts"][0]

@@ -59,22 +59,19 @@ def save_row_picture(results: Results, stem: Path) -> None:
     save_picture(figure, stem, ["row", "setting", "metric", "mean", "deviation"], drawn)
 
 
-def save_cost_picture(results: Results, stem: Path) -> bool:
+def save_cost_picture(results: Results, stem: Path) -> None:
     """Draw the first metric on test against the time a run takes, a panel a setting.
 
     A point is a row that trains and all of whose runs are finished; its area grows with the trained parameters. The
     line joins the rows that no cheaper row reaches. Without two such rows in a setting nothing is written, and an
     earlier picture is removed.
-
-    Returns:
-        Whether the picture was written.
     """
     metric = results.metrics[0]
     panels = {setting: rows for setting in results.settings if len(rows := _costs(results, setting, metric)) > 1}
     if not panels:
         for kind in ("png", "svg", "csv"):
             stem.with_name(f"{stem.name}.{kind}").unlink(missing_ok=True)  # of rows that have been changed since
-        return False
+        return
     figure = new_figure(8.0, 5.0 * len(panels))
     most = max(parameters for rows in panels.values() for *_, parameters in rows)
     with picture_style():
@@ -96,7 +93,6 @@ def save_cost_picture(results: Results, stem: Path) -> bool:
             _name_points(axes, canvas.get_renderer(), [row[:3] for row in rows])
     header = ["setting", "row", "seconds", metric, "trained_parameters"]
     save_picture(figure, stem, header, [[setting, *row] for setting, rows in panels.items() for row in rows])
-    return True
 
 
 def best_at_each_cost(seconds: Iterable[float], values: Iterable[float], lower_is_better: bool) -> list[int]:

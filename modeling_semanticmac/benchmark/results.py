@@ -83,7 +83,7 @@ class Cell:
         of_folds = [RunPredictions.read_runs([run for (f, _), run in self.runs.items() if f == fold]) for fold in folds]
         return replace(pool_folds(of_folds), name=" ".join(filter(None, (self.row.name, self.setting))))
 
-    @property
+    @cached_property
     def costs(self) -> dict[str, float | None]:
         """Return the mean seconds of a run, all of it and the training alone, and its trained parameters."""
         purposes = [Purpose.read(run.path) for run in self.runs.values()]
