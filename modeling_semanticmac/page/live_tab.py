@@ -56,6 +56,7 @@ def add_live_socket(app: FastAPI, pipe: SemanticMACPipeline, lock) -> None:
 
     @app.websocket("/live")
     async def live(socket: WebSocket):
+        """Serve one visitor, or turn the visitor away where too many are there."""
         if len(visitors) >= MOST_VISITORS:
             await socket.accept()
             await socket.send_json({"error": FULL})

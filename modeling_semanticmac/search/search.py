@@ -151,6 +151,7 @@ def search(make_run, argv: Sequence[str], options: SearchArguments, *arguments) 
     trainer = run.trainer(train, validation, partial(kind, argv=argv, space=space, new_model=new_model))
 
     def write_report(trials: Sequence[TrialRecord], importance: dict[str, float]) -> str:
+        """Write the report of the trials, and return its text."""
         summary = SearchSummary(
             space_file=str(space_file),
             space={name: str(entry) for name, entry in space.items()},

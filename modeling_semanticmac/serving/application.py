@@ -75,6 +75,7 @@ def _add_middleware(app: FastAPI, options: ServerOptions) -> None:
 
     @app.middleware("http")
     async def counted(request: Request, call_next):
+        """Ask for the token, answer the request and count it."""
         start, path = time.monotonic(), request.url.path
         if options.token is not None and path not in OPEN and not is_authorized(request.headers, options.token):
             error = "this server asks for a token; send the header Authorization: Bearer TOKEN."

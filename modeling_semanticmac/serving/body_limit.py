@@ -50,6 +50,7 @@ class BodyLimit:
         refused: BadBody | None = None
 
         async def counted():
+            """Return the next message of the request; raise BadBody where its body is too long or late."""
             nonlocal arrived, complete, refused
             if complete:  # what follows is that the client goes away, for which the application may wait
                 return await receive()

@@ -24,6 +24,7 @@ def full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments,
 
     @functools.wraps(function)
     def in_full_precision(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """Call the function with float32 arithmetic in all back ends."""
         before = [backend.fp32_precision for backend in BACKENDS]
         device = args[0].device.type  # type: ignore[attr-defined]
         try:
