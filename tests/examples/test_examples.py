@@ -5,11 +5,16 @@ import itertools
 import runpy
 
 import pytest
-from transformers import pipeline
+import torch
+from transformers import AutoModel, pipeline
 
+from modeling_semanticmac.feature_files.reading import clips_of, read_feature_file
 from tests.helpers.media_files import write_media
+from tests.helpers.meld_folder import ROWS, TIMES, make_meld
 from tests.helpers.project import PROJECT
+from tests.helpers.tiny import word_tokenizer
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
+from tests.helpers.tiny_language_models import save_language_model
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +48,23 @@ def test_a_timeline_has_a_row_a_cue(checkpoint, clip, tmp_path, monkeypatch, cap
     assert "2 segments" in capsys.readouterr().out
     with open(tmp_path / "out" / "timeline.csv", newline="", encoding="utf-8") as file:
         assert [row["text"] for row in csv.DictReader(file)] == ["good day", "bad talk"]
+
+
+def test_vectors_of_text_are_the_mean_token_of_each_utterance_by_itself(tmp_path, monkeypatch, capsys):
+    corpus = make_meld(tmp_path / "meld")
+    with open(corpus / "test_sent_emo.csv", "a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow((7, " ", "Ross", "neutral", "neutral", 9, 0, *TIMES))  # nothing said
+    folder = save_language_model("modernbert", tmp_path / "language_model")
+    word_tokenizer().save_pretrained(folder)
+    words = ("--corpus", "meld", "--data_dir", str(corpus), "--language_model", str(folder), "--batch_size", "3")
+    run("text_vectors.py", *words, "--output", str(tmp_path / "vectors.parquet"), monkeypatch=monkeypatch)
+    assert "8 utterances in" in capsys.readouterr().out
+    clips = {clip.id: clip for clip in clips_of(read_feature_file(tmp_path / "vectors.parquet"))}
+    tokenizer, model = word_tokenizer(), AutoModel.from_pretrained(folder).eval()
+    assert len(clips) == sum(len(rows) for rows in ROWS.values())
+    for split, rows in ROWS.items():
+        for text, *_, dialogue, utterance in rows:
+            with torch.inference_mode():
+                states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+            found = clips[f"{split}_dia{dialogue}_utt{utterance}"].single
+            torch.testing.assert_close(torch.tensor(found), states.mean(dim=0)[None], atol=1e-5, rtol=0)
