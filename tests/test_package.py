@@ -1,14 +1,18 @@
 """Test the top of the package: its names, what an import loads, the version, and what a plain install can do."""
 
+import ast
 import configparser
 import os
 import subprocess
 import sys
 import sysconfig
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import modeling_semanticmac
 import semanticmac
@@ -51,6 +55,29 @@ def test_names_at_the_top_are_those_of_their_modules():
         assert name in dir(modeling_semanticmac) and name in modeling_semanticmac.__all__
     with pytest.raises(AttributeError, match="has no attribute 'SemanticMACTrainr'"):
         modeling_semanticmac.SemanticMACTrainr  # noqa: B018
+
+
+def imported_packages() -> set[str]:
+    """Return the packages, without the standard library, that any file imports, at its top or on first use."""
+    own, found = {"modeling_semanticmac", "datasets_scripts", "semanticmac"}, set()
+    for path in [PROJECT / "semanticmac.py", *(p for name in own for p in (PROJECT / name).rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module)
+    return {name.partition(".")[0] for name in found} - own - sys.stdlib_module_names
+
+
+def test_every_package_that_is_imported_is_required():
+    setup = configparser.ConfigParser()
+    setup.read(PROJECT / "setup.cfg")
+    extras = (setup["options.extras_require"][name] for name in setup["options.extras_require"] if name != "test")
+    lines = [*setup["options"]["install_requires"].splitlines(), *"\n".join(extras).splitlines()]
+    required = {canonicalize_name(Requirement(line).name) for line in lines if line}
+    distributions = packages_distributions()
+    missing = {name for name in imported_packages() if not required & set(map(canonicalize_name, distributions[name]))}
+    assert not missing, f"setup.cfg does not name {missing}"
 
 
 def test_an_import_loads_neither_training_nor_corpora():
