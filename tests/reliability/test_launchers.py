@@ -1,4 +1,4 @@
-"""`run_mac.py` through its launchers: `accelerate launch`, and two processes of torchrun (gloo)."""
+"""`run_mac.py` through its launchers, `accelerate launch` and torchrun, and in two processes (gloo)."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from modeling_semanticmac.commands import train as train_command
-from tests.helpers.processes import TWO, run_python
+from tests.helpers.processes import TWO, run_python, run_two
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import CLIPS, rows
 
@@ -27,28 +27,15 @@ def results(folder) -> dict:
 
 def test_accelerate_launch_equals_a_plain_start(world, tmp_path):
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--output_dir", str(tmp_path)]
-    launch(
-        [
-            "-m",
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_processes",
-            "1",
-            "run_mac.py",
-            RECIPE,
-            *world["common"],
-            *world["models"],
-            *words,
-        ]
-    )
+    start = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    launch([*start, "run_mac.py", RECIPE, *world["common"], *world["models"], *words])
     assert results(tmp_path) == pytest.approx(results(world["run"]), rel=1e-5)
 
 
 def test_two_processes_predict_what_one_does(world, tmp_path):
     """Five clips in batches of two per process: the last round is uneven, and every clip counts once."""
     words = ["--model_name_or_path", str(world["run"]), "--do_predict", "--per_device_eval_batch_size", "2"]
-    script = [*TWO, "run_mac.py"]
-    launch([*script, *world["common"], *words, "--output_dir", str(tmp_path)])
+    run_two(["run_mac.py", *world["common"], *words, "--output_dir", tmp_path])
     expected = rows(world["run"] / "predictions_test.csv")
     assert len(expected) == CLIPS["test"]
     for found, row in zip(rows(tmp_path / "predictions_test.csv"), expected, strict=True):
@@ -72,9 +59,8 @@ def test_two_processes_train_and_write_once(world, tmp_path):
 def test_two_processes_resume_what_two_processes_made(world, tmp_path):
     """Both compare the settings, one holds the folder; a single process is refused. Resumed equals never stopped."""
     words = ["--num_train_epochs", "2", "--label_start_epoch", "1", "--per_device_train_batch_size", "3"]
-    script = [*TWO, "run_mac.py", RECIPE]
-    command = [*script, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)]
-    launch(command)
+    command = ["run_mac.py", RECIPE, *world["common"], *world["models"], *words, "--output_dir", str(tmp_path)]
+    run_two(command)
     expected, predictions = results(tmp_path), rows(tmp_path / "predictions_test.csv")
     made = json.loads((tmp_path / "checkpoint-4/made_with.json").read_text())
     assert made["arguments"]["processes"] == 2
@@ -83,19 +69,8 @@ def test_two_processes_resume_what_two_processes_made(world, tmp_path):
     record = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**record, "state": "running"}))
     with pytest.raises(ValueError, match="was saved by 2 processes"):
-        train_command.main(
-            [
-                RECIPE,
-                *world["common"],
-                *world["models"],
-                *words,
-                "--output_dir",
-                str(tmp_path),
-                "--resume_from_checkpoint",
-                "last",
-            ]
-        )
-    launch([*command, "--resume_from_checkpoint", "last"])
+        train_command.main([*command[1:], "--resume_from_checkpoint", "last"])
+    run_two([*command, "--resume_from_checkpoint", "last"])
     assert rows(tmp_path / "predictions_test.csv") == predictions
     ignored = {"train_loss"}  # of the steps since the resume alone
     assert {k: v for k, v in results(tmp_path).items() if k not in ignored} == {

@@ -23,11 +23,10 @@ from modeling_semanticmac.hub.model_card import write_model_card
 from modeling_semanticmac.training.run import Run
 from modeling_semanticmac.training.run_arguments import parse_arguments
 from tests.helpers.feature_files import write_conversations, write_mmsa
-from tests.helpers.processes import TWO
+from tests.helpers.processes import run_two
 from tests.helpers.project import RECIPE
 from tests.helpers.runs import record, rows
 from tests.helpers.systems import CLIP_SYSTEMS, batch_of, clip_rows, system_model
-from tests.reliability.test_launchers import launch
 from tests.training.test_resumed_runs import interrupt
 
 IDS = {"train": [f"v{n}_1" for n in range(8)], "valid": ["w1_1", "w2_1"], "test": ["x1_1", "x2_1", "x3_1"]}
@@ -141,9 +140,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(alone, setting, tmp_path):
 
 def test_two_processes_train_what_one_does(alone, setting, tmp_path):
     """An uneven last batch; the vectors are imported once."""
-    script = [*TWO, "run_mac.py"]
     own = ["--output_dir", str(tmp_path / "run"), "--embeddings_dir", str(tmp_path / "e")]
-    launch([*script, *setting["start"], "--per_device_train_batch_size", "2", "--dropout", "0", *own])
+    run_two(["run_mac.py", *setting["start"], "--per_device_train_batch_size", "2", "--dropout", "0", *own])
     one = [*setting["start"], "--dropout", "0", "--output_dir", str(tmp_path / "one")]
     train.main(one)
     found, expected = rows(tmp_path / "run/predictions_test.csv"), rows(tmp_path / "one/predictions_test.csv")
