@@ -7,6 +7,7 @@ its number in the search, and its values are drawn from (seed, draw): neither an
 processes changes what random search tries.
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from filelock import FileLock
 
 from ..training.run_arguments import SearchArguments
 from .report import TrialRecord
+
+logger = logging.getLogger(__name__)
 
 STUDY, DRAW, FAILURE = "search", "draw", "failure"
 # Errors that the values of a trial cause: another trial is drawn instead.
@@ -132,10 +135,26 @@ class TrialQueue:
                 catch=(*TRIAL_ERRORS, UnqueuedTrial),
                 **self.study_options,
             )
-        except ValueError:
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            if self._is_given_up(self.study_options["sampler"].latest):
+                logger.warning(
+                    "Trial %d showed no sign of life for a while, so another process took this one for dead and queued "
+                    "the trial again. Its result is not kept. On a busy machine raise --search_heartbeat (%s s).",
+                    self.study_options["sampler"].latest, self.heartbeat,
+                )  # fmt: skip
             # The library reads the best trial at the end, which does not exist before the first complete one.
-            if self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+            elif self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
                 raise
+
+    def _is_given_up(self, number: int | None) -> bool:
+        """Return whether another process ended a trial of this one, as `fill` does with those of killed processes."""
+        import optuna
+
+        if number is None:  # the error came before the first trial
+            return False
+        trial = self.study.get_trials(deepcopy=False)[number]
+        own = FAILURE in trial.user_attrs or DRAW not in trial.user_attrs
+        return trial.state == optuna.trial.TrialState.FAIL and not own
 
     def importance(self) -> dict[str, float]:
         """Return the share of each parameter in the variance of the scores (fANOVA); empty where there are too few
@@ -155,7 +174,7 @@ class TrialQueue:
 
 def seeded_sampler(name: str, seed: int):
     """Return Optuna's sampler `random` or `tpe`, seeded for each trial with (seed, draw): a resumed search does not
-    repeat its first draws.
+    repeat its first draws. `latest` is the number of the trial that this process began last.
     """
     import optuna
 
@@ -164,7 +183,10 @@ def seeded_sampler(name: str, seed: int):
     class SeededSampler(optuna.samplers.BaseSampler):
         """Sampler that delegates each trial to a sampler of its own."""
 
+        latest: int | None = None
+
         def before_trial(self, study, trial):
+            self.latest = trial.number
             entropy = np.random.SeedSequence([seed, trial.user_attrs.get(DRAW, 0)])
             self.sampler = make(seed=int(entropy.generate_state(1)[0]))
 

@@ -24,10 +24,12 @@ class Trainer:
     Args:
         stop_at: the trial (counted in this process) that a kill of the process interrupts.
         refused: a learning rate above it is an error of the trial.
+        meanwhile: called with each trial before it is scored.
     """
 
-    def __init__(self, stop_at: int | None = None, refused: float = 2.0):
+    def __init__(self, stop_at: int | None = None, refused: float = 2.0, meanwhile=None):
         self.stop_at, self.refused, self.started, self.score = stop_at, refused, 0, None
+        self.meanwhile = meanwhile or (lambda trial: None)
 
     def hyperparameter_search(self, hp_space, compute_objective, n_trials, backend, catch, **study_options):
         study = optuna.create_study(**study_options)
@@ -39,6 +41,7 @@ class Trainer:
             raise UnqueuedTrial
         self.started += 1
         values = suggest_values(SPACE, trial)
+        self.meanwhile(trial)
         if self.started == self.stop_at:
             raise SystemExit  # Optuna leaves the trial as a kill does: running, without further signs of life
         if values["learning_rate"] > self.refused:
@@ -144,6 +147,30 @@ def test_a_trial_beside_the_queue_is_not_run(tmp_path):
     trainer = Trainer()
     mine.run_one(trainer)
     assert trainer.started == 0 and [trial.state for trial in mine.fill()] == ["complete"]
+
+
+@pytest.mark.parametrize("refused", [2.0, -1.0])
+def test_a_trial_that_another_process_took_for_killed_ends_no_process(twelve, tmp_path, caplog, refused):
+    """Its process was slow, not dead: it goes on with the next trial, and the draw is run again with the same values.
+    Whether the slow one ends with a score or with an error.
+    """
+    mine, theirs = queue(tmp_path, 3), queue(tmp_path, 3)
+
+    def takes_for_killed(trial):
+        if trial.number == 1:
+            theirs.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            trainer.refused = refused
+
+    trainer = Trainer(meanwhile=takes_for_killed)
+    mine.fill()
+    for _ in range(2):
+        mine.run_one(trainer)
+    assert caplog.text.count("Trial 1 showed no sign of life for a while") == 1
+    trainer.refused = 2.0
+    trials = run(mine, trainer)
+    expected = values(twelve.fill())[:3]
+    assert sorted(values(trials), key=str) == sorted(expected, key=str)
+    assert values(trials, "stopped") == [expected[1]] and not values(trials, "failed")
 
 
 def test_another_search_in_the_same_storage_is_refused(tmp_path):
