@@ -1,6 +1,5 @@
 """Test the top of the package: its names, what an import loads, the version, and what a plain install can do."""
 
-import ast
 import configparser
 import json
 import os
@@ -17,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 import modeling_semanticmac
 import semanticmac
+from tests.helpers.imported_modules import imported_modules
 from tests.helpers.media_files import write_media
 from tests.helpers.project import PROJECT
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
@@ -62,12 +62,9 @@ def imported_packages() -> set[str]:
     """Return the packages, without the standard library, that any file imports, at its top or on first use."""
     own, found = {"modeling_semanticmac", "datasets_scripts", "semanticmac"}, set()
     for path in [PROJECT / "semanticmac.py", *(p for name in own for p in (PROJECT / name).rglob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                found.add(node.module)
-    return {name.partition(".")[0] for name in found} - own - sys.stdlib_module_names
+        parts = path.relative_to(PROJECT).with_suffix("").parts
+        found |= {name[0] for name in imported_modules(parts, path)}
+    return found - own - sys.stdlib_module_names
 
 
 def test_every_package_that_is_imported_is_required():
@@ -143,7 +140,8 @@ def test_a_plain_install_names_the_extra(plain_install, tmp_path):
     commands = json.dumps([arguments for arguments, _ in NEED_AN_EXTRA])
     found = run_python("-c", EACH, commands, path=plain_install, cwd=tmp_path)
     assert found.returncode == 0 and "Traceback" not in found.stderr, found.stderr
-    answers = [line for line in found.stderr.splitlines() if line.startswith(("semanticmac ", "answer "))]
-    for (arguments, extra), sentence, code in zip(NEED_AN_EXTRA, answers[::2], answers[1::2], strict=True):
-        assert sentence.startswith(f"semanticmac {arguments[0]}: ") and code == "answer 1"
-        assert sentence.endswith(f"is not installed; run pip install 'semanticmac[{extra}]'.")
+    lines = found.stderr.strip().splitlines()
+    ends = [place for place, line in enumerate(lines) if line.startswith("answer ")]
+    for (arguments, extra), end in zip(NEED_AN_EXTRA, ends, strict=True):
+        assert lines[end] == "answer 1" and lines[end - 1].startswith(f"semanticmac {arguments[0]}: ")
+        assert lines[end - 1].endswith(f"is not installed; run pip install 'semanticmac[{extra}]'.")

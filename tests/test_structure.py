@@ -2,10 +2,10 @@
 carries the top folder.
 """
 
-import ast
 import graphlib
 from pathlib import Path
 
+from tests.helpers.imported_modules import imported_modules
 from tests.helpers.project import PROJECT
 from tests.helpers.tiny_checkpoint import save_tiny_checkpoint
 
@@ -60,15 +60,7 @@ def modules() -> dict[tuple[str, ...], Path]:
 
 def imports(module: tuple[str, ...], path: Path) -> set[tuple[str, ...]]:
     """Return what a file imports of the project, imports inside functions included."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {tuple(name.name.split(".")) for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = module[: -node.level] if node.level else ()
-            base += tuple((node.module or "").split(".")) if node.module else ()
-            found |= {(*base, name.name) for name in node.names}
-    return {name for name in found if name[0] in ("modeling_semanticmac", "datasets_scripts")}
+    return {name for name in imported_modules(module, path) if name[0] in ("modeling_semanticmac", "datasets_scripts")}
 
 
 def arrows() -> set[tuple[str, str]]:
